@@ -1,0 +1,1 @@
+"""The `kedge` command: a table of strings, one module per verb."""

@@ -1,0 +1,1 @@
+"""`kedged`: configuration and the composition root."""

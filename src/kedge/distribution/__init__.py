@@ -1,0 +1,1 @@
+"""Registries as a client: authentication, resolution, pull."""

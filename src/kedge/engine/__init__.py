@@ -1,0 +1,1 @@
+"""The use cases: containers, exec, attach, logs, stats, images, builds, restore."""

@@ -1,0 +1,1 @@
+"""The image store: manifests, configs, tags, unpacking, and bootstrap of base images."""

@@ -1,0 +1,80 @@
+"""The one transactional metadata store: SQLite in WAL mode.
+
+Every package that keeps records hands its schema to `Database.ensure_schema` and owns its
+tables; nobody reads another package's tables. Connections are shared between threads behind one
+re-entrant lock, because a transaction here takes microseconds and simplicity is worth more.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeAlias
+
+Value: TypeAlias = str | int | float | bytes | None
+Row: TypeAlias = tuple[Value, ...]
+
+
+class Database:
+    """A SQLite file whose committed transactions survive ``kill -9`` and power cuts."""
+
+    def __init__(self, path: str) -> None:
+        """Open or create the store at ``path`` (``:memory:`` for a test)."""
+        self._lock = threading.RLock()
+        self._depth = 0
+        self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._connection.execute("PRAGMA journal_mode=WAL")
+        self._connection.execute("PRAGMA synchronous=FULL")
+        self._connection.execute("PRAGMA foreign_keys=ON")
+
+    def ensure_schema(self, statements: Sequence[str]) -> None:
+        """Run ``CREATE ... IF NOT EXISTS`` statements in one transaction."""
+        with self.transaction():
+            for statement in statements:
+                self._connection.execute(statement)
+
+    @contextmanager
+    def transaction(self, *, durable: bool = True) -> Iterator[None]:
+        """Make everything inside happen together or not at all; nesting joins the outer one.
+
+        Args:
+            durable: Flush to disk at commit. Off, a power cut may lose this transaction, but
+                never half of it, and ``kill -9`` loses nothing.
+        """
+        with self._lock:
+            if self._depth:
+                yield
+                return
+            self._connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._depth += 1
+            try:
+                yield
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            else:
+                self._connection.execute("COMMIT")
+            finally:
+                self._depth -= 1
+
+    def execute(self, statement: str, parameters: Sequence[Value] = ()) -> int:
+        """Run one changing statement; return how many rows it changed."""
+        with self.transaction():
+            return self._connection.execute(statement, parameters).rowcount
+
+    def query(self, statement: str, parameters: Sequence[Value] = ()) -> list[Row]:
+        """Return all rows of a SELECT."""
+        with self._lock:
+            return list(self._connection.execute(statement, parameters))
+
+    def query_one(self, statement: str, parameters: Sequence[Value] = ()) -> Row | None:
+        """Return the first row of a SELECT, or None."""
+        with self._lock:
+            row: Row | None = self._connection.execute(statement, parameters).fetchone()
+            return row
+
+    def close(self) -> None:
+        """Close the connection; the WAL is checkpointed by SQLite."""
+        with self._lock:
+            self._connection.close()

@@ -1,0 +1,1 @@
+"""Networks: IPAM, bridge driver, endpoints, nftables, published ports."""

@@ -1,0 +1,1 @@
+"""The OCI runtime: rootfs, namespaces, cgroups, capabilities, seccomp; `kedge-runtime`."""

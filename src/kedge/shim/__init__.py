@@ -1,0 +1,1 @@
+"""The spawner, the per-container monitor, and how the engine talks to them."""

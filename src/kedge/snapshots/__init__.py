@@ -1,0 +1,1 @@
+"""Snapshotters: layer directories in, `Mount`s out."""
