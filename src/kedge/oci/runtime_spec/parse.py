@@ -1,0 +1,266 @@
+"""Parsing a whole `config.json`, as strictly as the specification's JSON Schema.
+
+Unknown fields are ignored, as the specification's extensibility rule demands. Device file modes
+may carry type bits, because podman and crictl pass ``st_mode`` through; they are masked off.
+"""
+
+from typing import Final
+
+from kedge.errdefs import InvalidParameterError
+from kedge.lib.jsontypes import JsonObject
+from kedge.oci.runtime_spec.fields import INT32, INT64, UINT32, UINT64, Fields
+from kedge.oci.runtime_spec.limits import parse_resources
+from kedge.oci.runtime_spec.resources import Resources
+from kedge.oci.runtime_spec.seccomp import parse_seccomp
+from kedge.oci.runtime_spec.types import (
+    Capabilities,
+    ConsoleSize,
+    CpuAffinity,
+    Device,
+    Hook,
+    Hooks,
+    IdMapping,
+    IoPriority,
+    Linux,
+    Namespace,
+    Personality,
+    Process,
+    Rlimit,
+    Root,
+    Scheduler,
+    Spec,
+    SpecMount,
+    TimeOffset,
+    User,
+)
+
+NAMESPACE_TYPES: Final = frozenset(
+    ("mount", "pid", "network", "uts", "ipc", "user", "cgroup", "time")
+)
+_PROPAGATION: Final = frozenset(
+    ("private", "shared", "slave", "unbindable", "rprivate", "rshared", "rslave", "runbindable")
+)
+_IO_CLASSES: Final = frozenset(("IOPRIO_CLASS_RT", "IOPRIO_CLASS_BE", "IOPRIO_CLASS_IDLE"))
+_POLICIES: Final = frozenset(
+    f"SCHED_{name}" for name in ("OTHER", "FIFO", "RR", "BATCH", "ISO", "IDLE", "DEADLINE")
+)
+_SCHEDULER_FLAGS: Final = frozenset(
+    f"SCHED_FLAG_{name}"
+    for name in (
+        "RESET_ON_FORK",
+        "RECLAIM",
+        "DL_OVERRUN",
+        "KEEP_POLICY",
+        "KEEP_PARAMS",
+        "UTIL_CLAMP_MIN",
+        "UTIL_CLAMP_MAX",
+    )
+)
+_DOMAINS: Final = frozenset(("LINUX", "LINUX32"))
+_DEVICE_TYPES: Final = frozenset("cbup")
+_UNSUPPORTED: Final = ("intelRdt", "netDevices", "memoryPolicy")
+
+
+def _id_mapping(fields: Fields) -> IdMapping:
+    return IdMapping(
+        container_id=fields.integer("containerID", UINT32, None),
+        host_id=fields.integer("hostID", UINT32, None),
+        size=fields.integer("size", UINT32, None),
+    )
+
+
+def _mount(fields: Fields) -> SpecMount:
+    return SpecMount(
+        destination=fields.string("destination", None),
+        type=fields.string("type"),
+        source=fields.string("source"),
+        options=fields.strings("options"),
+        uid_mappings=fields.array("uidMappings", _id_mapping),
+        gid_mappings=fields.array("gidMappings", _id_mapping),
+    )
+
+
+def _user(fields: Fields) -> User:
+    return User(
+        uid=fields.integer("uid", UINT32),
+        gid=fields.integer("gid", UINT32),
+        umask=fields.optional_integer("umask", UINT32),
+        additional_gids=fields.integers("additionalGids", UINT32),
+    )
+
+
+def _capabilities(fields: Fields) -> Capabilities:
+    return Capabilities(
+        bounding=fields.strings("bounding"),
+        effective=fields.strings("effective"),
+        inheritable=fields.strings("inheritable"),
+        permitted=fields.strings("permitted"),
+        ambient=fields.strings("ambient"),
+    )
+
+
+def _rlimit(fields: Fields) -> Rlimit:
+    name = fields.string("type", None)
+    suffix = name.removeprefix("RLIMIT_")
+    if suffix == name or not (suffix.isascii() and suffix.isalpha() and suffix.isupper()):
+        raise InvalidParameterError(
+            f"invalid config.json: {fields.at('type')}: {name!r} is no limit such as RLIMIT_NOFILE"
+        )
+    return Rlimit(
+        type=name,
+        soft=fields.integer("soft", UINT64, None),
+        hard=fields.integer("hard", UINT64, None),
+    )
+
+
+def _scheduler(fields: Fields) -> Scheduler:
+    return Scheduler(
+        policy=fields.choice("policy", _POLICIES),
+        nice=fields.integer("nice", INT32),
+        priority=fields.integer("priority", INT32),
+        flags=fields.choices("flags", _SCHEDULER_FLAGS),
+        runtime=fields.integer("runtime", UINT64),
+        deadline=fields.integer("deadline", UINT64),
+        period=fields.integer("period", UINT64),
+    )
+
+
+def _cpu_affinity(fields: Fields) -> CpuAffinity:
+    found = CpuAffinity(initial=fields.string("initial"), final=fields.string("final"))
+    for name, value in zip(CpuAffinity._fields, found, strict=True):
+        if not set(value) <= set("0123456789, -"):
+            raise InvalidParameterError(
+                f"invalid config.json: {fields.at(name)}: {value!r} is no list of CPUs"
+            )
+    return found
+
+
+def _process(fields: Fields) -> Process:
+    return Process(
+        cwd=fields.string("cwd", None),
+        args=fields.strings("args"),
+        env=fields.strings("env"),
+        terminal=fields.boolean("terminal"),
+        console_size=fields.nested(
+            "consoleSize",
+            lambda size: ConsoleSize(
+                height=size.integer("height", UINT64, None),
+                width=size.integer("width", UINT64, None),
+            ),
+        ),
+        user=fields.nested("user", _user) or User(),
+        capabilities=fields.nested("capabilities", _capabilities),
+        rlimits=fields.array("rlimits", _rlimit),
+        no_new_privileges=fields.boolean("noNewPrivileges"),
+        oom_score_adj=fields.optional_integer("oomScoreAdj", (-1000, 1000)),
+        apparmor_profile=fields.string("apparmorProfile"),
+        selinux_label=fields.string("selinuxLabel"),
+        io_priority=fields.nested(
+            "ioPriority",
+            lambda found: IoPriority(
+                io_class=found.choice("class", _IO_CLASSES),
+                priority=found.integer("priority", INT32),
+            ),
+        ),
+        scheduler=fields.nested("scheduler", _scheduler),
+        exec_cpu_affinity=fields.nested("execCPUAffinity", _cpu_affinity),
+    )
+
+
+def _namespace(fields: Fields) -> Namespace:
+    return Namespace(type=fields.choice("type", NAMESPACE_TYPES), path=fields.string("path"))
+
+
+def _device(fields: Fields) -> Device:
+    mode = fields.optional_integer("fileMode", UINT32)
+    return Device(
+        type=fields.choice("type", _DEVICE_TYPES),
+        path=fields.string("path", None),
+        major=fields.integer("major", INT64),
+        minor=fields.integer("minor", INT64),
+        file_mode=None if mode is None else mode & 0o7777,
+        uid=fields.integer("uid", UINT32),
+        gid=fields.integer("gid", UINT32),
+    )
+
+
+def _time_offset(fields: Fields) -> TimeOffset:
+    return TimeOffset(
+        secs=fields.integer("secs", INT64), nanosecs=fields.integer("nanosecs", UINT32)
+    )
+
+
+def _personality(fields: Fields) -> Personality:
+    return Personality(domain=fields.choice("domain", _DOMAINS), flags=fields.strings("flags"))
+
+
+def _linux(fields: Fields) -> Linux:
+    return Linux(
+        namespaces=fields.array("namespaces", _namespace),
+        uid_mappings=fields.array("uidMappings", _id_mapping),
+        gid_mappings=fields.array("gidMappings", _id_mapping),
+        devices=fields.array("devices", _device),
+        cgroups_path=fields.string("cgroupsPath"),
+        resources=fields.nested("resources", parse_resources) or Resources(),
+        rootfs_propagation=fields.choice("rootfsPropagation", _PROPAGATION, required=False),
+        seccomp=fields.nested("seccomp", parse_seccomp),
+        sysctl=fields.string_map("sysctl"),
+        masked_paths=fields.strings("maskedPaths"),
+        readonly_paths=fields.strings("readonlyPaths"),
+        mount_label=fields.string("mountLabel"),
+        personality=fields.nested("personality", _personality),
+        time_offsets=fields.object_map("timeOffsets", _time_offset),
+        unsupported=tuple(name for name in _UNSUPPORTED if fields.has(name)),
+    )
+
+
+def _hook(fields: Fields) -> Hook:
+    return Hook(
+        path=fields.string("path", None),
+        args=fields.strings("args"),
+        env=fields.strings("env"),
+        timeout_s=fields.optional_integer("timeout", (1, UINT64[1])),
+    )
+
+
+def _hooks(fields: Fields) -> Hooks:
+    return Hooks(
+        prestart=fields.array("prestart", _hook),
+        create_runtime=fields.array("createRuntime", _hook),
+        create_container=fields.array("createContainer", _hook),
+        start_container=fields.array("startContainer", _hook),
+        poststart=fields.array("poststart", _hook),
+        poststop=fields.array("poststop", _hook),
+    )
+
+
+def parse_process(document: JsonObject) -> Process:
+    """Return the process in an OCI ``process`` object, as `exec` receives it.
+
+    Raises:
+        InvalidParameterError: A field has the wrong type or value; the text names its path.
+    """
+    return _process(Fields(document, "process"))
+
+
+def parse_spec(document: JsonObject) -> Spec:
+    """Return the spec in a decoded ``config.json``.
+
+    Raises:
+        InvalidParameterError: A field has the wrong type or value; the text names its path.
+    """
+    fields = Fields(document, "")
+    return Spec(
+        oci_version=fields.string("ociVersion", None),
+        root=fields.nested(
+            "root",
+            lambda root: Root(path=root.string("path", None), readonly=root.boolean("readonly")),
+        ),
+        process=fields.nested("process", _process),
+        hostname=fields.string("hostname"),
+        domainname=fields.string("domainname"),
+        mounts=fields.array("mounts", _mount),
+        hooks=fields.nested("hooks", _hooks) or Hooks(),
+        annotations=fields.string_map("annotations"),
+        linux=fields.nested("linux", _linux) or Linux(),
+    )
