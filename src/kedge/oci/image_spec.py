@@ -5,7 +5,7 @@ JSON null is what Go writes for "absent" and is read as that. Bytes that were re
 as they came: these types are for looking inside, and for documents kedge writes itself.
 """
 
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import msgspec
 
@@ -213,11 +213,12 @@ def sniff_media_type(data: bytes) -> str:
 
 def _decode(data: bytes, what: str) -> JsonObject:
     try:
-        document = msgspec.json.decode(data, type=dict)
+        document = _without_nulls(cast("Json", msgspec.json.decode(data)))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidParameterError(f"invalid {what}: {error}") from error
-    cleaned = _without_nulls(document)
-    return cleaned if isinstance(cleaned, dict) else {}
+    if not isinstance(document, dict):
+        raise InvalidParameterError(f"invalid {what}: it is not a JSON object")
+    return document
 
 
 def _without_nulls(value: Json) -> Json:

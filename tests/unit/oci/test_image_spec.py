@@ -1,7 +1,7 @@
 import json
 import os
 from pathlib import Path
-from typing import cast
+from typing import Protocol, cast
 
 import jsonschema
 import pytest
@@ -71,18 +71,24 @@ IMAGE = ImageConfig(
 )
 
 
+class Validator(Protocol):
+    def validate(self, instance: Json) -> None: ...
+
+
 def validate(document: bytes, schema: str) -> None:
     if not _SCHEMAS.exists():
         pytest.skip(f"image-spec schemas are not at {_SCHEMAS}")
     files = {p.name: cast("JsonObject", json.loads(p.read_text())) for p in _SCHEMAS.glob("*.json")}
-    registry = referencing.jsonschema.EMPTY_REGISTRY
+    resources: list[tuple[str, referencing.Resource[referencing.jsonschema.Schema]]] = []
     for name, content in files.items():
-        resource = referencing.jsonschema.DRAFT4.create_resource(content)
-        names = [name, f"https://opencontainers.org/schema/{name}"]
-        names += [f"https://opencontainers.org/schema/image/{name}"]
-        names += [f"https://opencontainers.org/schema/image/descriptor/{name}"]
-        registry = registry.with_resources([(n, resource) for n in names])
-    jsonschema.Draft4Validator(files[schema], registry=registry).validate(json.loads(document))
+        schema_content = cast("referencing.jsonschema.Schema", content)
+        resource = referencing.jsonschema.DRAFT4.create_resource(schema_content)
+        base = "https://opencontainers.org/schema/"
+        names = [name, base + name, f"{base}image/{name}", f"{base}image/descriptor/{name}"]
+        resources += [(known, resource) for known in names]
+    registry = referencing.jsonschema.EMPTY_REGISTRY.with_resources(resources)
+    validator = cast("Validator", jsonschema.Draft4Validator(files[schema], registry=registry))
+    validator.validate(cast("Json", json.loads(document)))
 
 
 @pytest.mark.parametrize(
