@@ -1,7 +1,7 @@
 import json
 import os
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol, TypeAlias, cast
 
 import jsonschema
 import pytest
@@ -71,6 +71,9 @@ IMAGE = ImageConfig(
 )
 
 
+Resource: TypeAlias = referencing.Resource[referencing.jsonschema.Schema]
+
+
 class Validator(Protocol):
     def validate(self, instance: Json) -> None: ...
 
@@ -79,10 +82,9 @@ def validate(document: bytes, schema: str) -> None:
     if not _SCHEMAS.exists():
         pytest.skip(f"image-spec schemas are not at {_SCHEMAS}")
     files = {p.name: cast("JsonObject", json.loads(p.read_text())) for p in _SCHEMAS.glob("*.json")}
-    resources: list[tuple[str, referencing.Resource[referencing.jsonschema.Schema]]] = []
+    resources: list[tuple[str, Resource]] = []
     for name, content in files.items():
-        schema_content = cast("referencing.jsonschema.Schema", content)
-        resource = referencing.jsonschema.DRAFT4.create_resource(schema_content)
+        resource = cast("Resource", referencing.jsonschema.DRAFT4.create_resource(content))
         base = "https://opencontainers.org/schema/"
         names = [name, base + name, f"{base}image/{name}", f"{base}image/descriptor/{name}"]
         resources += [(known, resource) for known in names]
