@@ -1,0 +1,139 @@
+"""What the server read from a request's path, query and headers, as plain data.
+
+The server parses and the engine consumes; neither imports the other, so the types live here.
+Times are nanoseconds since the epoch. Names and references are as the client wrote them.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from kedge.api.types.system import AuthConfig
+from kedge.lib.filters import Filters
+
+NO_FILTERS = Filters({})
+
+
+class WaitCondition(StrEnum):
+    """What ``POST /containers/{id}/wait`` waits for."""
+
+    NOT_RUNNING = "not-running"
+    NEXT_EXIT = "next-exit"
+    REMOVED = "removed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListOptions:
+    """Which containers to list: running ones unless `all`; `limit` of 0 or less means no limit."""
+
+    all: bool = False
+    limit: int = 0
+    size: bool = False
+    filters: Filters = NO_FILTERS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttachOptions:
+    """Which streams of a container to attach to.
+
+    Attributes:
+        stream: Attach to what the container does from now on.
+        logs: Send what the container printed before, first.
+        detach_keys: Parsed byte sequence that ends the session of a terminal.
+    """
+
+    stdin: bool = False
+    stdout: bool = False
+    stderr: bool = False
+    stream: bool = False
+    logs: bool = False
+    detach_keys: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogOptions:
+    """Which log lines to send; `since_ns`/`until_ns` of 0 and `tail` of -1 mean all of them."""
+
+    stdout: bool = False
+    stderr: bool = False
+    follow: bool = False
+    since_ns: int = 0
+    until_ns: int = 0
+    timestamps: bool = False
+    details: bool = False
+    tail: int = -1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventsOptions:
+    """Which events to send; without `since_ns` only new ones, without `until_ns` for ever."""
+
+    since_ns: int | None = None
+    until_ns: int | None = None
+    filters: Filters = NO_FILTERS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageListOptions:
+    """Which images to list."""
+
+    all: bool = False
+    shared_size: bool = False
+    digests: bool = False
+    filters: Filters = NO_FILTERS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildOptions:
+    """All that ``POST /build`` takes beside the context; sizes in bytes, -1/0 as Docker reads them.
+
+    Attributes:
+        remote: URL of a Dockerfile or context; empty when the body is the context.
+        build_args: Values by name; None means "take the engine's environment variable".
+        content_type: Media type of the body.
+        host_certs: Share the host's CA bundle with RUN steps; None leaves it to the engine.
+    """
+
+    dockerfile: str = ""
+    tags: tuple[str, ...] = ()
+    remote: str = ""
+    quiet: bool = False
+    no_cache: bool = False
+    pull: bool = False
+    remove: bool = True
+    force_remove: bool = False
+    squash: bool = False
+    target: str = ""
+    platform: str = ""
+    network_mode: str = ""
+    build_args: dict[str, str | None] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
+    cache_from: tuple[str, ...] = ()
+    extra_hosts: tuple[str, ...] = ()
+    security_opt: tuple[str, ...] = ()
+    ulimits: tuple[str, ...] = ()
+    cgroup_parent: str = ""
+    memory: int = 0
+    memory_swap: int = 0
+    cpu_shares: int = 0
+    cpu_period: int = 0
+    cpu_quota: int = 0
+    cpuset_cpus: str = ""
+    cpuset_mems: str = ""
+    shm_size: int = 0
+    version: str = "1"
+    session: str = ""
+    build_id: str = ""
+    auths: dict[str, AuthConfig] = field(default_factory=dict)
+    content_type: str = ""
+    host_certs: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildPruneOptions:
+    """How much of the build cache to keep; sizes in bytes, 0 means none."""
+
+    all: bool = False
+    reserved_space: int = 0
+    max_used_space: int = 0
+    min_free_space: int = 0
+    filters: Filters = NO_FILTERS

@@ -1,0 +1,101 @@
+"""Images on the wire: list, inspect, history, delete, prune. Vocabulary: moby `api/types/image`."""
+
+from msgspec import field
+
+from kedge.api.types.config import HealthConfig
+from kedge.api.types.container import GraphDriver
+from kedge.api.types.wire import Empty, StrSlice, Wire, shown_dict, shown_list
+
+
+class ImageSummary(Wire):
+    """One line of ``GET /images/json``; -1 stands for a count or size nobody asked for."""
+
+    containers: int = field(default_factory=lambda: -1)
+    created: int = field(default_factory=int)
+    id: str = field(default_factory=str)
+    labels: dict[str, str] = field(default_factory=shown_dict)
+    parent_id: str = field(default_factory=str)
+    repo_digests: list[str] = field(default_factory=shown_list)
+    repo_tags: list[str] = field(default_factory=shown_list)
+    shared_size: int = field(default_factory=lambda: -1)
+    size: int = field(default_factory=int)
+    virtual_size: int = 0
+
+
+class ImageConfig(Wire):
+    """The defaults an image gives to its containers."""
+
+    user: str = ""
+    exposed_ports: dict[str, Empty] = field(default_factory=dict)
+    env: list[str] = field(default_factory=list)
+    entrypoint: StrSlice = None
+    cmd: StrSlice = None
+    volumes: dict[str, Empty] = field(default_factory=dict)
+    working_dir: str = ""
+    labels: dict[str, str] = field(default_factory=dict)
+    stop_signal: str = ""
+    args_escaped: bool = False
+    healthcheck: HealthConfig | None = None
+    on_build: list[str] = field(default_factory=list)
+    shell: StrSlice = None
+
+
+class RootFS(Wire):
+    """The uncompressed layers of an image by diff_id, bottom first."""
+
+    type: str = field(default_factory=lambda: "layers")
+    layers: list[str] = field(default_factory=list)
+
+
+class ImageMetadata(Wire):
+    """What this engine remembers about an image; RFC 3339."""
+
+    last_tag_time: str = ""
+
+
+class ImageInspect(Wire):
+    """``GET /images/{name}/json``; the id is the digest of the image's config."""
+
+    id: str = field(default_factory=str)
+    repo_tags: list[str] = field(default_factory=shown_list)
+    repo_digests: list[str] = field(default_factory=shown_list)
+    parent: str = field(default_factory=str)
+    comment: str = field(default_factory=str)
+    created: str = ""
+    docker_version: str = field(default_factory=str)
+    author: str = field(default_factory=str)
+    config: ImageConfig = field(default_factory=ImageConfig)
+    architecture: str = field(default_factory=str)
+    variant: str = ""
+    os: str = field(default_factory=str)
+    os_version: str = ""
+    size: int = field(default_factory=int)
+    virtual_size: int = 0
+    graph_driver: GraphDriver = field(default_factory=GraphDriver)
+    root_fs: RootFS = field(name="RootFS", default_factory=RootFS)
+    metadata: ImageMetadata = field(default_factory=ImageMetadata)
+
+
+class HistoryItem(Wire):
+    """One step of an image's history, newest first; unknown ids are ``<missing>``."""
+
+    id: str = field(default_factory=str)
+    created: int = field(default_factory=int)
+    created_by: str = field(default_factory=str)
+    tags: list[str] | None = field(default_factory=shown_list)
+    size: int = field(default_factory=int)
+    comment: str = field(default_factory=str)
+
+
+class ImageDeleteItem(Wire):
+    """One thing a removal did: a reference untagged or an image deleted."""
+
+    untagged: str = ""
+    deleted: str = ""
+
+
+class ImagesPruneResponse(Wire):
+    """The images a prune removed and the bytes it freed."""
+
+    images_deleted: list[ImageDeleteItem] = field(default_factory=shown_list)
+    space_reclaimed: int = field(default_factory=int)

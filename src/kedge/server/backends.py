@@ -1,0 +1,280 @@
+"""What each router needs from the engine: one narrow Protocol a router.
+
+The engine's use cases satisfy them without importing this package; `kedge.daemon` joins the two.
+All methods are coroutines on the server's event loop. They raise `kedge.errdefs` classes, whose
+text reaches the client as it is. A method that returns an iterator or an awaitable has checked
+its arguments and registered its interest before it returns: nothing that happens afterwards is
+missed, and a failure found by then becomes an ordinary HTTP error.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from typing import Protocol
+
+from kedge.api.options import (
+    AttachOptions,
+    BuildOptions,
+    BuildPruneOptions,
+    EventsOptions,
+    ImageListOptions,
+    ListOptions,
+    LogOptions,
+    WaitCondition,
+)
+from kedge.api.streams import AttachedStream, OutputStream
+from kedge.api.types.container import (
+    ContainerInspect,
+    ContainersPruneResponse,
+    ContainerSummary,
+    CreateRequest,
+    CreateResponse,
+    FilesystemChange,
+    TopResponse,
+    UpdateRequest,
+    UpdateResponse,
+    WaitResponse,
+)
+from kedge.api.types.exec import (
+    ExecCreateRequest,
+    ExecCreateResponse,
+    ExecInspect,
+    ExecStartRequest,
+)
+from kedge.api.types.image import (
+    HistoryItem,
+    ImageDeleteItem,
+    ImageInspect,
+    ImagesPruneResponse,
+    ImageSummary,
+)
+from kedge.api.types.network import Network
+from kedge.api.types.progress import ProgressMessage
+from kedge.api.types.stats import Stats
+from kedge.api.types.system import (
+    AuthConfig,
+    AuthResponse,
+    BuildPruneResponse,
+    DiskUsage,
+    Event,
+    Info,
+    Version,
+)
+from kedge.api.types.volume import Volume, VolumeListResponse
+from kedge.lib.filters import Filters
+
+
+class ContainerBackend(Protocol):
+    """Containers; ``ref`` is a name, a full id or a unique prefix of one."""
+
+    async def create(self, request: CreateRequest, *, name: str, platform: str) -> CreateResponse:
+        """Make a container; an empty name lets the engine choose one."""
+        ...
+
+    async def list(self, options: ListOptions) -> Sequence[ContainerSummary]:
+        """Return the containers that match, newest first."""
+        ...
+
+    async def inspect(self, ref: str, *, size: bool) -> ContainerInspect:
+        """Return everything about one container."""
+        ...
+
+    async def start(self, ref: str) -> None:
+        """Start it; `NotModifiedError` when it runs."""
+        ...
+
+    async def stop(self, ref: str, *, signal: str, timeout_s: int | None) -> None:
+        """Stop it; an empty signal and None mean its own; -1 waits for ever.
+
+        `NotModifiedError` when it does not run.
+        """
+        ...
+
+    async def restart(self, ref: str, *, signal: str, timeout_s: int | None) -> None:
+        """Stop it where it runs, then start it."""
+        ...
+
+    async def kill(self, ref: str, *, signal: str) -> None:
+        """Send a signal; empty means SIGKILL."""
+        ...
+
+    async def remove(self, ref: str, *, force: bool, volumes: bool, link: bool) -> None:
+        """Remove it, killing it first with ``force``, with its anonymous volumes on request."""
+        ...
+
+    async def wait(self, ref: str, condition: WaitCondition) -> Awaitable[WaitResponse]:
+        """Register for the condition; the returned awaitable gives the outcome."""
+        ...
+
+    async def attach(self, ref: str, options: AttachOptions) -> AttachedStream:
+        """Attach to a created or running container."""
+        ...
+
+    async def logs(self, ref: str, options: LogOptions) -> OutputStream:
+        """Return its log as the client shall get it."""
+        ...
+
+    async def resize(self, ref: str, *, width: int, height: int) -> None:
+        """Resize its terminal."""
+        ...
+
+    async def rename(self, ref: str, name: str) -> None:
+        """Give it another name."""
+        ...
+
+    async def pause(self, ref: str) -> None:
+        """Freeze its processes."""
+        ...
+
+    async def unpause(self, ref: str) -> None:
+        """Thaw its processes."""
+        ...
+
+    async def update(self, ref: str, request: UpdateRequest) -> UpdateResponse:
+        """Change its limits and restart policy."""
+        ...
+
+    async def top(self, ref: str, ps_args: str) -> TopResponse:
+        """Return its processes."""
+        ...
+
+    async def stats(self, ref: str, *, stream: bool, one_shot: bool) -> AsyncIterator[Stats]:
+        """Return samples: one a second, or one alone.
+
+        A single sample that is not ``one_shot`` takes two readings a second apart, so that
+        its `precpu_stats` is filled.
+        """
+        ...
+
+    async def changes(self, ref: str) -> Sequence[FilesystemChange]:
+        """Return what it changed in its root filesystem."""
+        ...
+
+    async def prune(self, filters: Filters) -> ContainersPruneResponse:
+        """Remove the stopped containers that match."""
+        ...
+
+
+class ExecBackend(Protocol):
+    """Exec sessions."""
+
+    async def create(self, container: str, request: ExecCreateRequest) -> ExecCreateResponse:
+        """Record a session in a running container."""
+        ...
+
+    async def check(self, exec_id: str) -> None:
+        """Raise what makes a start impossible already: unknown, or its container not running."""
+        ...
+
+    async def start(self, exec_id: str, request: ExecStartRequest) -> AttachedStream | None:
+        """Start it; None when detached."""
+        ...
+
+    async def resize(self, exec_id: str, *, width: int, height: int) -> None:
+        """Resize its terminal."""
+        ...
+
+    async def inspect(self, exec_id: str) -> ExecInspect:
+        """Return its state."""
+        ...
+
+
+class ImageBackend(Protocol):
+    """Images; ``ref`` is a reference, an id or a unique prefix of one."""
+
+    async def list(self, options: ImageListOptions) -> Sequence[ImageSummary]:
+        """Return the images that match, newest first."""
+        ...
+
+    async def inspect(self, ref: str, *, platform: str) -> ImageInspect:
+        """Return everything about one image."""
+        ...
+
+    async def history(self, ref: str, *, platform: str) -> Sequence[HistoryItem]:
+        """Return its steps, newest first."""
+        ...
+
+    async def tag(self, ref: str, *, repo: str, tag: str) -> None:
+        """Give it another name; an empty tag means ``latest``."""
+        ...
+
+    async def remove(self, ref: str, *, force: bool, prune: bool) -> Sequence[ImageDeleteItem]:
+        """Untag it and delete it with its last tag; ``prune`` also untagged parents."""
+        ...
+
+    async def pull(
+        self, image: str, *, tag: str, platform: str, auth: AuthConfig | None
+    ) -> AsyncIterator[ProgressMessage]:
+        """Fetch an image; ``tag`` is a tag, a digest or empty, as ``fromImage`` and ``tag`` say."""
+        ...
+
+    async def bootstrap(self, name: str) -> AsyncIterator[ProgressMessage]:
+        """Make a base image from the distribution's packages (kedge's own route)."""
+        ...
+
+    async def prune(self, filters: Filters) -> ImagesPruneResponse:
+        """Remove the unused images that match."""
+        ...
+
+
+class BuildBackend(Protocol):
+    """Builds with the classic protocol."""
+
+    async def build(
+        self, options: BuildOptions, body: AsyncIterator[bytes]
+    ) -> AsyncIterator[ProgressMessage]:
+        """Build an image; ``body`` is the context as it arrives, empty with a remote one.
+
+        A failing build raises from the iterator; the server sends that as the last message.
+        """
+        ...
+
+    async def prune(self, options: BuildPruneOptions) -> BuildPruneResponse:
+        """Remove build cache."""
+        ...
+
+
+class SystemBackend(Protocol):
+    """The engine itself."""
+
+    async def version(self) -> Version:
+        """Return the versions of the engine and its parts."""
+        ...
+
+    async def info(self) -> Info:
+        """Return the engine's state and abilities."""
+        ...
+
+    async def events(self, options: EventsOptions) -> AsyncIterator[Event]:
+        """Return past events from ``since_ns``, then new ones until ``until_ns``."""
+        ...
+
+    async def disk_usage(self, kinds: frozenset[str]) -> DiskUsage:
+        """Return sizes of the kinds (``container image volume build-cache``); none means all."""
+        ...
+
+    async def auth(self, config: AuthConfig) -> AuthResponse:
+        """Check credentials with their registry."""
+        ...
+
+
+class NetworkBackend(Protocol):
+    """Networks; ``ref`` is a name, an id or a unique prefix of one."""
+
+    async def list(self, filters: Filters) -> Sequence[Network]:
+        """Return the networks that match."""
+        ...
+
+    async def inspect(self, ref: str, *, scope: str) -> Network:
+        """Return one network with its containers."""
+        ...
+
+
+class VolumeBackend(Protocol):
+    """Volumes."""
+
+    async def list(self, filters: Filters) -> VolumeListResponse:
+        """Return the volumes that match."""
+        ...
+
+    async def inspect(self, name: str) -> Volume:
+        """Return one volume."""
+        ...
