@@ -33,18 +33,18 @@ class ContainerConfig(Wire):
     tty: bool = field(default_factory=bool)
     open_stdin: bool = field(default_factory=bool)
     stdin_once: bool = field(default_factory=bool)
-    env: list[str] = field(default_factory=shown_list)
+    env: list[str] = shown_list()
     cmd: StrSlice = field(default_factory=shown_null)
     healthcheck: HealthConfig | None = None
     args_escaped: bool = False
     image: str = field(default_factory=str)
-    volumes: dict[str, Empty] = field(default_factory=shown_dict)
+    volumes: dict[str, Empty] = shown_dict()
     working_dir: str = field(default_factory=str)
     entrypoint: StrSlice = field(default_factory=shown_null)
     network_disabled: bool = False
     mac_address: str = ""
-    on_build: list[str] = field(default_factory=shown_list)
-    labels: dict[str, str] = field(default_factory=shown_dict)
+    on_build: list[str] = shown_list()
+    labels: dict[str, str] = shown_dict()
     stop_signal: str = ""
     stop_timeout: int | None = None
     shell: StrSlice = None
@@ -54,7 +54,7 @@ class LogConfig(Wire):
     """The log driver of a container; an empty type means the engine's default."""
 
     type: str = field(default_factory=str)
-    config: dict[str, str] = field(default_factory=shown_dict)
+    config: dict[str, str] = shown_dict()
 
 
 class RestartPolicy(Wire):
@@ -98,9 +98,9 @@ class DeviceRequest(Wire):
 
     driver: str = field(default_factory=str)
     count: int = field(default_factory=int)
-    device_ids: list[str] = field(name="DeviceIDs", default_factory=shown_list)
-    capabilities: list[list[str]] = field(default_factory=shown_list)
-    options: dict[str, str] = field(default_factory=shown_dict)
+    device_ids: list[str] = shown_list("DeviceIDs")
+    capabilities: list[list[str]] = shown_list()
+    options: dict[str, str] = shown_dict()
 
 
 class Ulimit(Wire):
@@ -119,24 +119,20 @@ class Resources(Wire):
     nano_cpus: int = field(default_factory=int)
     cgroup_parent: str = field(default_factory=str)
     blkio_weight: int = field(default_factory=int)
-    blkio_weight_device: list[WeightDevice] = field(default_factory=shown_list)
-    blkio_device_read_bps: list[ThrottleDevice] = field(default_factory=shown_list)
-    blkio_device_write_bps: list[ThrottleDevice] = field(default_factory=shown_list)
-    blkio_device_read_iops: list[ThrottleDevice] = field(
-        name="BlkioDeviceReadIOps", default_factory=shown_list
-    )
-    blkio_device_write_iops: list[ThrottleDevice] = field(
-        name="BlkioDeviceWriteIOps", default_factory=shown_list
-    )
+    blkio_weight_device: list[WeightDevice] = shown_list()
+    blkio_device_read_bps: list[ThrottleDevice] = shown_list()
+    blkio_device_write_bps: list[ThrottleDevice] = shown_list()
+    blkio_device_read_iops: list[ThrottleDevice] = shown_list("BlkioDeviceReadIOps")
+    blkio_device_write_iops: list[ThrottleDevice] = shown_list("BlkioDeviceWriteIOps")
     cpu_period: int = field(default_factory=int)
     cpu_quota: int = field(default_factory=int)
     cpu_realtime_period: int = field(default_factory=int)
     cpu_realtime_runtime: int = field(default_factory=int)
     cpuset_cpus: str = field(default_factory=str)
     cpuset_mems: str = field(default_factory=str)
-    devices: list[DeviceMapping] = field(default_factory=shown_list)
-    device_cgroup_rules: list[str] = field(default_factory=shown_list)
-    device_requests: list[DeviceRequest] = field(default_factory=shown_list)
+    devices: list[DeviceMapping] = shown_list()
+    device_cgroup_rules: list[str] = shown_list()
+    device_requests: list[DeviceRequest] = shown_list()
     kernel_memory: int = 0
     kernel_memory_tcp: int = field(name="KernelMemoryTCP", default=0)
     memory_reservation: int = field(default_factory=int)
@@ -144,7 +140,7 @@ class Resources(Wire):
     memory_swappiness: int | None = field(default_factory=shown_null)
     oom_kill_disable: bool | None = field(default_factory=shown_null)
     pids_limit: int | None = field(default_factory=shown_null)
-    ulimits: list[Ulimit] = field(default_factory=shown_list)
+    ulimits: list[Ulimit] = shown_list()
     cpu_count: int = field(default_factory=int)
     cpu_percent: int = field(default_factory=int)
     io_maximum_iops: int = field(name="IOMaximumIOps", default_factory=int)
@@ -209,34 +205,34 @@ class Mount(Wire):
 class HostConfig(Resources):
     """The part of a container that belongs to this host."""
 
-    binds: list[str] = field(default_factory=shown_list)
+    binds: list[str] = shown_list()
     container_id_file: str = field(name="ContainerIDFile", default_factory=str)
     log_config: LogConfig = field(default_factory=LogConfig)
     network_mode: str = field(default_factory=str)
-    port_bindings: dict[str, list[PortBinding] | None] = field(default_factory=shown_dict)
+    port_bindings: dict[str, list[PortBinding] | None] = shown_dict()
     restart_policy: RestartPolicy = field(default_factory=RestartPolicy)
     auto_remove: bool = field(default_factory=bool)
     volume_driver: str = field(default_factory=str)
-    volumes_from: list[str] = field(default_factory=shown_list)
+    volumes_from: list[str] = shown_list()
     console_size: list[int] = field(default_factory=lambda: [0, 0])
     annotations: dict[str, str] = field(default_factory=dict)
     cap_add: StrSlice = field(default_factory=shown_null)
     cap_drop: StrSlice = field(default_factory=shown_null)
     cgroupns_mode: str = field(default_factory=str)
-    dns: list[str] = field(default_factory=shown_list)
-    dns_options: list[str] = field(default_factory=shown_list)
-    dns_search: list[str] = field(default_factory=shown_list)
-    extra_hosts: list[str] = field(default_factory=shown_list)
-    group_add: list[str] = field(default_factory=shown_list)
+    dns: list[str] = shown_list()
+    dns_options: list[str] = shown_list()
+    dns_search: list[str] = shown_list()
+    extra_hosts: list[str] = shown_list()
+    group_add: list[str] = shown_list()
     ipc_mode: str = field(default_factory=str)
     cgroup: str = field(default_factory=str)
-    links: list[str] = field(default_factory=shown_list)
+    links: list[str] = shown_list()
     oom_score_adj: int = field(default_factory=int)
     pid_mode: str = field(default_factory=str)
     privileged: bool = field(default_factory=bool)
     publish_all_ports: bool = field(default_factory=bool)
     readonly_rootfs: bool = field(default_factory=bool)
-    security_opt: list[str] = field(default_factory=shown_list)
+    security_opt: list[str] = shown_list()
     storage_opt: dict[str, str] = field(default_factory=dict)
     tmpfs: dict[str, str] = field(default_factory=dict)
     uts_mode: str = field(name="UTSMode", default_factory=str)
@@ -282,4 +278,4 @@ class EndpointSettings(Wire):
 class NetworkingConfig(Wire):
     """The networks a new container joins, by name or id."""
 
-    endpoints_config: dict[str, EndpointSettings | None] = field(default_factory=shown_dict)
+    endpoints_config: dict[str, EndpointSettings | None] = shown_dict()

@@ -29,7 +29,7 @@ class CreateResponse(Wire):
     """The id of a new container."""
 
     id: str = field(default_factory=str)
-    warnings: list[str] = field(default_factory=shown_list)
+    warnings: list[str] = shown_list()
 
 
 class Port(Wire):
@@ -64,27 +64,27 @@ class SummaryHostConfig(Wire):
 class SummaryNetworkSettings(Wire):
     """A container's networks in a list, by network name."""
 
-    networks: dict[str, EndpointSettings] = field(default_factory=shown_dict)
+    networks: dict[str, EndpointSettings] = shown_dict()
 
 
 class ContainerSummary(Wire):
     """One line of ``GET /containers/json``; names carry a leading slash."""
 
     id: str = field(default_factory=str)
-    names: list[str] = field(default_factory=shown_list)
+    names: list[str] = shown_list()
     image: str = field(default_factory=str)
     image_id: str = field(name="ImageID", default_factory=str)
     command: str = field(default_factory=str)
     created: int = field(default_factory=int)
-    ports: list[Port] = field(default_factory=shown_list)
+    ports: list[Port] = shown_list()
     size_rw: int = 0
     size_root_fs: int = 0
-    labels: dict[str, str] = field(default_factory=shown_dict)
+    labels: dict[str, str] = shown_dict()
     state: str = field(default_factory=str)
     status: str = field(default_factory=str)
     host_config: SummaryHostConfig = field(default_factory=SummaryHostConfig)
     network_settings: SummaryNetworkSettings = field(default_factory=SummaryNetworkSettings)
-    mounts: list[MountPoint] = field(default_factory=shown_list)
+    mounts: list[MountPoint] = shown_list()
 
 
 class HealthcheckResult(Wire):
@@ -101,7 +101,7 @@ class Health(Wire):
 
     status: str = field(default_factory=str)
     failing_streak: int = field(default_factory=int)
-    log: list[HealthcheckResult] = field(default_factory=shown_list)
+    log: list[HealthcheckResult] = shown_list()
 
 
 ZERO_TIME = "0001-01-01T00:00:00Z"
@@ -148,7 +148,7 @@ class NetworkSettings(Wire):
     bridge: str = field(default_factory=str)
     sandbox_id: str = field(name="SandboxID", default_factory=str)
     sandbox_key: str = field(default_factory=str)
-    ports: dict[str, list[PortBinding] | None] = field(default_factory=shown_dict)
+    ports: dict[str, list[PortBinding] | None] = shown_dict()
     hairpin_mode: bool = field(default_factory=bool)
     link_local_ipv6_address: str = field(name="LinkLocalIPv6Address", default_factory=str)
     link_local_ipv6_prefix_len: int = field(name="LinkLocalIPv6PrefixLen", default_factory=int)
@@ -166,7 +166,7 @@ class NetworkSettings(Wire):
     ip_prefix_len: int = field(name="IPPrefixLen", default_factory=int)
     ipv6_gateway: str = field(name="IPv6Gateway", default_factory=str)
     mac_address: str = field(default_factory=str)
-    networks: dict[str, EndpointSettings] = field(default_factory=shown_dict)
+    networks: dict[str, EndpointSettings] = shown_dict()
 
 
 class ContainerInspect(Wire):
@@ -175,7 +175,7 @@ class ContainerInspect(Wire):
     id: str = field(default_factory=str)
     created: str = field(default_factory=str)
     path: str = field(default_factory=str)
-    args: list[str] = field(default_factory=shown_list)
+    args: list[str] = shown_list()
     state: ContainerState = field(default_factory=ContainerState)
     image: str = field(default_factory=str)
     resolv_conf_path: str = field(default_factory=str)
@@ -194,7 +194,7 @@ class ContainerInspect(Wire):
     graph_driver: GraphDriver = field(default_factory=GraphDriver)
     size_rw: int | None = None
     size_root_fs: int | None = None
-    mounts: list[MountPoint] = field(default_factory=shown_list)
+    mounts: list[MountPoint] = shown_list()
     config: ContainerConfig = field(default_factory=ContainerConfig)
     network_settings: NetworkSettings = field(default_factory=NetworkSettings)
 
@@ -215,8 +215,8 @@ class WaitResponse(Wire):
 class TopResponse(Wire):
     """The process list of a container, as ``ps`` prints it."""
 
-    titles: list[str] = field(default_factory=shown_list)
-    processes: list[list[str]] = field(default_factory=shown_list)
+    titles: list[str] = shown_list()
+    processes: list[list[str]] = shown_list()
 
 
 class FilesystemChange(Wire):
@@ -235,13 +235,13 @@ class UpdateRequest(Resources):
 class UpdateResponse(Wire):
     """What an update could not do."""
 
-    warnings: list[str] = field(default_factory=shown_list)
+    warnings: list[str] = shown_list()
 
 
 class ContainersPruneResponse(Wire):
     """The containers a prune removed and the bytes it freed."""
 
-    containers_deleted: list[str] = field(default_factory=shown_list)
+    containers_deleted: list[str] = shown_list()
     space_reclaimed: int = field(default_factory=int)
 
 

@@ -17,7 +17,7 @@ class ExecCreateRequest(Wire):
     attach_stderr: bool = field(default_factory=bool)
     attach_stdout: bool = field(default_factory=bool)
     detach_keys: str = field(default_factory=str)
-    env: list[str] = field(default_factory=shown_list)
+    env: list[str] = shown_list()
     working_dir: str = field(default_factory=str)
     cmd: StrSlice = field(default_factory=shown_null)
 
@@ -41,7 +41,7 @@ class ProcessConfig(msgspec.Struct, omit_defaults=True):
 
     tty: bool = field(default_factory=bool)
     entrypoint: str = field(default_factory=str)
-    arguments: list[str] = field(default_factory=shown_list)
+    arguments: list[str] = shown_list()
     privileged: bool | None = None
     user: str = ""
 

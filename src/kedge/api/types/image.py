@@ -13,10 +13,10 @@ class ImageSummary(Wire):
     containers: int = field(default_factory=lambda: -1)
     created: int = field(default_factory=int)
     id: str = field(default_factory=str)
-    labels: dict[str, str] = field(default_factory=shown_dict)
+    labels: dict[str, str] = shown_dict()
     parent_id: str = field(default_factory=str)
-    repo_digests: list[str] = field(default_factory=shown_list)
-    repo_tags: list[str] = field(default_factory=shown_list)
+    repo_digests: list[str] = shown_list()
+    repo_tags: list[str] = shown_list()
     shared_size: int = field(default_factory=lambda: -1)
     size: int = field(default_factory=int)
     virtual_size: int = 0
@@ -57,8 +57,8 @@ class ImageInspect(Wire):
     """``GET /images/{name}/json``; the id is the digest of the image's config."""
 
     id: str = field(default_factory=str)
-    repo_tags: list[str] = field(default_factory=shown_list)
-    repo_digests: list[str] = field(default_factory=shown_list)
+    repo_tags: list[str] = shown_list()
+    repo_digests: list[str] = shown_list()
     parent: str = field(default_factory=str)
     comment: str = field(default_factory=str)
     created: str = ""
@@ -82,7 +82,7 @@ class HistoryItem(Wire):
     id: str = field(default_factory=str)
     created: int = field(default_factory=int)
     created_by: str = field(default_factory=str)
-    tags: list[str] | None = field(default_factory=shown_list)
+    tags: list[str] | None = shown_list()
     size: int = field(default_factory=int)
     comment: str = field(default_factory=str)
 
@@ -97,5 +97,5 @@ class ImageDeleteItem(Wire):
 class ImagesPruneResponse(Wire):
     """The images a prune removed and the bytes it freed."""
 
-    images_deleted: list[ImageDeleteItem] = field(default_factory=shown_list)
+    images_deleted: list[ImageDeleteItem] = shown_list()
     space_reclaimed: int = field(default_factory=int)

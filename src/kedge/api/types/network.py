@@ -20,7 +20,7 @@ class IPAM(Wire):
 
     driver: str = field(default_factory=str)
     options: dict[str, str] | None = field(default_factory=shown_null)
-    config: list[IPAMConfig] = field(default_factory=shown_list)
+    config: list[IPAMConfig] = shown_list()
 
 
 class ConfigReference(Wire):
@@ -55,9 +55,9 @@ class Network(Wire):
     ingress: bool = field(default_factory=bool)
     config_from: ConfigReference = field(default_factory=ConfigReference)
     config_only: bool = field(default_factory=bool)
-    containers: dict[str, EndpointResource] = field(default_factory=shown_dict)
-    options: dict[str, str] = field(default_factory=shown_dict)
-    labels: dict[str, str] = field(default_factory=shown_dict)
+    containers: dict[str, EndpointResource] = shown_dict()
+    options: dict[str, str] = shown_dict()
+    labels: dict[str, str] = shown_dict()
 
 
 class NetworkCreateRequest(Wire):
@@ -75,8 +75,8 @@ class NetworkCreateRequest(Wire):
     ingress: bool = field(default_factory=bool)
     config_only: bool = field(default_factory=bool)
     config_from: ConfigReference | None = None
-    options: dict[str, str] = field(default_factory=shown_dict)
-    labels: dict[str, str] = field(default_factory=shown_dict)
+    options: dict[str, str] = shown_dict()
+    labels: dict[str, str] = shown_dict()
 
 
 class NetworkCreateResponse(Wire):
@@ -103,4 +103,4 @@ class NetworkDisconnectRequest(Wire):
 class NetworksPruneResponse(Wire):
     """The networks a prune removed."""
 
-    networks_deleted: list[str] = field(default_factory=shown_list)
+    networks_deleted: list[str] = shown_list()

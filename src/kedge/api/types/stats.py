@@ -37,14 +37,14 @@ class BlkioEntry(_SnakeWire):
 class BlkioStats(_SnakeWire):
     """Block I/O by device; only the first two lists are filled on cgroup v2."""
 
-    io_service_bytes_recursive: list[BlkioEntry] | None = field(default_factory=shown_list)
-    io_serviced_recursive: list[BlkioEntry] | None = field(default_factory=shown_list)
-    io_queue_recursive: list[BlkioEntry] | None = field(default_factory=shown_list)
-    io_service_time_recursive: list[BlkioEntry] | None = field(default_factory=shown_list)
-    io_wait_time_recursive: list[BlkioEntry] | None = field(default_factory=shown_list)
-    io_merged_recursive: list[BlkioEntry] | None = field(default_factory=shown_list)
-    io_time_recursive: list[BlkioEntry] | None = field(default_factory=shown_list)
-    sectors_recursive: list[BlkioEntry] | None = field(default_factory=shown_list)
+    io_service_bytes_recursive: list[BlkioEntry] | None = shown_list()
+    io_serviced_recursive: list[BlkioEntry] | None = shown_list()
+    io_queue_recursive: list[BlkioEntry] | None = shown_list()
+    io_service_time_recursive: list[BlkioEntry] | None = shown_list()
+    io_wait_time_recursive: list[BlkioEntry] | None = shown_list()
+    io_merged_recursive: list[BlkioEntry] | None = shown_list()
+    io_time_recursive: list[BlkioEntry] | None = shown_list()
+    sectors_recursive: list[BlkioEntry] | None = shown_list()
 
 
 class StorageStats(_SnakeWire):

@@ -52,17 +52,17 @@ class Version(Wire):
 class PluginsInfo(Wire):
     """Names of the drivers the engine has."""
 
-    volume: list[str] = field(default_factory=shown_list)
-    network: list[str] = field(default_factory=shown_list)
+    volume: list[str] = shown_list()
+    network: list[str] = shown_list()
     authorization: list[str] | None = field(default_factory=shown_null)
-    log: list[str] = field(default_factory=shown_list)
+    log: list[str] = shown_list()
 
 
 class IndexInfo(Wire):
     """One registry and how it is reached."""
 
     name: str = field(default_factory=str)
-    mirrors: list[str] = field(default_factory=shown_list)
+    mirrors: list[str] = shown_list()
     secure: bool = field(default_factory=bool)
     official: bool = field(default_factory=bool)
 
@@ -70,11 +70,9 @@ class IndexInfo(Wire):
 class RegistryConfig(Wire):
     """How the engine reaches registries."""
 
-    insecure_registry_cidrs: list[str] = field(
-        name="InsecureRegistryCIDRs", default_factory=shown_list
-    )
-    index_configs: dict[str, IndexInfo] = field(default_factory=shown_dict)
-    mirrors: list[str] = field(default_factory=shown_list)
+    insecure_registry_cidrs: list[str] = shown_list("InsecureRegistryCIDRs")
+    index_configs: dict[str, IndexInfo] = shown_dict()
+    mirrors: list[str] = shown_list()
 
 
 class RuntimeInfo(msgspec.Struct, omit_defaults=True):
@@ -126,7 +124,7 @@ class Info(Wire):
     containers_stopped: int = field(default_factory=int)
     images: int = field(default_factory=int)
     driver: str = field(default_factory=str)
-    driver_status: list[list[str]] = field(default_factory=shown_list)
+    driver_status: list[list[str]] = shown_list()
     plugins: PluginsInfo = field(default_factory=PluginsInfo)
     memory_limit: bool = field(default_factory=bool)
     swap_limit: bool = field(default_factory=bool)
@@ -160,10 +158,10 @@ class Info(Wire):
     https_proxy: str = field(default_factory=str)
     no_proxy: str = field(default_factory=str)
     name: str = field(default_factory=str)
-    labels: list[str] = field(default_factory=shown_list)
+    labels: list[str] = shown_list()
     experimental_build: bool = field(default_factory=bool)
     server_version: str = field(default_factory=str)
-    runtimes: dict[str, RuntimeInfo] = field(default_factory=shown_dict)
+    runtimes: dict[str, RuntimeInfo] = shown_dict()
     default_runtime: str = field(default_factory=str)
     swarm: SwarmInfo = field(default_factory=SwarmInfo)
     live_restore_enabled: bool = field(default_factory=bool)
@@ -172,11 +170,11 @@ class Info(Wire):
     containerd_commit: Commit = field(default_factory=Commit)
     runc_commit: Commit = field(default_factory=Commit)
     init_commit: Commit = field(default_factory=Commit)
-    security_options: list[str] = field(default_factory=shown_list)
+    security_options: list[str] = shown_list()
     product_license: str = ""
     default_address_pools: list[AddressPool] = field(default_factory=list)
     firewall_backend: FirewallInfo | None = None
-    cdi_spec_dirs: list[str] = field(name="CDISpecDirs", default_factory=shown_list)
+    cdi_spec_dirs: list[str] = shown_list("CDISpecDirs")
     warnings: list[str] | None = field(default_factory=shown_null)
 
 
@@ -184,7 +182,7 @@ class EventActor(Wire):
     """The object an event is about."""
 
     id: str = field(name="ID", default_factory=str)
-    attributes: dict[str, str] = field(default_factory=shown_dict)
+    attributes: dict[str, str] = shown_dict()
 
 
 class Event(msgspec.Struct, omit_defaults=True):
@@ -223,7 +221,7 @@ class BuildCacheRecord(Wire):
 class BuildPruneResponse(Wire):
     """The build cache entries a prune removed and the bytes it freed."""
 
-    caches_deleted: list[str] = field(default_factory=shown_list)
+    caches_deleted: list[str] = shown_list()
     space_reclaimed: int = field(default_factory=int)
 
 
@@ -231,10 +229,10 @@ class DiskUsage(Wire):
     """``GET /system/df``; None for a kind the client did not ask for."""
 
     layers_size: int = field(default_factory=int)
-    images: list[ImageSummary] | None = field(default_factory=shown_list)
-    containers: list[ContainerSummary] | None = field(default_factory=shown_list)
-    volumes: list[Volume] | None = field(default_factory=shown_list)
-    build_cache: list[BuildCacheRecord] | None = field(default_factory=shown_list)
+    images: list[ImageSummary] | None = shown_list()
+    containers: list[ContainerSummary] | None = shown_list()
+    volumes: list[Volume] | None = shown_list()
+    build_cache: list[BuildCacheRecord] | None = shown_list()
 
 
 class AuthConfig(msgspec.Struct, omit_defaults=True):

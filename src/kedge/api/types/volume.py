@@ -28,7 +28,7 @@ class Volume(Wire):
 class VolumeListResponse(Wire):
     """``GET /volumes``."""
 
-    volumes: list[Volume] = field(default_factory=shown_list)
+    volumes: list[Volume] = shown_list()
     warnings: list[str] | None = field(default_factory=shown_null)
 
 
@@ -37,12 +37,12 @@ class VolumeCreateRequest(Wire):
 
     name: str = field(default_factory=str)
     driver: str = field(default_factory=str)
-    driver_opts: dict[str, str] = field(default_factory=shown_dict)
-    labels: dict[str, str] = field(default_factory=shown_dict)
+    driver_opts: dict[str, str] = shown_dict()
+    labels: dict[str, str] = shown_dict()
 
 
 class VolumesPruneResponse(Wire):
     """The volumes a prune removed and the bytes it freed."""
 
-    volumes_deleted: list[str] = field(default_factory=shown_list)
+    volumes_deleted: list[str] = shown_list()
     space_reclaimed: int = field(default_factory=int)

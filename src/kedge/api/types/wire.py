@@ -3,17 +3,17 @@
 msgspec leaves out a field whose value *is* its declared default. A plain default (``= ""``,
 ``= 0``, ``default_factory=list``) therefore means ``omitempty``. A field that Docker always
 prints takes a factory that msgspec does not recognise as a default: `str`, `int`, `bool`,
-`float`, or one of the functions below.
+`shown_null`, or is declared with `shown_list` or `shown_dict`.
 """
 
-from typing import Annotated, TypeAlias, TypeVar
+from typing import Annotated, Final, Generic, TypeAlias, TypeVar
 
 import msgspec
 
 T = TypeVar("T")
 
 # Marks a Go `strslice.StrSlice`: on input one string stands for a list of one.
-STR_SLICE_MARK = "strslice"
+STR_SLICE_MARK: Final = {"go_type": "StrSlice"}
 
 
 class Wire(msgspec.Struct, rename="pascal", omit_defaults=True):
@@ -24,18 +24,30 @@ class Empty(msgspec.Struct):
     """Go's ``struct{}``: the value in a map that is used as a set."""
 
 
-StrSlice: TypeAlias = Annotated[list[str] | None, msgspec.Meta(extra={STR_SLICE_MARK: True})]
+StrSlice: TypeAlias = Annotated[list[str] | None, msgspec.Meta(extra=STR_SLICE_MARK)]
 
 
 def shown_null() -> None:
     """Return None, as the default of a field that is printed as ``null``."""
 
 
-def shown_list() -> list[T]:
-    """Return a new list, as the default of a field that is printed as ``[]``."""
-    return []
+def shown_list(name: str | None = None) -> list[T]:
+    """Declare a list that is printed as ``[]`` when empty; stands where `msgspec.field` would."""
+    declared: list[T] = msgspec.field(default_factory=_ListFactory[T](), name=name)
+    return declared
 
 
-def shown_dict() -> dict[str, T]:
-    """Return a new dict, as the default of a field that is printed as ``{}``."""
-    return {}
+def shown_dict(name: str | None = None) -> dict[str, T]:
+    """Declare a dict that is printed as ``{}`` when empty; stands where `msgspec.field` would."""
+    declared: dict[str, T] = msgspec.field(default_factory=_DictFactory[T](), name=name)
+    return declared
+
+
+class _ListFactory(Generic[T]):
+    def __call__(self) -> list[T]:
+        return []
+
+
+class _DictFactory(Generic[T]):
+    def __call__(self) -> dict[str, T]:
+        return {}
