@@ -2,9 +2,7 @@
 
 from kedge.oci.runtime_spec.parse import parse_process as parse_process
 from kedge.oci.runtime_spec.parse import parse_spec as parse_spec
-from kedge.oci.runtime_spec.resources import Resources as Resources
 from kedge.oci.runtime_spec.types import Capabilities as Capabilities
 from kedge.oci.runtime_spec.types import Process as Process
-from kedge.oci.runtime_spec.types import Seccomp as Seccomp
 from kedge.oci.runtime_spec.types import Spec as Spec
 from kedge.oci.runtime_spec.types import SpecMount as SpecMount

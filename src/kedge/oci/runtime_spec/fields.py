@@ -1,190 +1,135 @@
-"""Reading a decoded JSON object field by field, with errors that name the JSON path.
+"""One JSON object and where it stands in the document, so that a parser reads like the schema.
 
-`Fields` knows JSON types and ranges; what the fields are called is the parsers' business.
+The checks themselves are `kedge.oci.fields`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Final, TypeVar
 
 from kedge.errdefs import InvalidParameterError
 from kedge.lib.jsontypes import Json, JsonObject
+from kedge.oci.fields import (
+    INT64_MAX,
+    INT64_MIN,
+    UINT32_MAX,
+    UINT64_MAX,
+    optional_boolean,
+    optional_integer,
+    optional_object,
+    optional_string,
+    read_list,
+    read_object,
+    read_string_item,
+    read_string_map,
+    require_integer,
+    require_string,
+)
 
 T = TypeVar("T")
 
-UINT16: Final = (0, 0xFFFF)
-UINT32: Final = (0, 0xFFFF_FFFF)
-UINT64: Final = (0, 0xFFFF_FFFF_FFFF_FFFF)
-INT32: Final = (-0x8000_0000, 0x7FFF_FFFF)
-INT64: Final = (-0x8000_0000_0000_0000, 0x7FFF_FFFF_FFFF_FFFF)
-
-_KINDS: Final = {
-    dict: "an object",
-    list: "an array",
-    str: "a string",
-    bool: "a boolean",
-    int: "an integer",
-}
-
-
-def _wrong(path: str, kind: type) -> InvalidParameterError:
-    return InvalidParameterError(f"invalid config.json: {path} must be {_KINDS[kind]}")
-
-
-def _strings(value: Json, path: str) -> tuple[str, ...]:
-    if not isinstance(value, list):
-        raise _wrong(path, list)
-    for index, item in enumerate(value):
-        if not isinstance(item, str):
-            raise _wrong(f"{path}[{index}]", str)
-    return tuple(item for item in value if isinstance(item, str))
+UINT32: Final = (0, UINT32_MAX)
+UINT64: Final = (0, UINT64_MAX)
+INT32: Final = (-(1 << 31), (1 << 31) - 1)
+INT64: Final = (INT64_MIN, INT64_MAX)
 
 
 class Fields:
-    """One JSON object and where in the document it is. ``null`` counts as absent, as Go has it."""
+    """The fields of one object; ``null`` counts as absent."""
 
-    __slots__ = ("_object", "path")
+    __slots__ = ("document", "path")
 
     def __init__(self, value: Json, path: str) -> None:
         """Wrap ``value``, which must be an object."""
-        if not isinstance(value, dict):
-            raise _wrong(path or "the document", dict)
-        self._object: JsonObject = value
+        self.document: JsonObject = read_object(value, path)
         self.path = path
 
     def at(self, name: str) -> str:
         """Return the path of the field ``name``."""
-        return f"{self.path}.{name}" if self.path else name
+        return f"{self.path}.{name}"
 
     def has(self, name: str) -> bool:
         """Tell whether the field is there and not null."""
-        return self._object.get(name) is not None
+        return self.document.get(name) is not None
 
-    def missing(self, name: str) -> InvalidParameterError:
-        """Return the error for a required field that is absent."""
-        return InvalidParameterError(f"invalid config.json: {self.at(name)} is required")
+    def required_string(self, name: str) -> str:
+        """Return a string that must be there."""
+        return require_string(self.document, name, self.path)
 
-    def string(self, name: str, default: str | None = "") -> str:
-        """Return a string; with ``default`` None it is required."""
-        value = self._object.get(name)
-        if value is None:
-            if default is None:
-                raise self.missing(name)
-            return default
-        if not isinstance(value, str):
-            raise _wrong(self.at(name), str)
+    def string(self, name: str) -> str:
+        """Return a string, empty when absent."""
+        return optional_string(self.document, name, self.path) or ""
+
+    def choice(self, name: str, choices: frozenset[str]) -> str:
+        """Return a string of ``choices``, empty when absent."""
+        value = self.string(name)
+        if value and value not in choices:
+            raise InvalidParameterError(f"{self.at(name)}: unknown value {value!r}")
         return value
 
-    def choice(self, name: str, choices: frozenset[str], *, required: bool = True) -> str:
-        """Return a string that is one of ``choices``; empty when absent and not required."""
-        value = self.string(name, None if required else "")
-        if value not in choices and (value or required):
-            raise InvalidParameterError(
-                f"invalid config.json: {self.at(name)}: unknown value {value!r}"
-            )
-        return value
+    def required_choice(self, name: str, choices: frozenset[str]) -> str:
+        """Return a string of ``choices`` that must be there."""
+        if not self.required_string(name):
+            raise InvalidParameterError(f"{self.at(name)} must not be empty")
+        return self.choice(name, choices)
 
     def choices(self, name: str, choices: frozenset[str]) -> tuple[str, ...]:
-        """Return an array of strings that are all in ``choices``."""
+        """Return an array of strings of ``choices``."""
         values = self.strings(name)
         for index, value in enumerate(values):
             if value not in choices:
-                raise InvalidParameterError(
-                    f"invalid config.json: {self.at(name)}[{index}]: unknown value {value!r}"
-                )
+                raise InvalidParameterError(f"{self.at(name)}[{index}]: unknown value {value!r}")
         return values
 
-    def boolean(self, name: str, *, default: bool = False) -> bool:
-        """Return a boolean."""
-        value = self._object.get(name)
-        if value is None:
-            return default
-        if not isinstance(value, bool):
-            raise _wrong(self.at(name), bool)
-        return value
-
-    def optional_boolean(self, name: str) -> bool | None:
-        """Return a boolean, or None when absent."""
-        return self.boolean(name) if self.has(name) else None
+    def boolean(self, name: str) -> bool:
+        """Return a boolean, False when absent."""
+        return optional_boolean(self.document, name, self.path) or False
 
     def optional_integer(self, name: str, limits: tuple[int, int]) -> int | None:
         """Return an integer within ``limits``, or None when absent."""
-        value = self._object.get(name)
-        if value is None:
-            return None
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise _wrong(self.at(name), int)
-        if not limits[0] <= value <= limits[1]:
-            raise InvalidParameterError(
-                f"invalid config.json: {self.at(name)}: {value} is out of range"
-            )
-        return value
+        low, high = limits
+        return optional_integer(self.document, name, self.path, low=low, high=high)
 
-    def integer(self, name: str, limits: tuple[int, int], default: int | None = 0) -> int:
-        """Return an integer within ``limits``; with ``default`` None it is required."""
-        value = self.optional_integer(name, limits)
-        if value is None:
-            if default is None:
-                raise self.missing(name)
-            return default
-        return value
+    def integer(self, name: str, limits: tuple[int, int]) -> int:
+        """Return an integer within ``limits``, 0 when absent."""
+        return self.optional_integer(name, limits) or 0
+
+    def required_integer(self, name: str, limits: tuple[int, int]) -> int:
+        """Return an integer within ``limits`` that must be there."""
+        low, high = limits
+        return require_integer(self.document, name, self.path, low=low, high=high)
 
     def strings(self, name: str) -> tuple[str, ...]:
         """Return an array of strings."""
-        value = self._object.get(name)
-        return () if value is None else _strings(value, self.at(name))
+        return read_list(self.document, name, self.path, read_string_item)
 
     def integers(self, name: str, limits: tuple[int, int]) -> tuple[int, ...]:
         """Return an array of integers within ``limits``."""
-        value = self._object.get(name)
-        if value is None:
-            return ()
-        if not isinstance(value, list):
-            raise _wrong(self.at(name), list)
-        found: list[int] = []
-        for index, item in enumerate(value):
-            path = f"{self.at(name)}[{index}]"
-            if not isinstance(item, int) or isinstance(item, bool):
-                raise _wrong(path, int)
-            if not limits[0] <= item <= limits[1]:
-                raise InvalidParameterError(f"invalid config.json: {path}: {item} is out of range")
-            found.append(item)
-        return tuple(found)
+
+        def read(value: Json, path: str) -> int:
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise InvalidParameterError(f"{path} must be an integer")
+            if not limits[0] <= value <= limits[1]:
+                raise InvalidParameterError(f"{path} must be between {limits[0]} and {limits[1]}")
+            return value
+
+        return read_list(self.document, name, self.path, read)
 
     def string_map(self, name: str) -> dict[str, str]:
         """Return an object whose values are strings."""
-        found: dict[str, str] = {}
-        for key, value in self._items(name):
-            if not isinstance(value, str):
-                raise _wrong(f"{self.at(name)}.{key}", str)
-            found[key] = value
-        return found
+        return read_string_map(self.document, name, self.path)
 
     def nested(self, name: str, parse: Callable[["Fields"], T]) -> T | None:
         """Parse the object in ``name``, or return None when absent."""
-        value = self._object.get(name)
+        value = self.document.get(name)
         return None if value is None else parse(Fields(value, self.at(name)))
 
     def array(self, name: str, parse: Callable[["Fields"], T]) -> tuple[T, ...]:
         """Parse an array of objects."""
-        value = self._object.get(name)
-        if value is None:
-            return ()
-        if not isinstance(value, list):
-            raise _wrong(self.at(name), list)
-        return tuple(
-            parse(Fields(item, f"{self.at(name)}[{index}]")) for index, item in enumerate(value)
+        return read_list(
+            self.document, name, self.path, lambda value, path: parse(Fields(value, path))
         )
 
     def object_map(self, name: str, parse: Callable[["Fields"], T]) -> dict[str, T]:
         """Parse an object whose values are objects of one kind."""
-        return {
-            key: parse(Fields(value, f"{self.at(name)}.{key}")) for key, value in self._items(name)
-        }
-
-    def _items(self, name: str) -> Iterator[tuple[str, Json]]:
-        value = self._object.get(name)
-        if value is None:
-            return
-        if not isinstance(value, dict):
-            raise _wrong(self.at(name), dict)
-        yield from value.items()
+        found = optional_object(self.document, name, self.path) or {}
+        return {key: parse(Fields(value, f"{self.at(name)}.{key}")) for key, value in found.items()}

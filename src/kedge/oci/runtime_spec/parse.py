@@ -9,9 +9,6 @@ from typing import Final
 from kedge.errdefs import InvalidParameterError
 from kedge.lib.jsontypes import JsonObject
 from kedge.oci.runtime_spec.fields import INT32, INT64, UINT32, UINT64, Fields
-from kedge.oci.runtime_spec.limits import parse_resources
-from kedge.oci.runtime_spec.resources import Resources
-from kedge.oci.runtime_spec.seccomp import parse_seccomp
 from kedge.oci.runtime_spec.types import (
     Capabilities,
     ConsoleSize,
@@ -33,6 +30,8 @@ from kedge.oci.runtime_spec.types import (
     TimeOffset,
     User,
 )
+from kedge.oci.runtime_spec_resources import Resources, parse_resources
+from kedge.oci.runtime_spec_seccomp import parse_seccomp
 
 NAMESPACE_TYPES: Final = frozenset(
     ("mount", "pid", "network", "uts", "ipc", "user", "cgroup", "time")
@@ -63,15 +62,15 @@ _UNSUPPORTED: Final = ("intelRdt", "netDevices", "memoryPolicy")
 
 def _id_mapping(fields: Fields) -> IdMapping:
     return IdMapping(
-        container_id=fields.integer("containerID", UINT32, None),
-        host_id=fields.integer("hostID", UINT32, None),
-        size=fields.integer("size", UINT32, None),
+        container_id=fields.required_integer("containerID", UINT32),
+        host_id=fields.required_integer("hostID", UINT32),
+        size=fields.required_integer("size", UINT32),
     )
 
 
 def _mount(fields: Fields) -> SpecMount:
     return SpecMount(
-        destination=fields.string("destination", None),
+        destination=fields.required_string("destination"),
         type=fields.string("type"),
         source=fields.string("source"),
         options=fields.strings("options"),
@@ -100,22 +99,22 @@ def _capabilities(fields: Fields) -> Capabilities:
 
 
 def _rlimit(fields: Fields) -> Rlimit:
-    name = fields.string("type", None)
+    name = fields.required_string("type")
     suffix = name.removeprefix("RLIMIT_")
     if suffix == name or not (suffix.isascii() and suffix.isalpha() and suffix.isupper()):
         raise InvalidParameterError(
-            f"invalid config.json: {fields.at('type')}: {name!r} is no limit such as RLIMIT_NOFILE"
+            f"{fields.at('type')}: {name!r} is no limit such as RLIMIT_NOFILE"
         )
     return Rlimit(
         type=name,
-        soft=fields.integer("soft", UINT64, None),
-        hard=fields.integer("hard", UINT64, None),
+        soft=fields.required_integer("soft", UINT64),
+        hard=fields.required_integer("hard", UINT64),
     )
 
 
 def _scheduler(fields: Fields) -> Scheduler:
     return Scheduler(
-        policy=fields.choice("policy", _POLICIES),
+        policy=fields.required_choice("policy", _POLICIES),
         nice=fields.integer("nice", INT32),
         priority=fields.integer("priority", INT32),
         flags=fields.choices("flags", _SCHEDULER_FLAGS),
@@ -129,23 +128,21 @@ def _cpu_affinity(fields: Fields) -> CpuAffinity:
     found = CpuAffinity(initial=fields.string("initial"), final=fields.string("final"))
     for name, value in zip(CpuAffinity._fields, found, strict=True):
         if not set(value) <= set("0123456789, -"):
-            raise InvalidParameterError(
-                f"invalid config.json: {fields.at(name)}: {value!r} is no list of CPUs"
-            )
+            raise InvalidParameterError(f"{fields.at(name)}: {value!r} is no list of CPUs")
     return found
 
 
 def _process(fields: Fields) -> Process:
     return Process(
-        cwd=fields.string("cwd", None),
+        cwd=fields.required_string("cwd"),
         args=fields.strings("args"),
         env=fields.strings("env"),
         terminal=fields.boolean("terminal"),
         console_size=fields.nested(
             "consoleSize",
             lambda size: ConsoleSize(
-                height=size.integer("height", UINT64, None),
-                width=size.integer("width", UINT64, None),
+                height=size.required_integer("height", UINT64),
+                width=size.required_integer("width", UINT64),
             ),
         ),
         user=fields.nested("user", _user) or User(),
@@ -158,7 +155,7 @@ def _process(fields: Fields) -> Process:
         io_priority=fields.nested(
             "ioPriority",
             lambda found: IoPriority(
-                io_class=found.choice("class", _IO_CLASSES),
+                io_class=found.required_choice("class", _IO_CLASSES),
                 priority=found.integer("priority", INT32),
             ),
         ),
@@ -168,14 +165,16 @@ def _process(fields: Fields) -> Process:
 
 
 def _namespace(fields: Fields) -> Namespace:
-    return Namespace(type=fields.choice("type", NAMESPACE_TYPES), path=fields.string("path"))
+    return Namespace(
+        type=fields.required_choice("type", NAMESPACE_TYPES), path=fields.string("path")
+    )
 
 
 def _device(fields: Fields) -> Device:
     mode = fields.optional_integer("fileMode", UINT32)
     return Device(
-        type=fields.choice("type", _DEVICE_TYPES),
-        path=fields.string("path", None),
+        type=fields.required_choice("type", _DEVICE_TYPES),
+        path=fields.required_string("path"),
         major=fields.integer("major", INT64),
         minor=fields.integer("minor", INT64),
         file_mode=None if mode is None else mode & 0o7777,
@@ -191,7 +190,9 @@ def _time_offset(fields: Fields) -> TimeOffset:
 
 
 def _personality(fields: Fields) -> Personality:
-    return Personality(domain=fields.choice("domain", _DOMAINS), flags=fields.strings("flags"))
+    return Personality(
+        domain=fields.required_choice("domain", _DOMAINS), flags=fields.strings("flags")
+    )
 
 
 def _linux(fields: Fields) -> Linux:
@@ -201,9 +202,12 @@ def _linux(fields: Fields) -> Linux:
         gid_mappings=fields.array("gidMappings", _id_mapping),
         devices=fields.array("devices", _device),
         cgroups_path=fields.string("cgroupsPath"),
-        resources=fields.nested("resources", parse_resources) or Resources(),
-        rootfs_propagation=fields.choice("rootfsPropagation", _PROPAGATION, required=False),
-        seccomp=fields.nested("seccomp", parse_seccomp),
+        resources=fields.nested(
+            "resources", lambda found: parse_resources(found.document, found.path)
+        )
+        or Resources(),
+        rootfs_propagation=fields.choice("rootfsPropagation", _PROPAGATION),
+        seccomp=fields.nested("seccomp", lambda found: parse_seccomp(found.document, found.path)),
         sysctl=fields.string_map("sysctl"),
         masked_paths=fields.strings("maskedPaths"),
         readonly_paths=fields.strings("readonlyPaths"),
@@ -216,7 +220,7 @@ def _linux(fields: Fields) -> Linux:
 
 def _hook(fields: Fields) -> Hook:
     return Hook(
-        path=fields.string("path", None),
+        path=fields.required_string("path"),
         args=fields.strings("args"),
         env=fields.strings("env"),
         timeout_s=fields.optional_integer("timeout", (1, UINT64[1])),
@@ -249,12 +253,12 @@ def parse_spec(document: JsonObject) -> Spec:
     Raises:
         InvalidParameterError: A field has the wrong type or value; the text names its path.
     """
-    fields = Fields(document, "")
+    fields = Fields(document, "config.json")
     return Spec(
-        oci_version=fields.string("ociVersion", None),
+        oci_version=fields.required_string("ociVersion"),
         root=fields.nested(
             "root",
-            lambda root: Root(path=root.string("path", None), readonly=root.boolean("readonly")),
+            lambda root: Root(path=root.required_string("path"), readonly=root.boolean("readonly")),
         ),
         process=fields.nested("process", _process),
         hostname=fields.string("hostname"),

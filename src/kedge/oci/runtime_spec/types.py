@@ -2,13 +2,14 @@
 
 Names are the specification's in snake case. An absent list is an empty tuple, an absent string
 is empty, an absent number is None. NamedTuples because the shim and the runtime import this.
-The limits of `linux.resources` are in `kedge.oci.runtime_spec.resources`.
+`linux.resources` and `linux.seccomp` have modules of their own beside this package.
 """
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from kedge.oci.runtime_spec.resources import Resources
+from kedge.oci.runtime_spec_resources import Resources
+from kedge.oci.runtime_spec_seccomp import Seccomp
 
 
 class IdMapping(NamedTuple):
@@ -134,36 +135,6 @@ class Device(NamedTuple):
     file_mode: int | None = None
     uid: int = 0
     gid: int = 0
-
-
-class SeccompArg(NamedTuple):
-    """One comparison on a system call's argument."""
-
-    index: int
-    value: int
-    op: str
-    value_two: int = 0
-
-
-class SeccompRule(NamedTuple):
-    """What happens to the named system calls when every argument comparison holds."""
-
-    names: tuple[str, ...]
-    action: str
-    errno_ret: int | None = None
-    args: tuple[SeccompArg, ...] = ()
-
-
-class Seccomp(NamedTuple):
-    """``linux.seccomp``: the filter as rules, not yet as a program."""
-
-    default_action: str
-    default_errno_ret: int | None = None
-    architectures: tuple[str, ...] = ()
-    flags: tuple[str, ...] = ()
-    listener_path: str = ""
-    listener_metadata: str = ""
-    syscalls: tuple[SeccompRule, ...] = ()
 
 
 class TimeOffset(NamedTuple):
