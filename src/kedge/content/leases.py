@@ -6,7 +6,7 @@ Leases live in memory only: after a crash nobody is writing, so what was leased 
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
@@ -72,7 +72,7 @@ class Leases:
             mine.clear()
 
     @contextmanager
-    def collecting(self) -> Iterator[None]:
+    def collecting(self) -> Generator[None, None, None]:
         """Enclose a garbage collection, from before it asks what is reachable.
 
         What is released meanwhile stays protected to the end, because the record that took over
@@ -89,7 +89,7 @@ class Leases:
                     self._dropped_meanwhile.clear()
 
     @contextmanager
-    def unless_held(self, name: str) -> Iterator[bool]:
+    def unless_held(self, name: str) -> Generator[bool, None, None]:
         """Yield whether ``name`` may be removed; nobody can lease it inside the block."""
         with self._lock:
             yield name not in self._held and name not in self._dropped_meanwhile
