@@ -1,0 +1,59 @@
+"""``prctl(2)``: the attributes of a process the runtime sets. Numbers of linux/prctl.h."""
+
+import ctypes
+import signal
+from typing import Final
+
+from kedge.linux.libc import LIBC, check
+
+_PR_SET_PDEATHSIG: Final = 1
+_PR_SET_DUMPABLE: Final = 4
+_PR_SET_KEEPCAPS: Final = 8
+_PR_SET_NAME: Final = 15
+_PR_SET_CHILD_SUBREAPER: Final = 36
+_PR_SET_NO_NEW_PRIVS: Final = 38
+
+_prctl = LIBC.prctl
+_prctl.argtypes = (
+    ctypes.c_int,
+    ctypes.c_ulong,
+    ctypes.c_ulong,
+    ctypes.c_ulong,
+    ctypes.c_ulong,
+)
+
+
+def prctl(option: int, arg2: int = 0, arg3: int = 0) -> int:
+    """Call ``prctl(2)`` with integers and return its result."""
+    return int(check(_prctl(option, arg2, arg3, 0, 0)))
+
+
+def set_parent_death_signal(signum: signal.Signals | int) -> None:
+    """Have ``signum`` sent when the parent dies; any later change of credentials clears it."""
+    prctl(_PR_SET_PDEATHSIG, int(signum))
+
+
+def set_dumpable(*, enabled: bool) -> None:
+    """Allow or refuse core dumps, ptrace and /proc/PID access by others, until ``execve``."""
+    prctl(_PR_SET_DUMPABLE, int(enabled))
+
+
+def set_keep_capabilities(*, enabled: bool) -> None:
+    """Keep the permitted set when all user ids become non-zero, until ``execve``."""
+    prctl(_PR_SET_KEEPCAPS, int(enabled))
+
+
+def set_child_subreaper(*, enabled: bool = True) -> None:
+    """Become the parent of orphaned descendants."""
+    prctl(_PR_SET_CHILD_SUBREAPER, int(enabled))
+
+
+def set_no_new_privileges() -> None:
+    """Forbid gaining privileges by ``execve``, for ever."""
+    prctl(_PR_SET_NO_NEW_PRIVS, 1)
+
+
+def set_name(name: str) -> None:
+    """Set the thread's name, of which the kernel keeps 15 bytes."""
+    buffer = ctypes.create_string_buffer(name.encode()[:15], 16)
+    prctl(_PR_SET_NAME, ctypes.addressof(buffer))

@@ -1,0 +1,131 @@
+"""Processes: pidfds, exec with raw strings, descriptors, keyrings, personality and scheduling.
+
+What `os`, `signal` and `resource` already have is not repeated here.
+"""
+
+import ctypes
+import os
+import signal
+from collections.abc import Collection, Sequence
+from typing import Final
+
+from kedge.linux.libc import LIBC, check
+
+CLOSE_RANGE_CLOEXEC: Final = 4
+_MAX_FD: Final = 0xFFFFFFFF
+
+_SYS_PIDFD_SEND_SIGNAL: Final = ctypes.c_long(424)
+_SYS_CLOSE_RANGE: Final = ctypes.c_long(436)
+_KEYCTL: Final = ctypes.c_long({"x86_64": 250}.get(os.uname().machine, 219))
+_IOPRIO_SET: Final = ctypes.c_long({"x86_64": 251}.get(os.uname().machine, 30))
+_KEYCTL_JOIN_SESSION_KEYRING: Final = ctypes.c_int(1)
+
+_syscall = LIBC.syscall
+_syscall.restype = ctypes.c_long
+_execve = LIBC.execve
+_personality = LIBC.personality
+_personality.argtypes = (ctypes.c_ulong,)
+
+
+def send_signal(pidfd: int, signum: int) -> None:
+    """Send ``signum`` to the process behind ``pidfd``, never to another that reused its pid."""
+    check(
+        int(
+            _syscall(
+                _SYS_PIDFD_SEND_SIGNAL,
+                ctypes.c_int(pidfd),
+                ctypes.c_int(signum),
+                None,
+                ctypes.c_uint(0),
+            )
+        )
+    )
+
+
+def execve(path: str, arguments: Sequence[str], environment: Sequence[str]) -> None:
+    """Replace this process by the program at ``path``; return only by raising `OSError`.
+
+    Unlike `os.execve`, the environment is passed as it is, in its order.
+    """
+    argv = (ctypes.c_char_p * (len(arguments) + 1))(*map(os.fsencode, arguments), None)
+    envp = (ctypes.c_char_p * (len(environment) + 1))(*map(os.fsencode, environment), None)
+    check(int(_execve(os.fsencode(path), argv, envp)), path)
+
+
+def _close_range(first: int, last: int, flags: int) -> None:
+    check(
+        int(
+            _syscall(
+                _SYS_CLOSE_RANGE,
+                ctypes.c_uint(first),
+                ctypes.c_uint(last),
+                ctypes.c_uint(flags),
+            )
+        )
+    )
+
+
+def _open_descriptors(first: int) -> list[int]:
+    return [fd for fd in map(int, os.listdir("/proc/self/fd")) if fd >= first]
+
+
+def close_from(first: int, *, keep: Collection[int] = ()) -> None:
+    """Close every descriptor from ``first`` on, except those in ``keep``."""
+    for fd in sorted(keep):
+        if fd >= first:
+            os.closerange(first, fd)
+            first = fd + 1
+    try:
+        _close_range(first, _MAX_FD, 0)
+    except OSError:  # before Linux 5.9
+        for fd in _open_descriptors(first):
+            os.closerange(fd, fd + 1)
+
+
+def set_cloexec_from(first: int) -> None:
+    """Mark every descriptor from ``first`` on to be closed by ``execve``."""
+    try:
+        _close_range(first, _MAX_FD, CLOSE_RANGE_CLOEXEC)
+    except OSError:  # before Linux 5.11
+        for fd in _open_descriptors(first):
+            try:
+                os.set_inheritable(fd, False)  # noqa: FBT003
+            except OSError:
+                continue  # the descriptor of the listing itself, closed by now
+
+
+def reset_signals() -> None:
+    """Give every signal its default action and unblock all of them."""
+    for signum in signal.valid_signals():
+        if signum in (signal.SIGKILL, signal.SIGSTOP):
+            continue
+        if signal.getsignal(signum) is not signal.SIG_DFL:
+            signal.signal(signum, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def join_session_keyring(name: str) -> None:
+    """Start a new session keyring called ``name``, so that the host's keys are out of reach."""
+    check(
+        int(_syscall(_KEYCTL, _KEYCTL_JOIN_SESSION_KEYRING, os.fsencode(name), None, None, None)),
+        name,
+    )
+
+
+def set_personality(persona: int) -> None:
+    """Set the execution domain, as ``personality(2)``."""
+    check(int(_personality(persona)))
+
+
+def set_io_priority(io_class: int, priority: int) -> None:
+    """Set this process's I/O class and level, as ``ioprio_set(2)``."""
+    check(
+        int(
+            _syscall(
+                _IOPRIO_SET,
+                ctypes.c_int(1),
+                ctypes.c_int(0),
+                ctypes.c_int(io_class << 13 | priority),
+            )
+        )
+    )
