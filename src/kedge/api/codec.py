@@ -106,7 +106,8 @@ def _shaper_of(info: inspect.Type) -> Shaper:
         case inspect.ListType():
             return _list_shaper(info.item_type)
         case inspect.Metadata():
-            return _shape_str_slice if info.extra == STR_SLICE_MARK else _shaper_of(info.type)
+            marked = info.extra == STR_SLICE_MARK  # pyright: ignore[reportUnknownMemberType]
+            return _shape_str_slice if marked else _shaper_of(info.type)
         case inspect.UnionType():
             members = [item for item in info.types if not isinstance(item, inspect.NoneType)]
             if len(members) == 1 and info.includes_none:
