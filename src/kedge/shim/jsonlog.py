@@ -1,0 +1,255 @@
+r"""The container's log file in Docker's json-file form, written by whole chunks.
+
+Each line of output becomes ``{"log":"...\n","stream":"stdout","time":"..."}``. A program that
+floods its output must not be slowed to the speed of a Python loop over lines, so nothing here looks
+at single lines: a chunk is escaped by a few passes of C code over all of it, and the text between
+two log entries is put in by one ``bytes.replace`` of the newline. All lines of one read carry one
+time stamp. `kedge.logdrivers.jsonfile` reads the files back with the same trick reversed.
+
+Lines above 16 KiB are cut into entries without a newline at their end, as Docker cuts them.
+"""
+
+import codecs
+import os
+from typing import Final
+
+from kedge.lib.clock import SYSTEM_CLOCK, Clock, format_rfc3339
+from kedge.shim.messages import STDERR, STDOUT, LogConfig
+
+PARTIAL_SIZE: Final = 16 * 1024
+# One write takes at most about this much, so that a rotated file overshoots by one entry at most.
+_BLOCK_SIZE: Final = 512 * 1024
+_HEAD: Final = b'{"log":"'
+_STREAM_NAMES: Final = {STDOUT: b"stdout", STDERR: b"stderr"}
+
+# What Go's json escapes in a string: controls, quote, backslash, and the three HTML characters.
+# The newline is left out because replacing it is the framing.
+_ESCAPES: Final = {
+    **{code: b"\\u%04x" % code for code in range(0x20) if code != 0x0A},
+    0x0D: b"\\r",
+    0x22: b'\\"',
+    0x26: b"\\u0026",
+    0x3C: b"\\u003c",
+    0x3E: b"\\u003e",
+    0x5C: b"\\\\",
+}
+_PLAIN: Final = bytes(code for code in range(256) if code not in _ESCAPES)
+
+
+def _replace_invalid(error: UnicodeError) -> tuple[str, int]:
+    # Go replaces every invalid byte, Python's "replace" one maximal run of them.
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    return "\\ufffd" * (error.end - error.start), error.end
+
+
+codecs.register_error("kedge-log", _replace_invalid)
+
+
+def escape(chunk: bytes) -> bytes:
+    """Return ``chunk`` as the inside of a JSON string, byte for byte as Docker writes it.
+
+    Newlines are left as they are. Bytes that are not UTF-8 become ``\\ufffd``, each one.
+    """
+    special = chunk.translate(None, _PLAIN)
+    if special:
+        present = set(special)
+        # The backslash first: every other replacement brings new ones.
+        if 0x5C in present:
+            chunk = chunk.replace(b"\\", b"\\\\")
+            present.discard(0x5C)
+        for code in present:
+            chunk = chunk.replace(bytes((code,)), _ESCAPES[code])
+    if chunk.isascii():
+        return chunk
+    try:
+        chunk.decode()
+    except UnicodeDecodeError:
+        chunk = chunk.decode("utf-8", "kedge-log").encode()
+    return chunk.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")
+
+
+def split_long_lines(lines: bytes) -> list[bytes]:
+    """Cut ``lines`` into runs of whole lines and, for lines above 16 KiB, pieces of them.
+
+    Args:
+        lines: Whole lines, the last one ends in a newline.
+
+    Returns:
+        Pieces that join to ``lines``. A piece that does not end in a newline is one partial entry;
+        any other is one or more whole lines.
+    """
+    pieces: list[bytes] = []
+    run = position = 0
+    while len(lines) - position > PARTIAL_SIZE:
+        newline = lines.rfind(b"\n", position, position + PARTIAL_SIZE)
+        if newline >= 0:
+            position = newline + 1
+            continue
+        if run < position:
+            pieces.append(lines[run:position])
+        end = cut_before(lines, position + PARTIAL_SIZE)
+        pieces.append(lines[position:end])
+        run = position = end
+    pieces.append(lines[run:])
+    return pieces
+
+
+def cut_before(data: bytes, end: int) -> int:
+    """Return the last place at or before ``end`` that does not split a UTF-8 character.
+
+    compat: Docker cuts at the byte and turns the character's halves into U+FFFD.
+    """
+    for back in range(4):
+        if end - back >= len(data) or data[end - back] & 0xC0 != 0x80:
+            return end - back
+    return end
+
+
+class LogFile:
+    """One container's log: appended to, rotated by size, complete after `close`.
+
+    A file that cannot be written, for example on a full disk, never stops the container: what does
+    not fit is dropped in whole entries and counted in `dropped_bytes`.
+    """
+
+    __slots__ = ("_clock", "_config", "_fd", "_growth", "_size", "_tails", "dropped_bytes")
+
+    def __init__(self, config: LogConfig, clock: Clock = SYSTEM_CLOCK) -> None:
+        """Open or create the file.
+
+        Raises:
+            OSError: The directory is missing or not writable.
+        """
+        self._config = config
+        self._clock = clock
+        self._tails = {STDOUT: b"", STDERR: b""}
+        self.dropped_bytes = 0
+        self._size = 0
+        self._growth = 1.0
+        self._fd = self._open()
+
+    def write(self, stream: int, chunk: bytes) -> None:
+        """Take output of ``stream``; lines are in the file when this returns, a tail waits."""
+        tail = self._tails[stream]
+        if tail:
+            chunk = tail + chunk
+        end = chunk.rfind(b"\n") + 1
+        if end:
+            for piece in split_long_lines(chunk[:end] if end < len(chunk) else chunk):
+                self._append(stream, piece)
+        while len(chunk) - end >= PARTIAL_SIZE:
+            cut = cut_before(chunk, end + PARTIAL_SIZE)
+            self._append(stream, chunk[end:cut])
+            end = cut
+        self._tails[stream] = chunk[end:]
+
+    def flush(self) -> None:
+        """Write out last lines that have no newline; the program has ended."""
+        for stream, tail in self._tails.items():
+            if tail:
+                self._tails[stream] = b""
+                self._append(stream, tail)
+
+    def close(self) -> None:
+        """Flush and give the file back."""
+        self.flush()
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _append(self, stream: int, piece: bytes) -> None:
+        if not piece:
+            return
+        stamp = format_rfc3339(self._clock.time_ns()).encode()
+        end = b'","stream":"%b","time":"%b"}\n' % (_STREAM_NAMES[stream], stamp)
+        if piece[-1] != 0x0A:
+            self._store(escape(piece) + end, piece)
+            return
+        separator = b"\\n" + end + _HEAD
+        start = 0
+        while start < len(piece):
+            start = self._append_block(piece, start, separator)
+
+    def _append_block(self, piece: bytes, start: int, separator: bytes) -> int:
+        """Store the lines from ``start`` that fit into the file; return where the next ones are."""
+        room = self._room()
+        take = max(int(room / self._growth), 1)
+        while True:
+            stop = len(piece)
+            if stop - start > take:
+                # At least one line, whatever its size.
+                stop = (piece.rfind(b"\n", start, start + take) + 1) or (
+                    piece.index(b"\n", start) + 1
+                )
+            lines = piece if stop - start == len(piece) else piece[start:stop]
+            entries = escape(lines).replace(b"\n", separator)
+            self._growth = len(entries) / len(lines)
+            if len(entries) <= room or lines.find(b"\n") == len(lines) - 1:
+                break
+            # What does not fit beside older entries may fit into a file of its own.
+            take = min(int(room / self._growth), (stop - start) // 2)
+        self._store(memoryview(entries)[: -len(_HEAD)], lines)
+        return stop
+
+    def _room(self) -> int:
+        limit = self._config.max_size
+        if not limit:
+            return _BLOCK_SIZE
+        left = limit - self._size
+        return min(_BLOCK_SIZE, left if left > 0 else limit)
+
+    def _store(self, rest: bytes | memoryview, source: bytes) -> None:
+        """Write the head of an entry and ``rest``, which ends with a whole entry."""
+        length = len(_HEAD) + len(rest)
+        limit = self._config.max_size
+        if limit and self._size and self._size + length > limit:
+            self._rotate()
+        try:
+            if self._fd < 0:
+                self._fd = self._open()
+            written = os.writev(self._fd, (_HEAD, rest))
+            if written < length:
+                written += os.write(self._fd, (_HEAD + bytes(rest))[written:])
+        except OSError:
+            written = 0
+        if written == length:
+            self._size += length
+            return
+        self.dropped_bytes += len(source)
+        if self._fd >= 0:
+            # Half an entry would make the next one unreadable.
+            os.ftruncate(self._fd, self._size)
+
+    def _open(self) -> int:
+        fd = os.open(
+            self._config.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640
+        )
+        self._size = os.fstat(fd).st_size
+        # A writer killed in mid-write leaves half an entry; close the line so it spoils only itself.
+        if self._size and os.pread(fd, 1, self._size - 1) != b"\n":
+            self._size += os.write(fd, b"\n")
+        return fd
+
+    def _rotate(self) -> None:
+        """Shift ``x.log`` to ``x.log.1`` and so on, forget the oldest, and start a new file."""
+        path = self._config.path
+        names = [path, *(f"{path}.{number}" for number in range(1, self._config.max_files))]
+        try:
+            for older, newer in zip(reversed(names), list(reversed(names))[1:], strict=False):
+                _replace_if_there(newer, older)
+            if len(names) == 1:
+                os.unlink(path)
+        except OSError:
+            # Better a file above its cap than a lost line.
+            return
+        os.close(self._fd)
+        self._fd = -1
+        self._size = 0
+
+
+def _replace_if_there(source: str, target: str) -> None:
+    try:
+        os.rename(source, target)
+    except FileNotFoundError:
+        return

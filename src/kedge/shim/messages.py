@@ -1,0 +1,252 @@
+"""What the engine and a shim say to each other: requests, answers, events, failures.
+
+A message is one JSON object. The engine sends requests ``{"id": n, "op": "kill", ...}``; the shim
+answers each with ``{"id": n, "result": {...}}`` or ``{"id": n, "error": {...}}``, in any order, and
+sends events ``{"event": "exited", ...}`` on its own. ``"fds": n`` says how many descriptors travel
+with a message. This module owns the shapes; `kedge.shim.framing` owns the bytes.
+"""
+
+from typing import Final, NamedTuple
+
+from kedge import errdefs
+from kedge.errdefs import KedgeError, SystemFailureError
+from kedge.lib.jsontypes import Json, JsonObject
+from kedge.oci import fields
+from kedge.oci.mounts import Mount
+
+SOCKET_NAME: Final = "shim.sock"
+EXIT_NAME: Final = "exit.json"
+REPORT_NAME: Final = "shim.log"
+
+DEFAULT_LOG_MAX_SIZE: Final = 20 * 1000 * 1000
+DEFAULT_LOG_MAX_FILES: Final = 5
+
+STDOUT: Final = 1
+STDERR: Final = 2
+
+
+class LogConfig(NamedTuple):
+    """Where the container's output is kept, in Docker's json-file form.
+
+    The default cap is 5 files of 20 MB each, because an uncapped log fills the disk one day.
+    """
+
+    path: str
+    max_size: int = DEFAULT_LOG_MAX_SIZE
+    """Bytes after which the file is rotated; 0 for never."""
+    max_files: int = DEFAULT_LOG_MAX_FILES
+    """How many files are kept, the current one included."""
+
+
+class CreateRequest(NamedTuple):
+    """Everything a shim needs to make one container from its bundle."""
+
+    id: str
+    bundle: str
+    """Directory that holds ``config.json``."""
+    run_dir: str
+    """The container's own run directory: socket, exit status and the shim's report go there."""
+    cgroup_path: str
+    rootfs: tuple[Mount, ...] = ()
+    terminal: bool = False
+    stdin: bool = False
+    """Open a pipe as standard input; without it the program reads /dev/null."""
+    stdin_once: bool = False
+    """Close the container's standard input when the first client that feeds it is done."""
+    own_netns: bool = False
+    log: LogConfig | None = None
+
+
+class ExecRequest(NamedTuple):
+    """One more process inside a running container."""
+
+    exec_id: str
+    process: JsonObject
+    """An OCI runtime-spec ``process`` object."""
+    stdin: bool = False
+    stdout: bool = False
+    stderr: bool = False
+    terminal: bool = False
+
+
+class CreatedInfo(NamedTuple):
+    """A container whose init waits for the word to start."""
+
+    pid: int
+    created_mountpoints: tuple[str, ...]
+    """Paths inside the container the runtime made because a mount needed them."""
+
+
+class StartedInfo(NamedTuple):
+    """A container that runs the user's program."""
+
+    pid: int
+    started_at_ns: int
+
+
+class ExitStatus(NamedTuple):
+    """How a process ended."""
+
+    exit_code: int
+    """The program's own code, or 128 plus the signal that ended it."""
+    signal: int
+    """The signal that ended it, 0 for none."""
+    exited_at_ns: int
+    oom_killed: bool = False
+
+
+def encode_create(request: CreateRequest) -> JsonObject:
+    """Return ``request`` as a JSON object; `parse_create` is the inverse."""
+    log: Json = None
+    if request.log is not None:
+        log = {
+            "path": request.log.path,
+            "max_size": request.log.max_size,
+            "max_files": request.log.max_files,
+        }
+    rootfs: list[Json] = [
+        {
+            "type": mount.type,
+            "source": mount.source,
+            "options": list(mount.options),
+            "destination": mount.destination,
+        }
+        for mount in request.rootfs
+    ]
+    return {
+        "id": request.id,
+        "bundle": request.bundle,
+        "run_dir": request.run_dir,
+        "cgroup_path": request.cgroup_path,
+        "rootfs": rootfs,
+        "terminal": request.terminal,
+        "stdin": request.stdin,
+        "stdin_once": request.stdin_once,
+        "own_netns": request.own_netns,
+        "log": log,
+    }
+
+
+def parse_create(document: JsonObject) -> CreateRequest:
+    """Return the request in ``document``.
+
+    Raises:
+        InvalidParameterError: A key is missing or of the wrong type.
+    """
+    where = "create"
+    log = fields.optional_object(document, "log", where)
+    return CreateRequest(
+        id=fields.require_string(document, "id", where),
+        bundle=fields.require_string(document, "bundle", where),
+        run_dir=fields.require_string(document, "run_dir", where),
+        cgroup_path=fields.require_string(document, "cgroup_path", where),
+        rootfs=fields.read_list(document, "rootfs", where, _parse_mount),
+        terminal=flag(document, "terminal"),
+        stdin=flag(document, "stdin"),
+        stdin_once=flag(document, "stdin_once"),
+        own_netns=flag(document, "own_netns"),
+        log=None if log is None else _parse_log(log),
+    )
+
+
+def _parse_mount(item: Json, path: str) -> Mount:
+    document = fields.read_object(item, path)
+    return Mount(
+        type=fields.require_string(document, "type", path),
+        source=fields.require_string(document, "source", path),
+        options=fields.read_list(document, "options", path, fields.read_string_item),
+        destination=fields.require_string(document, "destination", path),
+    )
+
+
+def _parse_log(document: JsonObject) -> LogConfig:
+    return LogConfig(
+        path=fields.require_string(document, "path", "create.log"),
+        max_size=integer(document, "max_size"),
+        max_files=integer(document, "max_files"),
+    )
+
+
+def encode_exec(request: ExecRequest) -> JsonObject:
+    """Return ``request`` as a JSON object; `parse_exec` is the inverse."""
+    return dict(request._asdict())
+
+
+def parse_exec(document: JsonObject) -> ExecRequest:
+    """Return the request in ``document``.
+
+    Raises:
+        InvalidParameterError: A key is missing or of the wrong type.
+    """
+    return ExecRequest(
+        exec_id=fields.require_string(document, "exec_id", "exec"),
+        process=fields.read_object(document.get("process"), "exec.process"),
+        stdin=flag(document, "stdin"),
+        stdout=flag(document, "stdout"),
+        stderr=flag(document, "stderr"),
+        terminal=flag(document, "terminal"),
+    )
+
+
+def encode_exit(status: ExitStatus) -> JsonObject:
+    """Return ``status`` as a JSON object; `parse_exit` is the inverse."""
+    return dict(status._asdict())
+
+
+def parse_exit(document: JsonObject) -> ExitStatus:
+    """Return the status in ``document``.
+
+    Raises:
+        InvalidParameterError: A key is missing or of the wrong type.
+    """
+    return ExitStatus(
+        exit_code=integer(document, "exit_code"),
+        signal=integer(document, "signal"),
+        exited_at_ns=integer(document, "exited_at_ns"),
+        oom_killed=flag(document, "oom_killed"),
+    )
+
+
+def encode_failure(error: Exception) -> JsonObject:
+    """Return ``error`` so that `decode_failure` raises the same class and text elsewhere."""
+    if isinstance(error, KedgeError):
+        return {"class": type(error).__name__, "message": str(error)}
+    return {"class": SystemFailureError.__name__, "message": one_line(error)}
+
+
+def decode_failure(document: JsonObject) -> KedgeError:
+    """Return the exception `encode_failure` was given; an unknown class is a system failure."""
+    name = document.get("class")
+    message = str(document.get("message"))
+    found: object = getattr(errdefs, name, None) if isinstance(name, str) else None
+    if isinstance(found, type) and issubclass(found, KedgeError):
+        return found(message)
+    return SystemFailureError(message)
+
+
+def one_line(error: Exception) -> str:
+    """Return what ``error`` says as one lower-case line with the path it is about."""
+    if isinstance(error, OSError) and error.strerror:
+        text = error.strerror.lower()
+        return f"{error.filename}: {text}" if error.filename else text
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def integer(document: JsonObject, key: str) -> int:
+    """Return the integer that must be under ``key``."""
+    return fields.require_integer(document, key, "message")
+
+
+def text(document: JsonObject, key: str) -> str:
+    """Return the string that must be under ``key``."""
+    return fields.require_string(document, key, "message")
+
+
+def flag(document: JsonObject, key: str) -> bool:
+    """Return whether ``key`` is true; absent is false."""
+    return bool(fields.optional_boolean(document, key, "message"))
+
+
+def part(document: JsonObject, key: str) -> JsonObject:
+    """Return the object under ``key``; absent is empty."""
+    return fields.optional_object(document, key, "message") or {}
