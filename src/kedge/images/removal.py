@@ -90,7 +90,8 @@ class ImageRemoval:
     def _remove_image(self, image: Image, *, force: bool, prune: bool, quiet: bool) -> None:
         conflict = self._conflict(image, force=force, references=True)
         if conflict:
-            if quiet and (conflict.used or not _is_dangling(image)):
+            needed = bool(_names(image)) or bool(self._steps.children(image.id))
+            if quiet and (conflict.used or needed):
                 return
             raise ConflictError(conflict.text)
         for name in _names(image):
@@ -156,10 +157,6 @@ class _Conflict(NamedTuple):
 
 def _names(image: Image) -> list[Reference]:
     return [*image.tags, *image.digests]
-
-
-def _is_dangling(image: Image) -> bool:
-    return not image.tags and not image.digests
 
 
 def _is_id_prefix(image_id: str, asked: str) -> bool:

@@ -223,7 +223,7 @@ class ImageStore:
         keep = {image_id, *blobs, *(layer.blob.digest for layer in layers if layer.blob)}
         if manifest:
             keep.add(manifest.digest)
-        names = tuple(names)
+        names = tuple(name.with_default_tag() for name in names)
         row = ImageRow(
             id=image_id,
             parent=parent,
@@ -343,7 +343,7 @@ class ImageStore:
             return None
         try:
             config = self._config(image_id)
-        except (NotFoundError, DataLossError):
+        except DataLossError:
             config = ImageConfig(rootfs=RootFS())
         return self._load(row, config)
 
@@ -363,7 +363,13 @@ class ImageStore:
     def _config(self, image_id: str) -> ImageConfig:
         config = self._configs.get(image_id)
         if config is None:
-            config = parse_image_config(self._content.read(image_id))
+            try:
+                data = self._content.read(image_id)
+            except NotFoundError as error:
+                raise DataLossError(
+                    f"config of image {image_id} is missing: remove the image and get it again"
+                ) from error
+            config = parse_image_config(data)
             if len(self._configs) >= _CACHED_CONFIGS:
                 self._configs.clear()
             self._configs[image_id] = config
