@@ -1,0 +1,218 @@
+"""Creating a container, and starting what was created: the parent's side.
+
+`create_container` computes everything it can before the fork (`kedge.runtime.plan`), forks, and
+then only answers the child. The child is this process's own, so the caller can wait for it. With
+a new user namespace the child forks once more, and this process becomes a subreaper to adopt it.
+"""
+
+import os
+import socket
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+from kedge.errdefs import InvalidParameterError, SystemFailureError
+from kedge.linux import namespaces as ns
+from kedge.linux import prctl
+from kedge.oci.mounts import Mount
+from kedge.oci.runtime_spec.types import Linux, Spec
+from kedge.runtime import channel
+from kedge.runtime.cgroups.protocol import Cgroup
+from kedge.runtime.channel import Channel, open_channel
+from kedge.runtime.child import Child, fork_child
+from kedge.runtime.failures import refusal
+from kedge.runtime.init import InitPlan, run_init
+from kedge.runtime.namespaces import children_in_pid_namespace, plan_namespaces
+from kedge.runtime.plan import plan_init, plan_launch
+
+
+class Stdio(NamedTuple):
+    """Descriptors for the process's standard streams; -1 is the container's /dev/null."""
+
+    stdin: int = -1
+    stdout: int = -1
+    stderr: int = -1
+
+
+class Options(NamedTuple):
+    """How a container is created, beyond its spec."""
+
+    inherit_network: bool = False
+    """The caller is in the container's new network namespace already."""
+    die_with_parent: bool = True
+    """Kill the container when the caller dies; off for `kedge-runtime create`, which goes away."""
+    listener: socket.socket | None = None
+    """Listening SOCK_SEQPACKET socket on which `start_created` will be called instead."""
+    preserve_fds: int = 0
+    """How many descriptors from 3 on the process keeps."""
+    keep_host_root: bool = False
+    """Use MS_MOVE instead of `pivot_root` (``--no-pivot``)."""
+    hooks: Callable[[int], None] | None = None
+    """Runs the prestart, createRuntime and createContainer hooks; gets the child's pid."""
+
+
+DEFAULT_OPTIONS: Final = Options()
+
+
+class Created:
+    """A container that waits for `start`; its process is a child of the caller."""
+
+    __slots__ = ("_line", "created_mountpoints", "pid", "pidfd", "pty_master")
+
+    def __init__(
+        self, line: Channel, *, pid: int, pidfd: int, pty_master: int, mountpoints: tuple[str, ...]
+    ) -> None:
+        """Take over the descriptors."""
+        self._line = line
+        self.pid = pid
+        self.pidfd = pidfd
+        self.pty_master = pty_master
+        self.created_mountpoints = mountpoints
+
+    def start(self) -> None:
+        """Return when the container's program runs.
+
+        Raises:
+            NotFoundError: No such program, with Docker's text.
+            ForbiddenError: It may not be executed, or a limit or privilege was refused.
+        """
+        try:
+            request_start(self._line)
+        finally:
+            self._line.close()
+
+    def close(self) -> None:
+        """Give up the descriptors; a container that was not started ends."""
+        self._line.close()
+        os.close(self.pidfd)
+        if self.pty_master >= 0:
+            os.close(self.pty_master)
+
+
+def request_start(line: Channel) -> None:
+    """Tell the process at the other end of ``line`` to go on, and wait for its `execve`."""
+    try:
+        line.send(channel.START)
+    except OSError as error:
+        raise SystemFailureError("the container's process died before it was started") from error
+    message = line.receive()
+    if message.kind:
+        raise SystemFailureError(f"unexpected answer to start: {message.kind!r}")
+
+
+def create_container(
+    spec: Spec,
+    *,
+    container_id: str,
+    bundle: str,
+    rootfs: Sequence[Mount] = (),
+    stdio: Stdio,
+    cgroup: Cgroup | None,
+    inherit_network: bool = False,
+    options: Options = DEFAULT_OPTIONS,
+) -> Created:
+    """Return a container whose process has pivoted into its root and waits for `Created.start`.
+
+    Creates ``cgroup`` with the limits of the spec, unless it is None. On failure the process is
+    gone and reaped, the cgroup deleted, and nothing was mounted outside the dead namespace.
+
+    Args:
+        spec: The parsed config.json.
+        container_id: Names the session keyring.
+        bundle: Directory that relative paths of the spec are relative to.
+        rootfs: Mounts to put on the spec's root path, inside the new mount namespace only.
+        stdio: Standard streams; ignored where ``process.terminal`` asks for a terminal.
+        cgroup: Where the container lives.
+        inherit_network: The caller is in the container's new network namespace already.
+        options: Less common wishes.
+
+    Raises:
+        KedgeError: Whatever went wrong, on either side of the fork.
+    """
+    if spec.process is None:
+        raise InvalidParameterError("config.json.process is required")
+    namespaces = plan_namespaces(spec.linux.namespaces, inherit_network=inherit_network)
+    try:
+        launch = plan_launch(
+            spec.process,
+            spec,
+            container_id=container_id,
+            die_with_parent=options.die_with_parent,
+            preserve_fds=options.preserve_fds,
+        )
+        plan = plan_init(
+            spec,
+            launch,
+            namespaces,
+            bundle=bundle,
+            root_mounts=rootfs,
+            cgroup=cgroup,
+            stdio=stdio,
+            listener=-1 if options.listener is None else options.listener.fileno(),
+            keep_host_root=options.keep_host_root,
+        )
+        if cgroup is not None:
+            cgroup.create(spec.linux.resources)
+        try:
+            return _fork_and_answer(plan, spec.linux, options)
+        except BaseException:
+            if cgroup is not None:
+                cgroup.delete()
+            raise
+    finally:
+        namespaces.close()
+
+
+def _fork_and_answer(plan: InitPlan, linux: Linux, options: Options) -> Created:
+    line, theirs = open_channel()
+    in_user_namespace = bool(plan.namespaces.unshare_flags & ns.CLONE_NEWUSER)
+    if in_user_namespace:
+        # The process that reports back is a grandchild, and must become a child to be waited for.
+        prctl.set_child_subreaper()
+    child = Child(-1, -1)
+    try:
+        with children_in_pid_namespace(new=plan.namespaces.new_pid, fd=plan.namespaces.pid_fd):
+            child = fork_child(lambda: run_init(plan, theirs))
+        theirs.close()
+        return _answer(line, child, linux, options)
+    except BaseException:
+        theirs.close()
+        line.close()
+        child.destroy()
+        raise
+
+
+def _answer(line: Channel, child: Child, linux: Linux, options: Options) -> Created:
+    """Do for the child what it asks for, until it reports that the container is created."""
+    while True:
+        message = line.receive()
+        if message.kind == channel.MAP_IDS:
+            write_id_maps(child.pid, linux)
+            line.send(channel.CONTINUE)
+        elif message.kind == channel.PID:
+            child.replace(int(message.body))
+        elif message.kind == channel.HOOKS:
+            if options.hooks is not None:
+                options.hooks(child.pid)
+            line.send(channel.CONTINUE)
+        elif message.kind == channel.CREATED:
+            text = message.body.decode(errors="surrogateescape")
+            return Created(
+                line,
+                pid=child.pid,
+                pidfd=child.pidfd,
+                pty_master=message.fds[0] if message.fds else -1,
+                mountpoints=tuple(text.split("\0")) if text else (),
+            )
+        else:
+            raise SystemFailureError("the container's process died while it was being set up")
+
+
+def write_id_maps(pid: int, linux: Linux) -> None:
+    """Give the new user namespace of ``pid`` its mappings."""
+    for name, mappings in (("uid", linux.uid_mappings), ("gid", linux.gid_mappings)):
+        text = "".join(f"{each.container_id} {each.host_id} {each.size}\n" for each in mappings)
+        try:
+            with open(f"/proc/{pid}/{name}_map", "w", encoding="ascii") as file:
+                file.write(text)
+        except OSError as error:
+            raise refusal(f"cannot map the {name}s of the user namespace", error) from error

@@ -1,0 +1,198 @@
+"""Running another process in a container that runs.
+
+The caller's own child joins everything: the cgroup first, while the host's paths are visible; the
+pid namespace by the caller before the fork, because only children can be in another one; the
+other namespaces by one `setns` with the pidfd. So there is one fork, and the caller can wait for
+the process without being a subreaper.
+"""
+
+import errno
+import gc
+import os
+from typing import Final, NamedTuple, NoReturn
+
+from kedge.errdefs import ConflictError, KedgeError, SystemFailureError
+from kedge.linux import namespaces as ns
+from kedge.linux import prctl, process
+from kedge.oci.runtime_spec.types import Process, Spec
+from kedge.runtime import channel, launch
+from kedge.runtime.cgroups.protocol import Cgroup
+from kedge.runtime.channel import Channel, open_channel
+from kedge.runtime.child import Child, fork_child
+from kedge.runtime.container import Stdio
+from kedge.runtime.failures import refusal
+from kedge.runtime.init import open_terminal
+from kedge.runtime.launch import Launch
+from kedge.runtime.namespaces import FLAGS, children_in_pid_namespace
+from kedge.runtime.plan import plan_launch
+from kedge.runtime.rootpath import RootPath
+
+# Joining a namespace one is in already changes nothing, except that a user namespace refuses.
+_ALWAYS: Final = (
+    ns.CLONE_NEWNS | ns.CLONE_NEWIPC | ns.CLONE_NEWUTS | ns.CLONE_NEWNET | ns.CLONE_NEWCGROUP
+)
+
+
+class ExecStarted(NamedTuple):
+    """A process that runs in the container and is a child of the caller."""
+
+    pid: int
+    pidfd: int
+    pty_master: int
+    """-1 without a terminal."""
+
+
+class _ExecPlan(NamedTuple):
+    launch: Launch
+    flags: int
+    init_pid: int
+    init_pidfd: int
+    cgroup: Cgroup | None
+    stdio: tuple[int, int, int]
+
+
+def exec_process(
+    init_pidfd: int,
+    spec: Spec,
+    process_: Process,
+    *,
+    init_pid: int,
+    container_id: str,
+    stdio: Stdio,
+    cgroup: Cgroup | None,
+    die_with_parent: bool = True,
+    preserve_fds: int = 0,
+) -> ExecStarted:
+    """Return when the program of ``process_`` runs in the container.
+
+    Args:
+        init_pidfd: pidfd of the container's first process.
+        spec: The container's spec.
+        process_: What to run; it gets the container's seccomp filter.
+        init_pid: The same process by number, for kernels where a pidfd names no namespaces.
+        container_id: Names the session keyring to join.
+        stdio: Standard streams; ignored where a terminal is asked for.
+        cgroup: The container's.
+        die_with_parent: Kill the process when the caller dies.
+        preserve_fds: How many descriptors from 3 on it keeps.
+
+    Raises:
+        NotFoundError: No such program, with Docker's text.
+        ForbiddenError: It may not be executed.
+        ConflictError: The container does not run any more.
+    """
+    flags = _ALWAYS
+    for namespace in spec.linux.namespaces:
+        flags |= FLAGS[namespace.type]
+    plan = _ExecPlan(
+        launch=plan_launch(
+            process_,
+            spec,
+            container_id=container_id,
+            die_with_parent=die_with_parent,
+            preserve_fds=preserve_fds,
+        ),
+        flags=flags & ~ns.CLONE_NEWPID,
+        init_pid=init_pid,
+        init_pidfd=init_pidfd,
+        cgroup=cgroup,
+        stdio=stdio,
+    )
+    line, theirs = open_channel()
+    child = Child(-1, -1)
+    try:
+        own_pid_namespace = flags & ns.CLONE_NEWPID
+        try:
+            with children_in_pid_namespace(fd=init_pidfd if own_pid_namespace else -1):
+                child = fork_child(lambda: _run_exec(plan, theirs))
+        except OSError as error:
+            if error.errno in (errno.ESRCH, errno.ENOMEM):
+                raise ConflictError(f"container {container_id} is not running") from error
+            raise
+        theirs.close()
+        master = _wait_for_exec(line)
+    except BaseException:
+        theirs.close()
+        child.destroy()
+        raise
+    finally:
+        line.close()
+    return ExecStarted(child.pid, child.pidfd, master)
+
+
+def _wait_for_exec(line: Channel) -> int:
+    message = line.receive()
+    if message.kind != channel.CREATED:
+        raise SystemFailureError("the process died before it joined the container")
+    master = message.fds[0] if message.fds else -1
+    try:
+        line.receive()
+    except BaseException:
+        if master >= 0:
+            os.close(master)
+        raise
+    return master
+
+
+def _run_exec(plan: _ExecPlan, line: Channel) -> NoReturn:
+    try:
+        gc.disable()
+        _become_exec(plan, line)
+    except KedgeError as error:
+        line.send_failure(error)
+    except OSError as error:
+        line.send_failure(refusal("cannot join the container", error))
+    except BaseException as error:  # noqa: BLE001 - nothing may reach the frames above
+        line.send_failure(SystemFailureError(f"joining the container failed: {error!r}"))
+    os._exit(1)
+
+
+def _become_exec(plan: _ExecPlan, line: Channel) -> None:
+    process.reset_signals()
+    prctl.set_dumpable(enabled=False)
+    if plan.cgroup is not None:
+        plan.cgroup.join_self()
+    keep = {line.fileno(), plan.init_pidfd, *plan.stdio}
+    keep.update(range(3, 3 + plan.launch.preserve_fds))
+    process.close_from(3, keep=[fd for fd in keep if fd >= 0])
+    os.setsid()
+    launch.raise_hard_limits(plan.launch.limits)
+    launch.set_oom_score(plan.launch.oom_score_adj)
+    proc_fd = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    _join(plan)
+    prctl.set_dumpable(enabled=False)
+    if plan.launch.keyring:
+        launch.join_keyring(plan.launch.keyring)
+    environment = launch.complete_environment(plan.launch)
+    master = -1
+    if plan.launch.terminal:
+        root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        master, slave = open_terminal(RootPath(root))
+        launch.connect_terminal(slave, plan.launch.console_size, plan.launch.user)
+    else:
+        launch.connect_stdio(plan.stdio, plan.launch.user)
+    line.send(channel.CREATED, b"", [master] if master >= 0 else [])
+    line.send_failure(launch.become(plan.launch, environment, proc_fd))
+
+
+def _join(plan: _ExecPlan) -> None:
+    try:
+        ns.setns(plan.init_pidfd, plan.flags)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        _join_one_by_one(plan)
+    os.close(plan.init_pidfd)
+
+
+def _join_one_by_one(plan: _ExecPlan) -> None:
+    """Join through /proc, as kernels before 5.8 need it."""
+    fds: list[tuple[int, int]] = []
+    names = {"network": "net", "mount": "mnt"}
+    for kind, flag in FLAGS.items():
+        if plan.flags & flag:
+            path = f"/proc/{plan.init_pid}/ns/{names.get(kind, kind)}"
+            fds.append((os.open(path, os.O_RDONLY | os.O_CLOEXEC), flag))
+    for fd, flag in fds:
+        ns.setns(fd, flag)
+        os.close(fd)

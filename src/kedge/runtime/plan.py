@@ -1,0 +1,181 @@
+"""From a spec to plans: everything that can be computed and refused before the fork."""
+
+import os
+from collections.abc import Sequence
+from typing import Final
+
+from kedge.errdefs import InvalidParameterError, NotFoundError, NotSupportedError
+from kedge.linux import namespaces as ns
+from kedge.oci.mounts import Mount
+from kedge.oci.runtime_spec.types import Linux, Process, Spec
+from kedge.runtime import devices, rootfs
+from kedge.runtime.cgroups.protocol import Cgroup
+from kedge.runtime.init import InitPlan
+from kedge.runtime.launch import Launch, plan_capabilities, plan_limits
+from kedge.runtime.namespaces import NamespacePlan
+
+_APPARMOR: Final = "/sys/module/apparmor/parameters/enabled"
+_SELINUX: Final = "/sys/fs/selinux/enforce"
+
+
+def plan_launch(
+    process: Process,
+    spec: Spec,
+    *,
+    container_id: str,
+    die_with_parent: bool,
+    preserve_fds: int,
+) -> Launch:
+    """Return how ``process`` is executed in a container of ``spec``.
+
+    Raises:
+        InvalidParameterError: Something in the process contradicts itself.
+        NotSupportedError: It asks for what this host does not have.
+    """
+    if not os.path.isabs(process.cwd):
+        raise InvalidParameterError(f"the working directory {process.cwd!r} must be absolute")
+    _check_strings(process)
+    _check_labels(process, spec.linux)
+    in_user_namespace = any(each.type == "user" for each in spec.linux.namespaces)
+    return Launch(
+        args=process.args,
+        env=process.env,
+        cwd=process.cwd,
+        user=process.user,
+        terminal=process.terminal,
+        console_size=process.console_size,
+        masks=plan_capabilities(process, in_user_namespace=in_user_namespace),
+        limits=plan_limits(process.rlimits),
+        no_new_privileges=process.no_new_privileges,
+        oom_score_adj=process.oom_score_adj,
+        apparmor_profile=process.apparmor_profile,
+        seccomp=b"",
+        seccomp_flags=0,
+        keyring=f"_ses.{container_id}",
+        die_with_parent=die_with_parent,
+        preserve_fds=preserve_fds,
+    )
+
+
+def _check_strings(process: Process) -> None:
+    for kind, values in (("args", process.args), ("env", process.env)):
+        for index, value in enumerate(values):
+            if "\0" in value:
+                raise InvalidParameterError(f"process.{kind}[{index}] contains a NUL character")
+
+
+def _check_labels(process: Process, linux: Linux) -> None:
+    if process.apparmor_profile and not os.path.exists(_APPARMOR):
+        raise NotSupportedError(
+            f"AppArmor profile {process.apparmor_profile}: this kernel has no AppArmor"
+        )
+    if process.selinux_label or linux.mount_label:
+        where = "kedge does not set labels yet" if os.path.exists(_SELINUX) else "SELinux is off"
+        raise NotSupportedError(f"an SELinux label is asked for, but {where}")
+
+
+def plan_init(
+    spec: Spec,
+    launch: Launch,
+    namespaces: NamespacePlan,
+    *,
+    bundle: str,
+    root_mounts: Sequence[Mount],
+    cgroup: Cgroup | None,
+    stdio: tuple[int, int, int],
+    listener: int,
+    keep_host_root: bool,
+) -> InitPlan:
+    """Return what the child does for a container of ``spec``.
+
+    Raises:
+        InvalidParameterError: The spec contradicts itself.
+        NotFoundError: The root file system does not exist.
+        NotSupportedError: The spec asks for what kedge or this kernel does not do.
+    """
+    linux = spec.linux
+    _check_linux(spec, namespaces)
+    if spec.root is None:
+        raise InvalidParameterError("config.json.root is required")
+    root = os.path.join(bundle, spec.root.path)
+    if not os.path.isdir(root):
+        raise NotFoundError(f"the root file system {root} is not a directory")
+    mounts = rootfs.plan_mounts(spec.mounts, bundle)
+    return InitPlan(
+        launch=launch,
+        namespaces=namespaces,
+        root=os.path.realpath(root),
+        root_mounts=tuple(root_mounts),
+        root_readonly=spec.root.readonly,
+        root_propagation=linux.rootfs_propagation,
+        mounts=mounts,
+        devices=devices.all_devices(linux.devices),
+        default_dev=not any(
+            mount.kind == "bind" and os.path.normpath(mount.spec.destination) == "/dev"
+            for mount in mounts
+        ),
+        masked_paths=linux.masked_paths,
+        readonly_paths=linux.readonly_paths,
+        sysctls=linux.sysctl,
+        hostname=spec.hostname,
+        domainname=spec.domainname,
+        cgroup=cgroup,
+        has_hooks=bool(
+            spec.hooks.prestart or spec.hooks.create_runtime or spec.hooks.create_container
+        ),
+        stdio=stdio,
+        listener=listener,
+        keep_host_root=keep_host_root,
+    )
+
+
+def _check_linux(spec: Spec, namespaces: NamespacePlan) -> None:
+    linux = spec.linux
+    if linux.unsupported:
+        raise NotSupportedError(f"linux.{linux.unsupported[0]} is not supported by kedge")
+    new_user = bool(namespaces.unshare_flags & ns.CLONE_NEWUSER)
+    if new_user and not (linux.uid_mappings and linux.gid_mappings):
+        raise InvalidParameterError("a user namespace needs linux.uidMappings and gidMappings")
+    if (spec.hostname or spec.domainname) and not _has_namespace(linux, "uts"):
+        raise InvalidParameterError("hostname needs a uts namespace of the container's own")
+    _check_sysctls(linux)
+
+
+# Names whose values belong to a namespace; anything else would change the host.
+_UTS_SYSCTLS: Final = frozenset(("kernel.domainname", "kernel.hostname"))
+_IPC_SYSCTLS: Final = frozenset(
+    (
+        "kernel.msgmax",
+        "kernel.msgmnb",
+        "kernel.msgmni",
+        "kernel.sem",
+        "kernel.shmall",
+        "kernel.shmmax",
+        "kernel.shmmni",
+        "kernel.shm_rmid_forced",
+    )
+)
+
+
+def _check_sysctls(linux: Linux) -> None:
+    for name in linux.sysctl:
+        dotted = name.replace("/", ".")
+        if ".." in dotted:
+            raise InvalidParameterError(f"{name!r} is no name of a sysctl")
+        if dotted.startswith("net."):
+            kind = "network"
+        elif dotted in _IPC_SYSCTLS or dotted.startswith("fs.mqueue."):
+            kind = "ipc"
+        elif dotted in _UTS_SYSCTLS:
+            kind = "uts"
+        else:
+            raise InvalidParameterError(f"sysctl {name} is not in a separate kernel namespace")
+        if not _has_namespace(linux, kind):
+            raise InvalidParameterError(
+                f"sysctl {name} needs a {kind} namespace of the container's own"
+            )
+
+
+def _has_namespace(linux: Linux, kind: str) -> bool:
+    """Tell whether the container has its own, be it made here, by the caller, or joined."""
+    return any(each.type == kind for each in linux.namespaces)

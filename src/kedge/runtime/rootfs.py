@@ -1,0 +1,308 @@
+"""Building the container's mount tree, from inside its new mount namespace.
+
+One pass over ``mounts``: each becomes a detached mount with its final attributes, its target is
+opened inside the root (`kedge.runtime.rootpath`), and `move_mount` joins the two descriptors. No
+path of the image is ever resolved by name again, so no symlink in it can send a mount elsewhere,
+and all of this happens before `pivot_root`, while the host's /proc and /dev are there to trust.
+"""
+
+import errno
+import os
+import stat
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+from kedge.errdefs import ForbiddenError, InvalidParameterError
+from kedge.linux import mount as lm
+from kedge.linux.openat2 import RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_XDEV, openat2
+from kedge.oci.runtime_spec.types import SpecMount
+from kedge.runtime.cgroup_view import mount_cgroup
+from kedge.runtime.copy_up import copy_tree
+from kedge.runtime.failures import refusal
+from kedge.runtime.filesystems import (
+    change_attributes,
+    change_classic,
+    clone_fd,
+    clone_mount,
+    new_filesystem,
+    set_propagation,
+)
+from kedge.runtime.mount_options import MountOptions, parse_mount_options
+from kedge.runtime.rootpath import RootPath
+
+_NO_OPTIONS: Final = MountOptions()
+_SENSITIVE: Final = frozenset(("proc", "sysfs"))
+_PROPAGATION: Final = {
+    "": lm.MS_SLAVE,
+    "private": lm.MS_PRIVATE,
+    "slave": lm.MS_SLAVE,
+    "shared": lm.MS_SHARED,
+    "unbindable": lm.MS_UNBINDABLE,
+}
+
+
+class PlannedMount(NamedTuple):
+    """A mount with its options parsed, which is done before the fork."""
+
+    spec: SpecMount
+    options: MountOptions
+    kind: str
+    """``bind``, ``cgroup`` or the file-system type."""
+
+
+def plan_mounts(mounts: Sequence[SpecMount], bundle: str) -> tuple[PlannedMount, ...]:
+    """Parse the options of every mount; relative bind sources are relative to ``bundle``.
+
+    Raises:
+        InvalidParameterError: A destination or an option makes no sense.
+    """
+    planned: list[PlannedMount] = []
+    for mount in mounts:
+        options = parse_mount_options(mount.options)
+        # The specification wants absolute destinations but has runtimes accept others.
+        destination = "/" + mount.destination.lstrip("/")
+        if "\0" in destination or os.path.normpath(destination) == "/":
+            raise InvalidParameterError(f"cannot mount on {mount.destination!r}")
+        kind = "bind" if options.bind or mount.type == "bind" else mount.type
+        if kind in ("cgroup", "cgroup2"):
+            kind = "cgroup"
+        source = mount.source
+        if kind == "bind":
+            if not source:
+                raise InvalidParameterError(f"the bind mount at {destination} has no source")
+            source = os.path.join(bundle, source)
+        elif not kind:
+            raise InvalidParameterError(f"the mount at {destination} has no type")
+        if options.copy_up and kind != "tmpfs":
+            raise InvalidParameterError(f"tmpcopyup at {destination} is for tmpfs only")
+        planned.append(
+            PlannedMount(mount._replace(destination=destination, source=source), options, kind)
+        )
+    return tuple(planned)
+
+
+def isolate_propagation(rootfs_propagation: str) -> None:
+    """Stop mounts made here from reaching the host, unless the spec asks for just that."""
+    flag = _PROPAGATION[rootfs_propagation.removeprefix("r")]
+    lm.mount("", "/", "", flag | lm.MS_REC)
+
+
+def make_mounts(root: RootPath, mounts: Sequence[PlannedMount], cgroups: Mapping[str, str]) -> None:
+    """Attach every mount in order.
+
+    Args:
+        root: The container's root.
+        mounts: What `plan_mounts` returned.
+        cgroups: The container's directory per v1 controller, or under ``""`` on v2.
+    """
+    for mount in mounts:
+        try:
+            if mount.kind == "cgroup":
+                mount_cgroup(root, mount.spec.destination, mount.options, cgroups)
+            else:
+                _make_mount(root, mount)
+        except OSError as error:
+            raise refusal(
+                f"cannot mount {mount.spec.source or mount.kind} at {mount.spec.destination}",
+                error,
+            ) from error
+
+
+def _make_mount(root: RootPath, mount: PlannedMount) -> None:
+    spec, options, kind = mount
+    classic = False
+    if kind == "bind":
+        fd = clone_mount(spec.source, recursive=options.recursive_bind)
+        classic = not _try_change(fd, options)
+        is_directory = stat.S_ISDIR(os.fstat(fd).st_mode)
+    else:
+        fd = new_filesystem(kind, spec.source or kind, _writable(options))
+        is_directory = True
+    try:
+        target = (
+            root.ensure_directory(spec.destination)
+            if is_directory
+            else root.ensure_file(spec.destination)
+        )
+        try:
+            _check_target(target, mount, is_directory=is_directory)
+            if options.copy_up:
+                copy_tree(target, fd)
+                _try_change(fd, options)
+            lm.move_mount(fd, target)
+        finally:
+            os.close(target)
+        if classic:
+            change_classic(fd, options)
+        if options.propagation:
+            set_propagation(fd, options)
+    finally:
+        os.close(fd)
+
+
+def _writable(options: MountOptions) -> MountOptions:
+    """Return the options to start with: a tmpfs that is to be filled cannot be read-only yet."""
+    if not options.copy_up:
+        return options
+    return options._replace(attr_set=options.attr_set & ~lm.MOUNT_ATTR_RDONLY)
+
+
+def _try_change(fd: int, options: MountOptions) -> bool:
+    try:
+        change_attributes(fd, options)
+    except OSError as error:
+        if error.errno != errno.ENOSYS:
+            raise
+        return False
+    return True
+
+
+def _check_target(target: int, mount: PlannedMount, *, is_directory: bool) -> None:
+    """Refuse a target of the wrong kind, and a symlinked /proc or /sys (CVE-2019-19921)."""
+    if mount.kind in _SENSITIVE:
+        found = os.readlink(f"/proc/self/fd/{target}")
+        if not found.endswith(mount.spec.destination.rstrip("/")):
+            raise ForbiddenError(
+                f"{mount.spec.destination} in the image is a symlink: refusing to mount {mount.kind}"
+            )
+    if stat.S_ISDIR(os.fstat(target).st_mode) != is_directory:
+        kinds = ("a directory", "a file") if is_directory else ("a file", "a directory")
+        raise InvalidParameterError(
+            f"cannot mount {kinds[0]} on {mount.spec.destination}, which is {kinds[1]}"
+        )
+
+
+def mask_paths(root: RootPath, masked: Sequence[str], *, null: int) -> None:
+    """Hide files under the null device and directories under one empty, read-only tmpfs.
+
+    Args:
+        root: The container's root.
+        masked: Paths as the container sees them; what does not exist is skipped.
+        null: The host's /dev/null, because the image may have a symlink there (CVE-2025-31133).
+    """
+    empty = -1
+    for path in masked:
+        target = _open_existing(root, path)
+        if target < 0:
+            continue
+        try:
+            if not stat.S_ISDIR(os.fstat(target).st_mode):
+                source = clone_fd(null)
+            elif empty < 0:
+                empty = source = _empty_directory()
+            else:
+                source = clone_fd(empty)
+            lm.move_mount(source, target)
+            if source != empty:
+                os.close(source)
+        except OSError as error:
+            raise refusal(f"cannot mask {path}", error) from error
+        finally:
+            os.close(target)
+    if empty >= 0:
+        os.close(empty)
+
+
+def _empty_directory() -> int:
+    options = _NO_OPTIONS._replace(
+        attr_set=lm.MOUNT_ATTR_RDONLY
+        | lm.MOUNT_ATTR_NOSUID
+        | lm.MOUNT_ATTR_NODEV
+        | lm.MOUNT_ATTR_NOEXEC,
+        data=(("nr_inodes", "2"), ("size", "4k"), ("mode", "755")),
+    )
+    return new_filesystem("tmpfs", "tmpfs", options)
+
+
+def protect_paths(root: RootPath, readonly: Sequence[str]) -> None:
+    """Make each existing path read-only, with the mounts below it."""
+    for path in readonly:
+        target = _open_existing(root, path)
+        if target < 0:
+            continue
+        try:
+            source = clone_fd(target, recursive=True)
+            try:
+                if _try_change(source, _NO_OPTIONS._replace(recursive_set=lm.MOUNT_ATTR_RDONLY)):
+                    lm.move_mount(source, target)
+                else:
+                    lm.move_mount(source, target)
+                    change_classic(source, _NO_OPTIONS._replace(attr_set=lm.MOUNT_ATTR_RDONLY))
+            finally:
+                os.close(source)
+        except OSError as error:
+            raise refusal(f"cannot make {path} read-only", error) from error
+        finally:
+            os.close(target)
+
+
+def _open_existing(root: RootPath, path: str) -> int:
+    """Open ``path``, or return -1 when there is nothing to hide.
+
+    No symlink may be on the way below /proc and /sys: an image could lead the mask of /proc/kcore
+    somewhere else and leave the real one bare.
+    """
+    try:
+        return root.open(path, no_symlinks=path.startswith(("/proc/", "/sys/")))
+    except (FileNotFoundError, NotADirectoryError):
+        return -1
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise ForbiddenError(f"cannot protect {path}: it leads over a symlink") from error
+        raise refusal(f"cannot protect {path}", error) from error
+
+
+def make_root_readonly(root: RootPath) -> None:
+    """Make the root mount itself read-only, not the mounts in it."""
+    options = _NO_OPTIONS._replace(attr_set=lm.MOUNT_ATTR_RDONLY)
+    if not _try_change(root.fd, options):
+        change_classic(root.fd, options)
+
+
+def write_sysctls(sysctls: Mapping[str, str], proc_fd: int) -> None:
+    """Write kernel parameters of this process's namespaces through the host's own /proc."""
+    for name, value in sysctls.items():
+        path = "sys/" + (name if "/" in name else name.replace(".", "/"))
+        try:
+            fd = openat2(
+                proc_fd,
+                path,
+                os.O_WRONLY,
+                0,
+                RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV,
+            )
+            try:
+                os.write(fd, value.encode())
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise refusal(f"cannot set the sysctl {name} to {value}", error) from error
+
+
+def pivot(root: RootPath, *, keep_host_root: bool) -> None:
+    """Make the container's root the root of everything; the host's tree becomes unreachable.
+
+    Args:
+        root: The root, which is a mount.
+        keep_host_root: Use MS_MOVE and chroot instead, for an initramfs that cannot be pivoted.
+    """
+    if keep_host_root:
+        os.fchdir(root.fd)
+        lm.mount(".", "/", "", lm.MS_MOVE)
+        os.chroot(".")
+        os.chdir("/")
+        return
+    old = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fchdir(root.fd)
+        try:
+            lm.pivot_root(".", ".")
+        except OSError as error:
+            raise refusal("cannot pivot_root (a ramfs root needs --no-pivot)", error) from error
+        os.fchdir(old)
+        # With a shared root the detaching would otherwise reach the host.
+        lm.mount("", ".", "", lm.MS_SLAVE | lm.MS_REC)
+        lm.umount(".", lm.MNT_DETACH)
+    finally:
+        os.close(old)
+    os.chdir("/")
