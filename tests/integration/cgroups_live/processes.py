@@ -1,0 +1,77 @@
+"""Child processes that live in a cgroup, and are gone when the test is over."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from kedge.runtime.cgroups import Cgroup
+
+
+@contextmanager
+def sleeper(cgroup: Cgroup) -> Iterator[int]:
+    """A process that has joined the cgroup and waits for a signal."""
+    pid = fork_into(cgroup, signal.pause)
+    try:
+        wait_until(lambda: pid in cgroup.pids())
+        yield pid
+    finally:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+        if cgroup.is_frozen():
+            cgroup.thaw()
+        os.waitpid(pid, 0)
+
+
+def fork_into(cgroup: Cgroup, work: Callable[[], object]) -> int:
+    """Fork a child that joins ``cgroup``, does ``work`` and exits with 0, or 1 if that raised."""
+    pid = os.fork()  # noqa: TID251 - the spawner does this for the engine
+    if pid == 0:
+        code = 1
+        try:
+            cgroup.join_self()
+            work()
+            code = 0
+        finally:
+            os._exit(code)
+    return pid
+
+
+def ask(cgroup: Cgroup, question: Callable[[], str]) -> str:
+    """Return what ``question`` answers inside the cgroup."""
+    reader, writer = os.pipe()
+    try:
+        pid = fork_into(cgroup, lambda: os.write(writer, question().encode()))
+        os.close(writer)
+        writer = -1
+        answer = os.read(reader, 65536).decode()
+        os.waitpid(pid, 0)
+        return answer
+    finally:
+        os.close(reader)
+        if writer >= 0:
+            os.close(writer)
+
+
+def wait_until(condition: Callable[[], bool], within_s: float = 10.0) -> None:
+    """Poll until ``condition`` holds; fail at the deadline."""
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, "the kernel did not get there in time"
+        time.sleep(0.001)
+
+
+def open_errors(*attempts: tuple[str, int]) -> str:
+    """Try to open each path; return one word per attempt, ``ok`` or the error's name."""
+    words: list[str] = []
+    for path, flags in attempts:
+        try:
+            os.close(os.open(path, flags))
+        except OSError as error:
+            words.append(type(error).__name__)
+        else:
+            words.append("ok")
+    return " ".join(words)
