@@ -1,0 +1,173 @@
+"""Which addresses are out: endpoints, their pools and their records.
+
+`AddressBook` keeps the pools in memory and the truth in the database, so that an address is never
+handed out twice, across restarts too. An endpoint that leaves keeps its addresses until `forget`,
+because its link may still answer for them. Not thread-safe: the controller locks.
+"""
+
+import ipaddress
+from collections.abc import Collection
+from typing import Final
+
+from kedge.errdefs import ConflictError, InvalidParameterError
+from kedge.lib.ids import new_id, short_id
+from kedge.network import names
+from kedge.network.ipam import AddressPool, IPAddress
+from kedge.network.model import Endpoint, EndpointSettings, IPInterface, Network, Subnet
+from kedge.network.store import NetworkStore
+
+_LINKS_MAX: Final = 36
+
+
+class AddressBook:
+    """The endpoints of all networks."""
+
+    def __init__(self, store: NetworkStore) -> None:
+        """Read the records."""
+        self._store = store
+        self._endpoints: dict[str, Endpoint] = {}
+        self._leaving: set[str] = set()
+        self._pools: dict[tuple[str, int], AddressPool] = {}
+        for stored in store.endpoints():
+            self._endpoints[stored.endpoint.id] = stored.endpoint
+            if stored.is_leaving:
+                self._leaving.add(stored.endpoint.id)
+
+    def active(self, *, network_id: str = "", container_id: str = "") -> list[Endpoint]:
+        """Return the endpoints that are not leaving, of one network or container where given."""
+        return [
+            endpoint
+            for endpoint in self._endpoints.values()
+            if endpoint.id not in self._leaving
+            and network_id in {"", endpoint.network_id}
+            and container_id in {"", endpoint.container_id}
+        ]
+
+    def leaving(self) -> list[Endpoint]:
+        """Return the endpoints whose links are still to be removed."""
+        return [self._endpoints[endpoint_id] for endpoint_id in self._leaving]
+
+    def is_in_use(self, network_id: str) -> bool:
+        """Tell whether a network has endpoints, leaving ones included."""
+        return any(e.network_id == network_id for e in self._endpoints.values())
+
+    def create(self, container_id: str, network: Network, settings: EndpointSettings) -> Endpoint:
+        """Record an endpoint with addresses of its own.
+
+        Raises:
+            InvalidParameterError: An address asked for is not in the network's subnets.
+            ConflictError: The address is taken, the pool is exhausted, or the container is in
+                this network already.
+        """
+        if self.active(network_id=network.id, container_id=container_id):
+            raise ConflictError(
+                f"endpoint of container {short_id(container_id)} already exists "
+                f"in network {network.name}"
+            )
+        wanted: dict[int, IPAddress | None] = {4: settings.ipv4, 6: settings.ipv6}
+        subnets = {subnet.network.version: subnet for subnet in network.subnets}
+        for version, address in wanted.items():
+            if address is not None and version not in subnets:
+                raise InvalidParameterError(
+                    f"no configured subnet contains IP address {address}; "
+                    f"network {network.name} has no IPv{version} subnet"
+                )
+        allocated: list[tuple[AddressPool, IPAddress]] = []
+        interfaces: dict[int, IPInterface] = {}
+        try:
+            for version, subnet in subnets.items():
+                pool = self._pool(network, subnet)
+                address = pool.allocate(wanted[version])
+                allocated.append((pool, address))
+                length = subnet.network.prefixlen
+                interfaces[version] = ipaddress.ip_interface(f"{address}/{length}")
+            gateways: dict[int, IPAddress] = {
+                version: subnet.gateway for version, subnet in subnets.items()
+            }
+            endpoint = self._record(container_id, network, settings.mac, interfaces, gateways)
+            self._store.put_endpoint(endpoint)
+        except BaseException:
+            for pool, address in allocated:
+                pool.release(address)
+            raise
+        self._endpoints[endpoint.id] = endpoint
+        return endpoint
+
+    def leave(self, endpoint: Endpoint) -> None:
+        """Record that an endpoint is going; its addresses stay out until `forget`."""
+        self._store.mark_leaving(endpoint.id)
+        self._leaving.add(endpoint.id)
+
+    def forget(self, endpoint_ids: Collection[str]) -> None:
+        """Give the addresses of endpoints back."""
+        self._store.delete_endpoints(list(endpoint_ids))
+        for endpoint_id in endpoint_ids:
+            endpoint = self._endpoints.pop(endpoint_id, None)
+            self._leaving.discard(endpoint_id)
+            if endpoint is None:
+                continue
+            for interface in (endpoint.ipv4, endpoint.ipv6):
+                if interface is not None:
+                    pool = self._pools.get((endpoint.network_id, interface.version))
+                    if pool is not None:
+                        pool.release(interface.ip)
+
+    def drop_pools(self, network_id: str) -> None:
+        """Forget the pools of a network that is gone or has new subnets; nobody is in it."""
+        for version in (4, 6):
+            self._pools.pop((network_id, version), None)
+
+    def _pool(self, network: Network, subnet: Subnet) -> AddressPool:
+        """Return a subnet's pool; what the records say is out is out."""
+        key = (network.id, subnet.network.version)
+        pool = self._pools.get(key)
+        if pool is None or pool.subnet != subnet.network:
+            used = [
+                interface.ip
+                for endpoint in self._endpoints.values()
+                if endpoint.network_id == network.id
+                for interface in (endpoint.ipv4, endpoint.ipv6)
+                if interface is not None and interface.version == subnet.network.version
+            ]
+            pool = AddressPool(
+                subnet.network,
+                name=network.name,
+                ip_range=subnet.ip_range,
+                used=[subnet.gateway, *used],
+            )
+            self._pools[key] = pool
+        return pool
+
+    def _record(
+        self,
+        container_id: str,
+        network: Network,
+        mac: str,
+        interfaces: dict[int, IPInterface],
+        gateways: dict[int, IPAddress],
+    ) -> Endpoint:
+        ipv4, ipv6 = interfaces.get(4), interfaces.get(6)
+        gateway4, gateway6 = gateways.get(4), gateways.get(6)
+        first = ipv4 or ipv6
+        return Endpoint(
+            id=new_id(),
+            container_id=container_id,
+            network_id=network.id,
+            network_name=network.name,
+            driver=network.driver,
+            link=self._free_link(container_id) if first is not None else "",
+            mac=(mac or names.mac_for(first.ip.packed)) if first is not None else "",
+            ipv4=ipv4 if isinstance(ipv4, ipaddress.IPv4Interface) else None,
+            ipv6=ipv6 if isinstance(ipv6, ipaddress.IPv6Interface) else None,
+            gateway4=gateway4 if isinstance(gateway4, ipaddress.IPv4Address) else None,
+            gateway6=gateway6 if isinstance(gateway6, ipaddress.IPv6Address) else None,
+        )
+
+    def _free_link(self, container_id: str) -> str:
+        """Return a name for the link that no other one of the container has, leaving ones too."""
+        taken = {e.link for e in self._endpoints.values() if e.container_id == container_id}
+        for index in range(_LINKS_MAX):
+            name = names.veth_name(container_id, index)
+            if name not in taken:
+                return name
+        raise ConflictError(f"container {short_id(container_id)} is in {_LINKS_MAX} networks")

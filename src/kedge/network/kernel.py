@@ -1,0 +1,225 @@
+"""The host's kernel as the network controller sees it: one object, thread-safe.
+
+Holds one rtnetlink and one nf_tables socket of the namespace it was made in, and a lock for each.
+It executes requests and answers questions; what to ask for is decided elsewhere. Tests put a fake
+in its place (`HostKernel` is the interface).
+"""
+
+import errno
+import socket
+import threading
+import time
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Final, Protocol
+
+from kedge.errdefs import UnavailableError
+from kedge.linux import nftables as nft
+from kedge.linux import rtnetlink as rt
+from kedge.linux.netlink import NETLINK_ROUTE, NetlinkError, NetlinkSocket, Request
+from kedge.network import sysctls
+
+_LOCK_NAME: Final = "\0kedge-network-setup"
+_LOCK_TIMEOUT_S: Final = 30.0
+_LOCK_POLL_S: Final = 0.005
+# What a kernel without nf_tables, or without its inet or nat part, answers.
+_NO_PACKET_FILTER: Final = frozenset(
+    {errno.EOPNOTSUPP, errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT, errno.ENOPROTOOPT}
+)
+
+
+class HostKernel(Protocol):
+    """What the controller needs of the host."""
+
+    def batch(self, requests: Sequence[Request]) -> None:
+        """Carry out rtnetlink requests in the host's namespace."""
+        ...
+
+    def batch_in(self, descriptor: int, requests: Sequence[Request]) -> None:
+        """Carry out rtnetlink requests in the namespace the netlink socket belongs to."""
+        ...
+
+    def link_in(self, descriptor: int, name: str) -> rt.Link:
+        """Return a link of the namespace the netlink socket belongs to."""
+        ...
+
+    def try_link(self, name: str) -> rt.Link | None:
+        """Return a link of the host, None when there is none of that name."""
+        ...
+
+    def links(self) -> list[rt.Link]:
+        """Return the host's links."""
+        ...
+
+    def addresses(self) -> list[rt.Address]:
+        """Return the addresses of the host's links."""
+        ...
+
+    def routes(self) -> list[rt.Route]:
+        """Return the host's routes, IPv4 and IPv6, of all tables."""
+        ...
+
+    def commit(self, requests: Sequence[Request]) -> None:
+        """Change the packet filter, all or nothing."""
+        ...
+
+    def has_packet_filter(self) -> bool:
+        """Tell whether the kernel has nf_tables."""
+        ...
+
+    def base_chains(self) -> list[nft.BaseChain]:
+        """Return the base chains of every nf_tables table."""
+        ...
+
+    def has_ipv6(self) -> bool:
+        """Tell whether new links get IPv6."""
+        ...
+
+    def ensure_sysctl(self, name: str, value: str) -> bool:
+        """Make a switch below ``/proc/sys/net`` have a value."""
+        ...
+
+    def ensure_forwarding(self, *, ipv6: bool, advertised: Collection[str]) -> list[str]:
+        """Let the host forward; return the switches that were changed."""
+        ...
+
+    def setup_lock(self) -> AbstractContextManager[None]:
+        """Return a lock all engines of the host share."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the sockets."""
+        ...
+
+
+class LinuxKernel:
+    """The real kernel, in the network namespace of the thread that makes this object."""
+
+    def __init__(self) -> None:
+        """Open the route socket; the packet filter's is opened when first needed."""
+        self._route = NetlinkSocket(NETLINK_ROUTE)
+        self._route_lock = threading.Lock()
+        self._filter: nft.NftablesSocket | None = None
+        self._filter_lock = threading.Lock()
+
+    def close(self) -> None:
+        """Close the sockets."""
+        with self._route_lock, self._filter_lock:
+            self._route.close()
+            if self._filter is not None:
+                self._filter.close()
+                self._filter = None
+
+    def batch(self, requests: Sequence[Request]) -> None:
+        """Carry out rtnetlink requests; the first refused one is raised as NetlinkError."""
+        with self._route_lock:
+            self._route.batch(requests)
+
+    def batch_in(self, descriptor: int, requests: Sequence[Request]) -> None:
+        """Carry out rtnetlink requests through a socket of another namespace."""
+        with NetlinkSocket(NETLINK_ROUTE, descriptor=descriptor) as other:
+            other.batch(requests)
+
+    def link_in(self, descriptor: int, name: str) -> rt.Link:
+        """Return a link of the namespace the netlink socket belongs to."""
+        with NetlinkSocket(NETLINK_ROUTE, descriptor=descriptor) as other:
+            return rt.parse_link(other.query(rt.get_link(name))[0])
+
+    def try_link(self, name: str) -> rt.Link | None:
+        """Return a link of the host, None when there is none of that name."""
+        try:
+            with self._route_lock:
+                return rt.parse_link(self._route.query(rt.get_link(name))[0])
+        except NetlinkError as error:
+            if error.errno == errno.ENODEV:
+                return None
+            raise
+
+    def links(self) -> list[rt.Link]:
+        """Return the host's links."""
+        with self._route_lock:
+            return [rt.parse_link(message) for message in self._route.query(rt.dump_links())]
+
+    def addresses(self) -> list[rt.Address]:
+        """Return the addresses of the host's links."""
+        with self._route_lock:
+            return [rt.parse_address(found) for found in self._route.query(rt.dump_addresses())]
+
+    def routes(self) -> list[rt.Route]:
+        """Return the host's routes, IPv4 and IPv6, of all tables."""
+        with self._route_lock:
+            return [
+                rt.parse_route(message)
+                for family in (socket.AF_INET, socket.AF_INET6)
+                for message in self._route.query(rt.dump_routes(family))
+            ]
+
+    def commit(self, requests: Sequence[Request]) -> None:
+        """Change the packet filter, all or nothing."""
+        with self._filter_lock:
+            self._open_filter().commit(requests)
+
+    def has_packet_filter(self) -> bool:
+        """Tell whether the kernel has nf_tables (loading the module if need be)."""
+        try:
+            with self._filter_lock:
+                self._open_filter().query(nft.list_tables())
+        except OSError as error:
+            if error.errno in _NO_PACKET_FILTER:
+                return False
+            raise
+        return True
+
+    def base_chains(self) -> list[nft.BaseChain]:
+        """Return the base chains of every nf_tables table, ours and others'."""
+        with self._filter_lock:
+            messages = self._open_filter().query(nft.list_chains())
+        found = (nft.try_parse_base_chain(message) for message in messages)
+        return [chain for chain in found if chain is not None]
+
+    def has_ipv6(self) -> bool:
+        """Tell whether new links get IPv6."""
+        return sysctls.has_ipv6()
+
+    def ensure_sysctl(self, name: str, value: str) -> bool:
+        """Make a switch below ``/proc/sys/net`` have a value; tell whether it was changed."""
+        return sysctls.ensure(name, value)
+
+    def ensure_forwarding(self, *, ipv6: bool, advertised: Collection[str]) -> list[str]:
+        """Let the host forward; return the switches that were changed."""
+        changed = sysctls.ensure_forwarding4()
+        return changed + (sysctls.ensure_forwarding6(advertised) if ipv6 else [])
+
+    def setup_lock(self) -> AbstractContextManager[None]:
+        """Return a lock that all engines of this network namespace share.
+
+        The name of an abstract socket belongs to its namespace and is given back by the kernel
+        when its holder dies, which no lock file does.
+        """
+        return _setup_lock()
+
+    def _open_filter(self) -> nft.NftablesSocket:
+        if self._filter is None:
+            self._filter = nft.NftablesSocket()
+        return self._filter
+
+
+@contextmanager
+def _setup_lock() -> Iterator[None]:
+    deadline = time.monotonic() + _LOCK_TIMEOUT_S
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as lock:
+        while True:
+            try:
+                lock.bind(_LOCK_NAME)
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+                if time.monotonic() > deadline:
+                    raise UnavailableError(
+                        "another engine has been setting up its network for "
+                        f"{_LOCK_TIMEOUT_S:.0f} s; try again"
+                    ) from None
+                time.sleep(_LOCK_POLL_S)
+            else:
+                break
+        yield
