@@ -1,0 +1,177 @@
+"""The composition root: every part of the engine is made here and handed to those who use it."""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from kedge.archive.apply import apply_layer
+from kedge.content.store import ContentStore
+from kedge.daemon.config import DaemonConfig
+from kedge.distribution.pull import Puller
+from kedge.engine.builds import BuildService
+from kedge.engine.container_service import ContainerService
+from kedge.engine.containers import ContainerIndex
+from kedge.engine.context import EngineContext, EngineSettings
+from kedge.engine.events import EventBus
+from kedge.engine.execs import ExecService
+from kedge.engine.images import ImageService
+from kedge.engine.lifecycle import Lifecycle
+from kedge.engine.networks import NetworkService, VolumeService
+from kedge.engine.paths import EnginePaths
+from kedge.engine.record import RecordStore
+from kedge.engine.restore import restore
+from kedge.engine.system import SystemService
+from kedge.errdefs import ConflictError
+from kedge.images.store import ImageStore
+from kedge.lib.clock import SYSTEM_CLOCK
+from kedge.lib.database import Database
+from kedge.network.controller import NetworkController
+from kedge.network.model import NetworkOptions
+from kedge.shim.spawner_client import Spawner
+from kedge.snapshots import open_snapshotter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """The services of one running engine, one for each router of the server."""
+
+    context: EngineContext
+    lifecycle: Lifecycle
+    containers: ContainerService
+    execs: ExecService
+    images: ImageService
+    builds: BuildService
+    networks: NetworkService
+    volumes: VolumeService
+    system: SystemService
+    problems: list[str]
+
+
+@contextlib.asynccontextmanager
+async def open_engine(config: DaemonConfig) -> AsyncIterator[Engine]:
+    """Make an engine on the roots of ``config`` and take up what it finds there.
+
+    Leaving stops the engine: containers run on with ``live_restore``, otherwise they are stopped
+    first. An engine without a running container leaves no link and no rule on the host.
+
+    Raises:
+        ConflictError: Another engine has these roots.
+    """
+    paths = EnginePaths(
+        data_root=os.path.abspath(config.data_root), exec_root=os.path.abspath(config.exec_root)
+    )
+    async with contextlib.AsyncExitStack() as stack:
+        paths.ensure()
+        stack.enter_context(_lock(paths.data_root))
+        context = await _make_context(config, paths, stack)
+        lifecycle = Lifecycle(context)
+        puller = Puller(
+            context.content,
+            context.images,
+            mirrors=config.registry_mirrors,
+            insecure=config.insecure_registries,
+        )
+        images = ImageService(context, puller)
+        containers = ContainerService(context, lifecycle)
+        stack.push_async_callback(_stop, context, lifecycle, containers)
+        yield Engine(
+            context=context,
+            lifecycle=lifecycle,
+            containers=containers,
+            execs=ExecService(context),
+            images=images,
+            builds=BuildService(context, puller, asyncio.get_running_loop()),
+            networks=NetworkService(context),
+            volumes=VolumeService(),
+            system=SystemService(context, containers, images),
+            problems=await restore(context, lifecycle),
+        )
+
+
+async def _make_context(
+    config: DaemonConfig, paths: EnginePaths, stack: contextlib.AsyncExitStack
+) -> EngineContext:
+    database = Database(paths.database)
+    stack.callback(database.close)
+    workers = ThreadPoolExecutor(max_workers=16, thread_name_prefix="kedge-work")
+    stack.callback(workers.shutdown, cancel_futures=True)
+    network_worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kedge-net")
+    stack.callback(network_worker.shutdown, cancel_futures=True)
+    content = ContentStore(paths.content)
+    snapshots = open_snapshotter(database, paths.snapshots)
+    context = EngineContext(
+        paths=paths,
+        settings=EngineSettings(
+            dns=config.dns,
+            dns_search=config.dns_search,
+            dns_opts=config.dns_opts,
+            labels=config.labels,
+            live_restore=config.live_restore,
+            host_certs=config.host_certs,
+            log_driver=config.log_driver,
+            log_opts=config.log_opts,
+            debug=config.debug,
+            registry_mirrors=config.registry_mirrors,
+            insecure_registries=config.insecure_registries,
+        ),
+        database=database,
+        content=content,
+        snapshots=snapshots,
+        images=ImageStore(database, content, snapshots, apply=apply_layer),
+        network=NetworkController(
+            database,
+            paths.data_root,
+            NetworkOptions(
+                bip=config.bip,
+                bridge=config.bridge,
+                ipv6=config.ipv6,
+                mtu=config.mtu,
+                ip_forward=config.ip_forward,
+                packet_filter=config.iptables,
+            ),
+        ),
+        spawner=Spawner(run_dir=paths.exec_root),
+        containers=ContainerIndex(RecordStore(database)),
+        events=EventBus(SYSTEM_CLOCK),
+        clock=SYSTEM_CLOCK,
+        workers=workers,
+        network_worker=network_worker,
+    )
+    await context.spawner.start()
+    stack.push_async_callback(context.spawner.close)
+    return context
+
+
+async def _stop(
+    context: EngineContext, lifecycle: Lifecycle, containers: ContainerService
+) -> None:
+    if not context.settings.live_restore:
+        alive = [item.id for item in context.containers if item.record.alive]
+        await asyncio.gather(
+            *(containers.stop(ref, signal="", timeout_s=None) for ref in alive),
+            return_exceptions=True,
+        )
+    await lifecycle.close()
+    idle = not any(item.record.alive for item in context.containers)
+    await context.run_network(lambda: context.network.close(remove=idle))
+
+
+@contextlib.contextmanager
+def _lock(data_root: str) -> Iterator[None]:
+    """Hold the data root: two engines on one would destroy each other's records."""
+    descriptor = os.open(os.path.join(data_root, "engine.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConflictError(
+                f"data root {data_root} is in use by another engine: stop it or choose another "
+                "--data-root"
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)

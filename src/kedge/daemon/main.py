@@ -1,0 +1,64 @@
+"""``kedged``: read the configuration, open the engine, serve the API until told to stop."""
+
+import asyncio
+import os
+import signal
+import sys
+
+from kedge import __version__
+from kedge.daemon.assembly import Engine, open_engine
+from kedge.daemon.config import DaemonConfig, load_config
+from kedge.errdefs import KedgeError
+from kedge.lib.atomicfile import write_atomic
+from kedge.server.app import Backends, serve
+
+
+def main() -> None:
+    """Run the engine; the exit code is 0 after a stop that was asked for."""
+    try:
+        config = load_config(sys.argv[1:])
+        if os.geteuid() != 0:
+            print("kedged needs root for namespaces and mounts: run sudo kedged", file=sys.stderr)
+            raise SystemExit(1)
+        asyncio.run(_run(config))
+    except KedgeError as error:
+        print(f"kedged: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"kedged: {where}{error.strerror or error}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+async def _run(config: DaemonConfig) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with open_engine(config) as engine:
+        for problem in engine.problems:
+            _say(problem)
+        async with serve(_backends(engine), config.listen):
+            if config.pidfile:
+                write_atomic(config.pidfile, f"{os.getpid()}\n".encode())
+            _say(f"kedged {__version__} listens on {', '.join(config.listen)}")
+            await stop.wait()
+            _say("stopping")
+    if config.pidfile and os.path.exists(config.pidfile):
+        os.unlink(config.pidfile)
+
+
+def _backends(engine: Engine) -> Backends:
+    return Backends(
+        containers=engine.containers,
+        execs=engine.execs,
+        images=engine.images,
+        builds=engine.builds,
+        networks=engine.networks,
+        volumes=engine.volumes,
+        system=engine.system,
+    )
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

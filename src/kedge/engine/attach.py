@@ -1,0 +1,86 @@
+"""Attaching to a container: running, or created and about to start.
+
+`docker run` attaches before it starts the container, when there is no shim yet. Such a session
+gets one end of a socket pair at once; the other end waits in the container's list and is handed
+to the shim as soon as there is one, so that no byte of output is missed.
+"""
+
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from kedge.api.options import AttachOptions, LogOptions
+from kedge.api.streams import AttachedStream
+from kedge.engine.announce import announce
+from kedge.engine.containers import Container
+from kedge.engine.context import EngineContext
+from kedge.engine.logs import open_log
+from kedge.errdefs import ConflictError
+from kedge.shim.client import Shim
+
+
+@dataclass(slots=True, kw_only=True)
+class WaitingAttach:
+    """A session that waits for its container's shim."""
+
+    sock: socket.socket
+    stdin: bool
+    stdout: bool
+    stderr: bool
+
+    async def hand_over(self, shim: Shim) -> None:
+        """Give the session's far end to ``shim``; this end is closed here."""
+        with contextlib.closing(self.sock):
+            await shim.attach_socket(
+                self.sock, stdin=self.stdin, stdout=self.stdout, stderr=self.stderr
+            )
+
+    def close(self) -> None:
+        """End the session; the client sees the end of the stream."""
+        self.sock.close()
+
+
+async def attach(
+    context: EngineContext, container: Container, options: AttachOptions
+) -> AttachedStream:
+    """Open a session with a container's first process.
+
+    Raises:
+        ConflictError: It is paused, or it has ended and only the past could be shown.
+    """
+    record = container.record
+    if record.status.value in {"paused", "restarting"}:
+        raise ConflictError(
+            f"container {container.id} is {record.status}, unpause the container before attach"
+        )
+    stdin = options.stdin and record.config.open_stdin
+    sock: socket.socket | None = None
+    if options.stream:
+        sock = await _open(container, options, stdin=stdin)
+    history: AsyncIterator[bytes] | None = None
+    if options.logs:
+        past = LogOptions(stdout=options.stdout, stderr=options.stderr)
+        history = (await open_log(context, container, past)).chunks
+    announce(context, container, "attach")
+    return AttachedStream(
+        tty=record.config.tty,
+        stdin=stdin,
+        sock=sock,
+        detach_keys=options.detach_keys if record.config.tty else b"",
+        history=history,
+        on_detach=lambda: announce(context, container, "detach"),
+    )
+
+
+async def _open(container: Container, options: AttachOptions, *, stdin: bool) -> socket.socket:
+    if container.shim is not None and container.record.alive:
+        return await container.shim.attach(
+            stdin=stdin, stdout=options.stdout, stderr=options.stderr
+        )
+    here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    here.setblocking(False)
+    container.waiting_attaches.append(
+        WaitingAttach(sock=there, stdin=stdin, stdout=options.stdout, stderr=options.stderr)
+    )
+    return here

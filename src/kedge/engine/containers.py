@@ -1,0 +1,181 @@
+"""The containers of this engine in memory: found by id, prefix or name; one lock for each.
+
+`Container` joins the record that survives with what lives only as long as the process: the shim's
+connection, the waiters, the exec sessions. All of it belongs to the event loop's thread.
+"""
+
+import asyncio
+import re
+from collections.abc import Iterator
+from typing import Final, Protocol
+
+from kedge.engine.names import random_name
+from kedge.engine.record import ContainerRecord, RecordStore
+from kedge.engine.state import Status, follow
+from kedge.errdefs import ConflictError, InvalidParameterError, NotFoundError
+from kedge.lib.ids import new_id
+from kedge.shim.client import Shim
+
+_NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
+
+
+class WaitingSession(Protocol):
+    """A client that attached before there was a process."""
+
+    async def hand_over(self, shim: Shim) -> None:
+        """Give the session to the shim."""
+        ...
+
+    def close(self) -> None:
+        """End the session."""
+        ...
+
+
+class Container:
+    """One container: its record, its shim while it runs, and who waits for it."""
+
+    def __init__(self, record: ContainerRecord, store: RecordStore) -> None:
+        """Wrap ``record``; nothing is written."""
+        self.record = record
+        self.lock = asyncio.Lock()
+        self.shim: Shim | None = None
+        self.exec_ids: list[str] = []
+        self.waiting_attaches: list[WaitingSession] = []
+        self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.removed: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._store = store
+
+    @property
+    def id(self) -> str:
+        """The 64-digit id."""
+        return self.record.id
+
+    @property
+    def name(self) -> str:
+        """The name without a slash."""
+        return self.record.name
+
+    def become(self, status: Status, *, durable: bool = False) -> None:
+        """Change the status by the state machine's table and write the record.
+
+        Raises:
+            ConflictError: The table forbids it.
+        """
+        self.record.status = follow(self.record.status, status, container=self.name)
+        self._store.save(self.record, durable=durable)
+
+    def save(self, *, durable: bool = False) -> None:
+        """Write the record as it is."""
+        self._store.save(self.record, durable=durable)
+
+    def announce_exit(self) -> None:
+        """Wake everybody who waits for the next exit."""
+        waiting, self.exited = self.exited, asyncio.get_running_loop().create_future()
+        if not waiting.done():
+            waiting.set_result(self.record.exit_code)
+
+    def drop_waiting(self) -> None:
+        """End the sessions that wait for a process which will not come."""
+        waiting, self.waiting_attaches = self.waiting_attaches, []
+        for session in waiting:
+            session.close()
+
+    def announce_removal(self) -> None:
+        """Wake everybody who waits for the removal."""
+        self.drop_waiting()
+        for waiting in (self.exited, self.removed):
+            if not waiting.done():
+                waiting.set_result(self.record.exit_code)
+
+
+class ContainerIndex:
+    """All containers; names and ids are unique."""
+
+    def __init__(self, store: RecordStore) -> None:
+        """Start empty; `kedge.engine.restore` fills it."""
+        self.store = store
+        self._by_id: dict[str, Container] = {}
+        self._by_name: dict[str, str] = {}
+
+    def __iter__(self) -> Iterator[Container]:
+        """Walk a copy, so that a container may go meanwhile."""
+        return iter(list(self._by_id.values()))
+
+    def __len__(self) -> int:
+        """How many containers there are."""
+        return len(self._by_id)
+
+    def __contains__(self, container_id: str) -> bool:
+        """Whether the full id exists."""
+        return container_id in self._by_id
+
+    def add(self, record: ContainerRecord) -> Container:
+        """Take up a container whose record is saved."""
+        container = Container(record, self.store)
+        self._by_id[record.id] = container
+        self._by_name[record.name] = record.id
+        return container
+
+    def discard(self, container: Container) -> None:
+        """Forget a container."""
+        self._by_id.pop(container.id, None)
+        self._by_name.pop(container.name, None)
+
+    def rename(self, container: Container, name: str) -> None:
+        """Give ``container`` the free name ``name`` and save it."""
+        self.check_name(name)
+        self._by_name.pop(container.name, None)
+        container.record.name = name
+        self._by_name[name] = container.id
+        container.save(durable=True)
+
+    def get(self, reference: str) -> Container:
+        """Return the container with this id, name or unique id prefix, in Docker's order.
+
+        Raises:
+            NotFoundError: There is none.
+            InvalidParameterError: The prefix fits several.
+        """
+        reference = reference.removeprefix("/")
+        if reference in self._by_id:
+            return self._by_id[reference]
+        by_name = self._by_name.get(reference)
+        if by_name is not None:
+            return self._by_id[by_name]
+        found = [item for key, item in self._by_id.items() if reference and key.startswith(reference)]
+        if len(found) > 1:
+            raise InvalidParameterError(
+                f"multiple IDs found with provided prefix: {reference}: give more digits"
+            )
+        if not found:
+            raise NotFoundError(f"No such container: {reference}")
+        return found[0]
+
+    def check_name(self, name: str) -> None:
+        """Raise unless ``name`` is well-formed and free.
+
+        Raises:
+            InvalidParameterError: Other characters than Docker allows.
+            ConflictError: Another container has it; Docker's text.
+        """
+        if not _NAME.fullmatch(name):
+            raise InvalidParameterError(
+                f"Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
+            )
+        holder = self._by_name.get(name)
+        if holder is not None:
+            raise ConflictError(
+                f'Conflict. The container name "/{name}" is already in use by container "{holder}". '
+                "You have to remove (or rename) that container to be able to reuse that name."
+            )
+
+    def new_name(self) -> str:
+        """Return a free name of the kind Docker makes up: an adjective and a person."""
+        while True:
+            name = random_name()
+            if name not in self._by_name:
+                return name
+
+    def new_id(self) -> str:
+        """Return a fresh id."""
+        return new_id()

@@ -1,0 +1,65 @@
+"""What every use case of the engine works with, joined once by `kedge.daemon`."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from kedge.content.store import ContentStore
+from kedge.engine.containers import ContainerIndex
+from kedge.engine.events import EventBus
+from kedge.engine.paths import EnginePaths
+from kedge.images.store import ImageStore
+from kedge.lib.clock import Clock
+from kedge.lib.database import Database
+from kedge.network.controller import NetworkController
+from kedge.shim.spawner_client import Spawner
+from kedge.snapshots.protocol import Snapshotter
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSettings:
+    """The part of the daemon's configuration that the use cases look at."""
+
+    dns: tuple[str, ...] = ()
+    dns_search: tuple[str, ...] = ()
+    dns_opts: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    live_restore: bool = True
+    host_certs: str = "auto"
+    log_driver: str = "json-file"
+    log_opts: dict[str, str] = field(default_factory=dict[str, str])
+    debug: bool = False
+    registry_mirrors: tuple[str, ...] = ()
+    insecure_registries: tuple[str, ...] = ()
+
+
+@dataclass(slots=True, kw_only=True)
+class EngineContext:
+    """The stores, the network and the spawner of one engine; everything lives as long as it."""
+
+    paths: EnginePaths
+    settings: EngineSettings
+    database: Database
+    content: ContentStore
+    snapshots: Snapshotter
+    images: ImageStore
+    network: NetworkController
+    spawner: Spawner
+    containers: ContainerIndex
+    events: EventBus
+    clock: Clock
+    workers: ThreadPoolExecutor
+    network_worker: ThreadPoolExecutor
+    """One thread, so that changes to interfaces and rules happen one after the other."""
+
+    async def run_blocking(self, call: Callable[[], T]) -> T:
+        """Run disk or CPU work in a thread and return what it returns."""
+        return await asyncio.get_running_loop().run_in_executor(self.workers, call)
+
+    async def run_network(self, call: Callable[[], T]) -> T:
+        """Run a change of the network in its own thread."""
+        return await asyncio.get_running_loop().run_in_executor(self.network_worker, call)

@@ -1,0 +1,155 @@
+"""``POST /containers/create``: check everything, then make the layer and the record at once."""
+
+from typing import Final
+
+import msgspec
+
+from kedge.api.types.config import ContainerConfig, HostConfig
+from kedge.api.types.container import CreateRequest, CreateResponse
+from kedge.engine import ports
+from kedge.engine.announce import announce
+from kedge.engine.context import EngineContext
+from kedge.engine.merge import command_line, merge_config
+from kedge.engine.mounts import parse_mounts
+from kedge.engine.record import ContainerRecord
+from kedge.engine.security import parse_security
+from kedge.engine.signals import parse_signal
+from kedge.errdefs import InvalidParameterError, NotFoundError, NotSupportedError
+from kedge.images.image import Image
+from kedge.lib.ids import new_id, short_id
+from kedge.oci.platforms import parse_platform
+
+_MIN_MEMORY: Final = 6 * 1024 * 1024
+_RESTART_POLICIES: Final = frozenset({"", "no", "always", "unless-stopped", "on-failure"})
+_LOG_DRIVERS: Final = frozenset({"", "json-file", "none"})
+
+
+async def create_container(
+    context: EngineContext, request: CreateRequest, *, name: str, platform: str
+) -> CreateResponse:
+    """Make a container that can be started.
+
+    Nothing is left behind when this raises. The layer and the record appear in one transaction.
+
+    Raises:
+        NotFoundError: ``No such image: x:y``, after which the client pulls.
+        ConflictError: The name is taken.
+        InvalidParameterError: The configuration cannot work.
+        NotSupportedError: It asks for what this engine does not do.
+    """
+    containers = context.containers
+    name = name.removeprefix("/")
+    if name:
+        containers.check_name(name)
+    image = _find_image(context, request.image, platform)
+    container_id = new_id()
+    own = {field: getattr(request, field) for field in ContainerConfig.__struct_fields__}
+    config = merge_config(ContainerConfig(**own), image.config.config)
+    host = request.host_config
+    host.network_mode = host.network_mode or "default"
+    if not config.hostname and host.network_mode != "host":
+        config.hostname = short_id(container_id)
+    args = command_line(config)
+    if config.stop_signal:
+        parse_signal(config.stop_signal)
+    check_host_config(host)
+    ports.published_ports(config, host)
+    record = ContainerRecord(
+        id=container_id,
+        name=name or containers.new_name(),
+        created_ns=context.clock.time_ns(),
+        image_id=image.id,
+        path=args[0],
+        args=args[1:],
+        config=config,
+        host_config=host,
+        networks={
+            key: value
+            for key, value in request.networking_config.endpoints_config.items()
+            if value is not None
+        },
+        mounts=parse_mounts(host),
+    )
+    with context.database.transaction():
+        context.snapshots.prepare(record.snapshot_key, image.chain_id or None)
+        containers.store.save(record)
+    announce(context, containers.add(record), "create")
+    return CreateResponse(id=container_id, warnings=[])
+
+
+def _find_image(context: EngineContext, reference: str, platform: str) -> Image:
+    if not reference:
+        raise InvalidParameterError("no image specified: name one, such as busybox")
+    image = context.images.resolve(reference)
+    if platform:
+        wanted = parse_platform(platform).normalized()
+        here = image.config.image_platform().normalized()
+        if (here.os, here.architecture) != (wanted.os, wanted.architecture):
+            raise NotFoundError(
+                f"No such image: {reference}: image with reference {reference} was found but its "
+                f"platform ({here}) does not match the specified platform ({wanted})"
+            )
+    return image
+
+
+def check_host_config(host: HostConfig) -> None:
+    """Raise unless this engine can do what ``host`` asks for.
+
+    Raises:
+        InvalidParameterError: A value that can never work, with Docker's text.
+        NotSupportedError: Something that is refused rather than ignored.
+    """
+    parse_security(
+        host.security_opt,
+        cap_add=host.cap_add or (),
+        cap_drop=host.cap_drop or (),
+        privileged=host.privileged,
+    )
+    policy = host.restart_policy.name
+    if policy not in _RESTART_POLICIES:
+        raise InvalidParameterError(f"invalid restart policy: unknown policy '{policy}'")
+    if host.auto_remove and policy not in {"", "no"}:
+        raise InvalidParameterError(
+            "can't create 'AutoRemove' container with restart policy: choose one of the two"
+        )
+    _check_limits(host)
+    if host.log_config.type not in _LOG_DRIVERS:
+        raise NotSupportedError(
+            f"logger: no log driver named '{host.log_config.type}' is registered: "
+            "use json-file or none"
+        )
+    for value, flag in (
+        (host.volumes_from, "--volumes-from"),
+        (host.device_requests, "--gpus and other device requests"),
+        (host.links, "--link"),
+        (policy not in {"", "no"}, f"--restart {policy}"),
+        (host.userns_mode not in {"", "host"}, "--userns"),
+        (host.runtime not in {"", "kedge"}, f"--runtime {host.runtime}"),
+    ):
+        if value:
+            raise NotSupportedError(f"{flag} is not supported yet: leave it out")
+
+
+def _check_limits(host: HostConfig) -> None:
+    if host.memory < 0 or 0 < host.memory < _MIN_MEMORY:
+        raise InvalidParameterError("Minimum memory limit allowed is 6MB")
+    if host.memory_swap > 0 and host.memory == 0:
+        raise InvalidParameterError(
+            "You should always set the Memory limit when using Memoryswap limit, see usage"
+        )
+    if 0 < host.memory_swap < host.memory:
+        raise InvalidParameterError(
+            "Minimum memoryswap limit should be larger than memory limit, see usage"
+        )
+    if host.nano_cpus < 0:
+        raise InvalidParameterError("range of CPUs is from 0.01 up to all of them")
+    if host.nano_cpus and (host.cpu_quota or host.cpu_period):
+        raise InvalidParameterError(
+            "Conflicting options: Nano CPUs and CPU Period or Quota cannot both be set"
+        )
+    if not -1000 <= host.oom_score_adj <= 1000:
+        raise InvalidParameterError(
+            f"Invalid value {host.oom_score_adj}, range for oom score adj is [-1000, 1000]"
+        )
+    if host.shm_size < 0:
+        raise InvalidParameterError("SHM size can not be less than 0")

@@ -1,0 +1,336 @@
+"""Starting, stopping and removing: the order of operations, and who undoes what.
+
+A start goes
+
+    addresses (IPAM) ─ files, bundle ─ spawner forks the shim ─┬─ shim: namespaces, mounts
+                                                               └─ engine: veth, routes, ports
+                       ─ created ─ start ─ record says running ─ watcher waits for the exit
+
+and each step leaves its undo on an `AsyncExitStack`, so a failure at any point takes back what was
+done before it. What only a crash can leave behind is found by `kedge.engine.restore`.
+
+An exit is seen by the watcher alone, whoever caused it. It records the status first and lets the
+shim go last, because the shim is what remembers the exit when the engine dies in between.
+"""
+
+import asyncio
+import contextlib
+import shutil
+import signal
+from typing import Final
+
+from kedge.engine.announce import announce
+from kedge.engine.containers import Container
+from kedge.engine.context import EngineContext
+from kedge.engine.defaults import STOP_SIGNAL, STOP_TIMEOUT_S
+from kedge.engine.logoptions import parse_log_options
+from kedge.engine.networking import ContainerNetwork
+from kedge.engine.process import NetworkFiles, cgroup_path, container_spec_input, write_bundle
+from kedge.engine.signals import parse_signal
+from kedge.engine.state import Status
+from kedge.errdefs import ConflictError, KedgeError, NotModifiedError
+from kedge.lib.ids import short_id
+from kedge.shim.client import Shim
+from kedge.shim.messages import CreateRequest, ExitStatus, LogConfig
+
+_KILL_GRACE_S: Final = 10.0
+
+
+class Lifecycle:
+    """Moves containers between the states of `kedge.engine.state`."""
+
+    def __init__(self, context: EngineContext) -> None:
+        """Work on ``context``; nothing is started."""
+        self._context = context
+        self._network = ContainerNetwork(context)
+        self._watchers: set[asyncio.Task[None]] = set()
+
+    async def start(self, container: Container) -> None:
+        """Start a container that does not run.
+
+        Raises:
+            NotModifiedError: It runs.
+            KedgeError: It cannot be started; its state says why and everything is taken back.
+        """
+        async with container.lock:
+            record = container.record
+            if record.alive:
+                raise NotModifiedError(f"container {container.name} is already running")
+            if record.status in {Status.REMOVING, Status.DEAD}:
+                raise ConflictError(
+                    f"container {short_id(record.id)} is marked for removal and cannot be started"
+                )
+            try:
+                async with contextlib.AsyncExitStack() as undo:
+                    await self._start(container, undo)
+                    undo.pop_all()
+            except KedgeError as error:
+                container.drop_waiting()
+                record.error = str(error)
+                record.exit_code = _exit_code_of(str(error))
+                container.save()
+                raise
+        announce(self._context, container, "start")
+
+    async def _start(self, container: Container, undo: contextlib.AsyncExitStack) -> None:
+        context, record = self._context, container.record
+        files = NetworkFiles(context.paths.container_dir(record.id))
+        run_dir = context.paths.shim_dir(record.id)
+        undo.callback(shutil.rmtree, run_dir, ignore_errors=True)
+        own_netns = self._network.needs_namespace(container)
+        if own_netns:
+            undo.push_async_callback(self._network.release, container)
+        await self._network.allocate(container, files)
+        namespace = "" if own_netns else self._network.namespace_path(container)
+        plan = container_spec_input(
+            context, container, files=files, network_namespace=namespace
+        )
+        write_bundle(run_dir, plan)
+        shim = await context.spawner.create(
+            CreateRequest(
+                id=record.id,
+                bundle=run_dir,
+                run_dir=run_dir,
+                cgroup_path=cgroup_path(record.id),
+                rootfs=context.snapshots.mounts(record.snapshot_key),
+                terminal=record.config.tty,
+                stdin=record.config.open_stdin,
+                stdin_once=record.config.stdin_once,
+                own_netns=own_netns,
+                log=self._log_config(container),
+            )
+        )
+        undo.push_async_callback(_dispose, shim)
+        container.shim = shim
+        undo.callback(setattr, container, "shim", None)
+        connecting = asyncio.ensure_future(self._network.connect(container, shim))
+        try:
+            await shim.wait_created()
+        finally:
+            # Also after a failure: the veth must be known before it is taken down.
+            await asyncio.wait([connecting])
+        connecting.result()
+        await self._pass_on_attached(container, shim)
+        started = await shim.start()
+        record.pid, record.started_ns = started.pid, started.started_at_ns
+        record.error, record.exit_code, record.oom_killed = "", 0, False
+        record.stopped_by_user = False
+        container.become(Status.RUNNING)
+        self.watch(container, shim)
+
+    async def _pass_on_attached(self, container: Container, shim: Shim) -> None:
+        waiting, container.waiting_attaches = container.waiting_attaches, []
+        for session in waiting:
+            await session.hand_over(shim)
+
+    def _log_config(self, container: Container) -> LogConfig | None:
+        context, own = self._context, container.record.host_config.log_config
+        if (own.type or context.settings.log_driver) == "none":
+            return None
+        options = {**context.settings.log_opts, **own.config}
+        return parse_log_options(context.paths.log_path(container.id), options)
+
+    def watch(self, container: Container, shim: Shim) -> None:
+        """Record the container's exit when it comes."""
+        task = asyncio.create_task(self._watch(container, shim))
+        self._watchers.add(task)
+        task.add_done_callback(self._watchers.discard)
+
+    async def _watch(self, container: Container, shim: Shim) -> None:
+        status = await shim.wait()
+        await self.finish(container, status)
+
+    async def finish(self, container: Container, status: ExitStatus) -> None:
+        """Record an exit, release what the container held, and remove it where it asked for that."""
+        record = container.record
+        async with container.lock:
+            shim, container.shim = container.shim, None
+            record.pid = 0
+            record.exit_code = status.exit_code
+            record.oom_killed = status.oom_killed
+            record.finished_ns = status.exited_at_ns
+            container.become(Status.EXITED)
+            seconds = max(0, record.finished_ns - record.started_ns) // 1_000_000_000
+            if status.oom_killed:
+                announce(self._context, container, "oom")
+            announce(
+                self._context,
+                container,
+                "die",
+                {"exitCode": str(status.exit_code), "execDuration": str(seconds)},
+            )
+            # Those who wait are answered now: the kernel's slow tear-down is awaited below, before
+            # an address or a name is given out again.
+            container.announce_exit()
+            await self._network.release(container)
+            if shim is not None:
+                await _dispose(shim)
+            shutil.rmtree(self._context.paths.shim_dir(record.id), ignore_errors=True)
+        if record.host_config.auto_remove:
+            with contextlib.suppress(KedgeError):
+                await self.remove(container, force=False)
+
+    async def kill(self, container: Container, signal_name: str) -> None:
+        """Send a signal to a running container's first process.
+
+        Raises:
+            ConflictError: It does not run.
+            InvalidParameterError: No such signal.
+        """
+        number = parse_signal(signal_name or "KILL")
+        shim = container.shim
+        if shim is None or not container.record.alive:
+            raise ConflictError(
+                f"cannot kill container: {container.name}: container {container.id} is not running"
+            )
+        if number == signal.SIGKILL and container.record.status is Status.PAUSED:
+            # A frozen process cannot die.
+            await shim.resume()
+        await shim.kill(number)
+        announce(self._context, container, "kill", {"signal": str(number)})
+
+    async def stop(
+        self, container: Container, *, signal_name: str = "", timeout_s: int | None = None
+    ) -> None:
+        """Ask a container to end, and end it when the time is up.
+
+        Raises:
+            NotModifiedError: It does not run.
+        """
+        record = container.record
+        shim = container.shim
+        if shim is None or not record.alive:
+            raise NotModifiedError(f"container {container.name} is already stopped")
+        config = record.config
+        number = parse_signal(signal_name or config.stop_signal or STOP_SIGNAL)
+        if timeout_s is None:
+            timeout_s = config.stop_timeout if config.stop_timeout is not None else STOP_TIMEOUT_S
+        exited = asyncio.shield(container.exited)
+        record.stopped_by_user = True
+        if record.status is Status.PAUSED:
+            await self.unpause(container)
+        with contextlib.suppress(KedgeError):
+            await shim.kill(number)
+            announce(self._context, container, "kill", {"signal": str(number)})
+        try:
+            async with asyncio.timeout(timeout_s if timeout_s >= 0 else None):
+                await exited
+        except TimeoutError:
+            await self._force_end(container, shim)
+        await self._settled(container)
+        announce(self._context, container, "stop")
+
+    async def _force_end(self, container: Container, shim: Shim) -> None:
+        exited = asyncio.shield(container.exited)
+        if not container.record.alive:
+            return
+        with contextlib.suppress(KedgeError):
+            await shim.kill(signal.SIGKILL, all=True)
+        async with asyncio.timeout(_KILL_GRACE_S):
+            await exited
+
+    async def _settled(self, container: Container) -> None:
+        # The watcher holds the lock until everything the container had is released.
+        async with container.lock:
+            return
+
+    async def pause(self, container: Container) -> None:
+        """Freeze every process of a running container."""
+        async with container.lock:
+            if container.record.status is Status.PAUSED:
+                raise ConflictError(f"container {container.id} is already paused")
+            shim = _running_shim(container)
+            await shim.pause()
+            container.become(Status.PAUSED)
+        announce(self._context, container, "pause")
+
+    async def unpause(self, container: Container) -> None:
+        """Let a frozen container go on."""
+        async with container.lock:
+            if container.record.status is not Status.PAUSED:
+                raise ConflictError(f"Container {container.id} is not paused")
+            await _running_shim(container).resume()
+            container.become(Status.RUNNING)
+        announce(self._context, container, "unpause")
+
+    async def remove(self, container: Container, *, force: bool) -> None:
+        """Remove a container's record, layer, log and files.
+
+        Raises:
+            ConflictError: It runs and ``force`` is off, or another removal is going on.
+        """
+        record = container.record
+        if record.alive:
+            if not force:
+                state = "paused" if record.status is Status.PAUSED else "running"
+                raise ConflictError(
+                    f'cannot remove container "/{container.name}": container is {state}: '
+                    + ("unpause and then stop" if state == "paused" else "stop")
+                    + " the container before removing or force remove"
+                )
+            await self._kill_for_removal(container)
+        async with container.lock:
+            if container.id not in self._context.containers:
+                if force:
+                    return
+                raise ConflictError(f"removal of container {container.id} is already in progress")
+            container.become(Status.REMOVING)
+            await self._delete(container)
+        container.announce_removal()
+        announce(self._context, container, "destroy")
+
+    async def _kill_for_removal(self, container: Container) -> None:
+        record, shim = container.record, container.shim
+        if shim is None:
+            return
+        # Force wins over --rm: the watcher must not remove it a second time.
+        record.host_config.auto_remove = False
+        exited = asyncio.shield(container.exited)
+        if record.status is Status.PAUSED:
+            await shim.resume()
+        with contextlib.suppress(KedgeError):
+            await shim.kill(signal.SIGKILL)
+            announce(self._context, container, "kill", {"signal": "9"})
+        async with asyncio.timeout(_KILL_GRACE_S):
+            await exited
+
+    async def _delete(self, container: Container) -> None:
+        context, record = self._context, container.record
+        try:
+            with context.database.transaction():
+                context.snapshots.remove(record.snapshot_key)
+                context.containers.store.delete(record.id)
+        except KedgeError as error:
+            record.error = str(error)
+            container.become(Status.DEAD, durable=True)
+            raise
+        context.containers.discard(container)
+        directory = context.paths.container_dir(record.id)
+        await context.run_blocking(lambda: shutil.rmtree(directory, ignore_errors=True))
+        context.workers.submit(context.snapshots.purge)
+
+    async def close(self) -> None:
+        """Stop watching; the containers run on."""
+        for task in list(self._watchers):
+            task.cancel()
+        await asyncio.gather(*self._watchers, return_exceptions=True)
+
+
+def _running_shim(container: Container) -> Shim:
+    if container.shim is None or not container.record.alive:
+        raise ConflictError(f"container {container.id} is not running")
+    return container.shim
+
+
+async def _dispose(shim: Shim) -> None:
+    with contextlib.suppress(KedgeError):
+        await shim.shutdown()
+
+
+def _exit_code_of(message: str) -> int:
+    """Return the code `docker run` derives from the same text."""
+    if "permission denied" in message or "is a directory" in message:
+        return 126
+    if "executable file not found" in message or "no such file or directory" in message:
+        return 127
+    return 128

@@ -1,0 +1,188 @@
+"""From a container's record to its bundle: users looked up, files written, ``config.json`` made.
+
+`prepare_bundle` reads the image's layers and writes below the container's own folders; nothing is
+mounted or started here.
+"""
+
+import json
+import os
+from typing import Final
+
+from kedge.engine.containers import Container
+from kedge.engine.context import EngineContext
+from kedge.engine.merge import process_env
+from kedge.engine.security import parse_security
+from kedge.engine.spec import BindMount, SpecInput, make_spec
+from kedge.engine.users import ResolvedUser, resolve_user
+from kedge.errdefs import InvalidParameterError, NotFoundError, UnavailableError
+from kedge.lib import hostcerts
+from kedge.snapshots.layered import LayeredReader
+
+CGROUP_PARENT: Final = "kedge"
+HOST_CERTS_ANNOTATION: Final = "org.kedge.host-certs"
+_CGROUP_V2: Final = os.path.exists("/sys/fs/cgroup/cgroup.controllers")
+
+
+class NetworkFiles:
+    """The three files Docker keeps for a container, as paths on the host."""
+
+    def __init__(self, directory: str) -> None:
+        """Name the files below ``directory``."""
+        self.hostname = os.path.join(directory, "hostname")
+        self.hosts = os.path.join(directory, "hosts")
+        self.resolv_conf = os.path.join(directory, "resolv.conf")
+
+    def write(self, *, hostname: str, hosts: str, resolv_conf: str) -> None:
+        """Write all three; they may be lost with a power cut, like the container."""
+        for path, text in (
+            (self.hostname, f"{hostname}\n"),
+            (self.hosts, hosts),
+            (self.resolv_conf, resolv_conf),
+        ):
+            with open(path, "w", encoding="utf-8") as stream:
+                stream.write(text)
+
+    def binds(self) -> tuple[BindMount, ...]:
+        """Return the mounts that show them in the container."""
+        return (
+            BindMount(source=self.resolv_conf, destination="/etc/resolv.conf"),
+            BindMount(source=self.hostname, destination="/etc/hostname"),
+            BindMount(source=self.hosts, destination="/etc/hosts"),
+        )
+
+
+def cgroup_path(container_id: str) -> str:
+    """Return the cgroup of a container or build step, below each controller's root."""
+    return f"{CGROUP_PARENT}/{container_id}"
+
+
+def lookup_user(layers: tuple[str, ...], user: str, group_add: list[str]) -> ResolvedUser:
+    """Return the ids ``user`` stands for in the image whose layers, top first, are given.
+
+    Raises:
+        NotFoundError: A name the image does not have.
+    """
+    if not group_add and user in {"", "0", "root", "0:0", "root:root"} and not layers:
+        return ResolvedUser()
+    reader = LayeredReader(layers)
+    return resolve_user(
+        user,
+        passwd=_read_text(reader, "/etc/passwd"),
+        group=_read_text(reader, "/etc/group"),
+        group_add=group_add,
+    )
+
+
+def _read_text(reader: LayeredReader, path: str) -> str:
+    try:
+        with reader.open(path) as stream:
+            return stream.read().decode("utf-8", "replace")
+    except NotFoundError:
+        return ""
+
+
+def container_spec_input(
+    context: EngineContext,
+    container: Container,
+    *,
+    files: NetworkFiles,
+    network_namespace: str | None,
+) -> SpecInput:
+    """Look up everything the specification of ``container`` needs.
+
+    Raises:
+        KedgeError: A user the image does not have, a bind source that does not exist, or another
+            container's namespace that is gone.
+    """
+    record = container.record
+    config, host = record.config, record.host_config
+    layers = context.snapshots.layer_paths(record.snapshot_key)
+    user = lookup_user(layers, config.user, host.group_add)
+    env = process_env(config)
+    if not any(item.startswith("HOME=") for item in env):
+        env = (*env, f"HOME={user.home}")
+    binds = [*files.binds(), *_user_binds(container)]
+    if host.annotations.get(HOST_CERTS_ANNOTATION, "").lower() in {"1", "true"}:
+        bundle = hostcerts.find_host_bundle()
+        if bundle is None:
+            raise UnavailableError("--host-certs: this host has no CA bundle: install ca-certificates")
+        binds.append(
+            BindMount(source=bundle, destination=hostcerts.CONTAINER_PATH, options=("bind", "ro"))
+        )
+        env = tuple(hostcerts.with_host_certs(env))
+    return SpecInput(
+        container_id=record.id,
+        config=config,
+        host_config=host,
+        args=(record.path, *record.args),
+        env=env,
+        cwd=config.working_dir or "/",
+        user=user,
+        security=parse_security(
+            host.security_opt,
+            cap_add=host.cap_add or (),
+            cap_drop=host.cap_drop or (),
+            privileged=host.privileged,
+        ),
+        cgroup_path=cgroup_path(record.id),
+        binds=tuple(binds),
+        network_namespace=network_namespace,
+        ipc_namespace=_shared_namespace(context, host.ipc_mode, "ipc"),
+        pid_namespace=_shared_namespace(context, host.pid_mode, "pid"),
+        cgroup_v2=_CGROUP_V2,
+    )
+
+
+def namespace_of(context: EngineContext, reference: str, kind: str) -> str:
+    """Return the path of a running container's namespace.
+
+    Raises:
+        NotFoundError: No such container.
+        InvalidParameterError: It does not run.
+    """
+    other = context.containers.get(reference)
+    if not other.record.alive:
+        raise InvalidParameterError(
+            f"cannot join {kind} namespace of a non running container: {other.id}"
+        )
+    return f"/proc/{other.record.pid}/ns/{kind}"
+
+
+def _shared_namespace(context: EngineContext, mode: str, kind: str) -> str | None:
+    if mode == "host":
+        return None
+    if mode.startswith("container:"):
+        return namespace_of(context, mode.removeprefix("container:"), kind)
+    return ""
+
+
+def _user_binds(container: Container) -> list[BindMount]:
+    created = {
+        mount.target
+        for mount in container.record.host_config.mounts
+        if mount.bind_options is None or not mount.bind_options.create_mountpoint
+    }
+    binds: list[BindMount] = []
+    for point in container.record.mounts:
+        if point.type == "tmpfs":
+            continue
+        if not os.path.lexists(point.source):
+            if point.destination in created:
+                raise InvalidParameterError(
+                    'invalid mount config for type "bind": bind source path does not exist: '
+                    f"{point.source}"
+                )
+            # Docker's rule for -v: a missing source becomes a folder.
+            os.makedirs(point.source, exist_ok=True)
+        options = ("rbind", point.propagation or "rprivate", *(() if point.rw else ("ro",)))
+        binds.append(
+            BindMount(source=point.source, destination=point.destination, options=options)
+        )
+    return binds
+
+
+def write_bundle(directory: str, plan: SpecInput) -> None:
+    """Make the OCI bundle at ``directory``; it is made anew with each start."""
+    os.makedirs(os.path.join(directory, "rootfs"), mode=0o755, exist_ok=True)
+    with open(os.path.join(directory, "config.json"), "w", encoding="utf-8") as stream:
+        json.dump(make_spec(plan), stream)

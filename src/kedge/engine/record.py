@@ -1,0 +1,99 @@
+"""What the engine remembers about a container, and the table it is kept in.
+
+A record is written before the thing it speaks of exists and changed after the thing has changed,
+so that whatever a crash leaves behind is known to `kedge.engine.restore`.
+"""
+
+import msgspec
+from msgspec import field
+
+from kedge.api.types.config import (
+    ContainerConfig,
+    EndpointSettings,
+    HostConfig,
+    PortBinding,
+)
+from kedge.api.types.container import MountPoint
+from kedge.engine.state import ALIVE, Status
+from kedge.lib.database import Database
+
+_SCHEMA = (
+    """CREATE TABLE IF NOT EXISTS containers (
+        id TEXT PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        record BLOB NOT NULL
+    ) WITHOUT ROWID""",
+)
+
+
+class ContainerRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One container; times in nanoseconds since the epoch, 0 for never."""
+
+    id: str
+    name: str
+    created_ns: int
+    image_id: str
+    path: str
+    args: list[str]
+    config: ContainerConfig
+    host_config: HostConfig
+    networks: dict[str, EndpointSettings] = field(default_factory=dict[str, EndpointSettings])
+    ports: dict[str, list[PortBinding] | None] = field(
+        default_factory=dict[str, list[PortBinding] | None]
+    )
+    mounts: list[MountPoint] = field(default_factory=list[MountPoint])
+    status: Status = Status.CREATED
+    pid: int = 0
+    exit_code: int = 0
+    error: str = ""
+    oom_killed: bool = False
+    started_ns: int = 0
+    finished_ns: int = 0
+    restart_count: int = 0
+    stopped_by_user: bool = False
+
+    @property
+    def alive(self) -> bool:
+        """Whether a process exists."""
+        return self.status in ALIVE
+
+    @property
+    def snapshot_key(self) -> str:
+        """The name of the container's writable layer."""
+        return f"container-{self.id}"
+
+
+class RecordStore:
+    """The table of records; every write is one transaction."""
+
+    def __init__(self, database: Database) -> None:
+        """Open the table, making it when it is not there."""
+        self._database = database
+        database.ensure_schema(_SCHEMA)
+        self._encoder = msgspec.json.Encoder()
+        self._decoder = msgspec.json.Decoder(ContainerRecord)
+
+    def load_all(self) -> list[ContainerRecord]:
+        """Return all records, oldest first."""
+        rows = self._database.query("SELECT record FROM containers")
+        records = [self._decoder.decode(row[0]) for row in rows if isinstance(row[0], bytes)]
+        return sorted(records, key=lambda record: record.created_ns)
+
+    def save(self, record: ContainerRecord, *, durable: bool = True) -> None:
+        """Insert or replace ``record``.
+
+        Args:
+            record: The container.
+            durable: Flush to disk. A status change may be lost with a power cut, because then
+                the container is gone as well.
+        """
+        with self._database.transaction(durable=durable):
+            self._database.execute(
+                "INSERT INTO containers VALUES (?, ?, ?) "
+                "ON CONFLICT (id) DO UPDATE SET name = excluded.name, record = excluded.record",
+                (record.id, record.name, self._encoder.encode(record)),
+            )
+
+    def delete(self, container_id: str) -> None:
+        """Forget a container."""
+        self._database.execute("DELETE FROM containers WHERE id = ?", (container_id,))

@@ -1,0 +1,259 @@
+"""The OCI runtime specification of one container, from its record: pure, nothing is read or made.
+
+`SpecInput` carries everything that had to be looked up first (the user's ids, the bind sources,
+the files of the network). The defaults are Docker's (`kedge.engine.defaults`). The seccomp
+profile travels as an annotation, because the shim keeps compiled profiles warm and the engine
+never imports the runtime.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from kedge.api.types.config import ContainerConfig, HostConfig
+from kedge.api.types.config import Mount as ApiMount
+from kedge.engine import defaults
+from kedge.engine.security import SecurityOptions
+from kedge.engine.users import ResolvedUser
+from kedge.lib.jsontypes import Json, JsonObject
+
+SECCOMP_ANNOTATION: Final = "org.kedge.seccomp"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BindMount:
+    """A host file or folder shown in the container."""
+
+    source: str
+    destination: str
+    options: tuple[str, ...] = ("rbind", "rprivate")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpecInput:
+    """What `make_spec` needs besides the container's own configuration."""
+
+    container_id: str
+    config: ContainerConfig
+    host_config: HostConfig
+    args: tuple[str, ...]
+    env: tuple[str, ...]
+    cwd: str
+    user: ResolvedUser
+    security: SecurityOptions
+    cgroup_path: str
+    binds: tuple[BindMount, ...] = ()
+    network_namespace: str | None = ""
+    """Path to join, ``""`` for a new one, None for the host's."""
+    ipc_namespace: str | None = ""
+    pid_namespace: str | None = ""
+    cgroup_v2: bool = False
+
+
+def make_spec(plan: SpecInput) -> JsonObject:
+    """Return ``config.json`` for the bundle.
+
+    Args:
+        plan: The container and what was looked up for it; every path absolute.
+    """
+    host = plan.host_config
+    privileged = host.privileged
+    linux: JsonObject = {
+        "namespaces": _namespaces(plan),
+        "resources": make_resources(host),
+        "cgroupsPath": plan.cgroup_path,
+        "sysctl": _sysctls(plan),
+        "maskedPaths": []
+        if privileged or plan.security.unmask_paths
+        else list(defaults.MASKED_PATHS),
+        "readonlyPaths": []
+        if privileged or plan.security.unmask_paths
+        else list(defaults.READONLY_PATHS),
+    }
+    annotations: JsonObject = dict(host.annotations)
+    if plan.security.seccomp_profile is not None:
+        linux["seccomp"] = plan.security.seccomp_profile
+    elif not plan.security.seccomp_unconfined and not privileged:
+        annotations[SECCOMP_ANNOTATION] = "default"
+    return {
+        "ociVersion": "1.2.0",
+        "hostname": plan.config.hostname,
+        "domainname": plan.config.domainname,
+        "root": {"path": "rootfs", "readonly": host.readonly_rootfs},
+        "process": _process(plan),
+        "mounts": _mounts(plan),
+        "linux": linux,
+        "annotations": annotations,
+    }
+
+
+def _process(plan: SpecInput) -> JsonObject:
+    host = plan.host_config
+    capabilities = list(plan.security.capabilities)
+    # A process that is not root gets no effective set, as with execve from root to a user.
+    effective = capabilities if plan.user.uid == 0 else []
+    process: JsonObject = {
+        "terminal": plan.config.tty,
+        "user": plan.user.as_json(),
+        "args": list(plan.args),
+        "env": list(plan.env),
+        "cwd": plan.cwd,
+        "capabilities": {
+            "bounding": list[Json](capabilities),
+            "effective": list[Json](effective),
+            "permitted": list[Json](effective),
+        },
+        "noNewPrivileges": plan.security.no_new_privileges,
+        "oomScoreAdj": host.oom_score_adj,
+        "rlimits": [
+            {"type": f"RLIMIT_{limit.name.upper()}", "soft": limit.soft, "hard": limit.hard}
+            for limit in host.ulimits
+        ],
+    }
+    if plan.security.apparmor_profile:
+        process["apparmorProfile"] = plan.security.apparmor_profile
+    return process
+
+
+def _namespaces(plan: SpecInput) -> list[Json]:
+    kinds: list[tuple[str, str | None]] = [
+        ("mount", ""),
+        ("uts", None if plan.host_config.uts_mode == "host" else ""),
+        ("pid", plan.pid_namespace),
+        ("ipc", plan.ipc_namespace),
+        ("network", plan.network_namespace),
+    ]
+    # Docker's default: private on v2, the host's on v1.
+    cgroup_mode = plan.host_config.cgroupns_mode or ("private" if plan.cgroup_v2 else "host")
+    if cgroup_mode == "private":
+        kinds.append(("cgroup", ""))
+    namespaces: list[Json] = []
+    for kind, path in kinds:
+        if path is not None:
+            namespaces.append({"type": kind, "path": path} if path else {"type": kind})
+    return namespaces
+
+
+def _mounts(plan: SpecInput) -> list[Json]:
+    host = plan.host_config
+    system_ro = "rw" if host.privileged else "ro"
+    shm_size = host.shm_size or defaults.SHM_SIZE_BYTES
+    mounts: list[JsonObject] = [
+        _mount("/proc", "proc", "proc", "nosuid", "noexec", "nodev"),
+        _mount("/dev", "tmpfs", "tmpfs", "nosuid", "strictatime", "mode=755", "size=65536k"),
+        _mount(
+            "/dev/pts", "devpts", "devpts",
+            "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5",
+        ),
+        _mount("/sys", "sysfs", "sysfs", "nosuid", "noexec", "nodev", system_ro),
+        _mount("/sys/fs/cgroup", "cgroup", "cgroup", system_ro, "nosuid", "noexec", "nodev"),
+        _mount("/dev/mqueue", "mqueue", "mqueue", "nosuid", "noexec", "nodev"),
+    ]  # fmt: skip
+    if plan.ipc_namespace == "" and host.ipc_mode != "none":
+        mounts.append(
+            _mount("/dev/shm", "tmpfs", "shm", "nosuid", "noexec", "nodev", "mode=1777",
+                   f"size={shm_size}")
+        )  # fmt: skip
+    for destination, options in host.tmpfs.items():
+        chosen = [item for item in options.split(",") if item]
+        mounts.append(
+            _mount(destination, "tmpfs", "tmpfs", "noexec", "nosuid", "nodev", *chosen)
+        )
+    mounts.extend(_tmpfs(mount) for mount in host.mounts if mount.type == "tmpfs")
+    mounts.extend(
+        {
+            "destination": bind.destination,
+            "type": "bind",
+            "source": bind.source,
+            "options": list[Json](bind.options),
+        }
+        for bind in plan.binds
+    )
+    # Parents before children, else a later mount hides an earlier one.
+    mounts.sort(key=lambda mount: str(mount["destination"]).rstrip("/").count("/"))
+    return list[Json](mounts)
+
+
+def _mount(destination: str, kind: str, source: str, *options: str) -> JsonObject:
+    return {
+        "destination": destination,
+        "type": kind,
+        "source": source,
+        "options": list[Json](options),
+    }
+
+
+def _tmpfs(mount: ApiMount) -> JsonObject:
+    options = ["noexec", "nosuid", "nodev", "ro" if mount.read_only else "rw"]
+    if mount.tmpfs_options is not None and mount.tmpfs_options.size_bytes:
+        options.append(f"size={mount.tmpfs_options.size_bytes}")
+    if mount.tmpfs_options is not None and mount.tmpfs_options.mode:
+        options.append(f"mode={mount.tmpfs_options.mode:o}")
+    return _mount(mount.target, "tmpfs", "tmpfs", *options)
+
+
+def _sysctls(plan: SpecInput) -> JsonObject:
+    sysctls: JsonObject = {}
+    if plan.network_namespace == "":
+        # Docker lets every user open low ports and ping inside a network namespace of its own.
+        sysctls["net.ipv4.ip_unprivileged_port_start"] = "0"
+        sysctls["net.ipv4.ping_group_range"] = "0 2147483647"
+    sysctls.update(plan.host_config.sysctls)
+    return sysctls
+
+
+def make_resources(host: HostConfig) -> JsonObject:
+    """Return the limits in ``host`` as the runtime specification's ``linux.resources``."""
+    memory: JsonObject = {}
+    if host.memory:
+        memory["limit"] = host.memory
+        # Docker: without --memory-swap, swap may take as much again.
+        memory["swap"] = host.memory_swap or host.memory * 2
+    if host.memory_reservation:
+        memory["reservation"] = host.memory_reservation
+    if host.memory_swappiness is not None and host.memory_swappiness >= 0:
+        memory["swappiness"] = host.memory_swappiness
+    if host.oom_kill_disable:
+        memory["disableOOMKiller"] = True
+    resources: JsonObject = {"devices": _devices(host)}
+    if memory:
+        resources["memory"] = memory
+    cpu = _cpu(host)
+    if cpu:
+        resources["cpu"] = cpu
+    if host.pids_limit is not None and host.pids_limit > 0:
+        resources["pids"] = {"limit": host.pids_limit}
+    if host.blkio_weight:
+        resources["blockIO"] = {"weight": host.blkio_weight}
+    return resources
+
+
+def _cpu(host: HostConfig) -> JsonObject:
+    cpu: JsonObject = {}
+    if host.nano_cpus:
+        cpu["period"] = 100_000
+        cpu["quota"] = host.nano_cpus * 100_000 // 1_000_000_000
+    if host.cpu_period:
+        cpu["period"] = host.cpu_period
+    if host.cpu_quota:
+        cpu["quota"] = host.cpu_quota
+    if host.cpu_shares:
+        cpu["shares"] = host.cpu_shares
+    if host.cpuset_cpus:
+        cpu["cpus"] = host.cpuset_cpus
+    if host.cpuset_mems:
+        cpu["mems"] = host.cpuset_mems
+    return cpu
+
+
+def _devices(host: HostConfig) -> list[Json]:
+    if host.privileged:
+        return [{"allow": True, "access": "rwm"}]
+    rules: list[Json] = [{"allow": False, "access": "rwm"}]
+    for kind, major, minor, access in defaults.DEVICE_RULES:
+        rule: JsonObject = {"allow": bool(access), "type": kind, "access": access or "rwm"}
+        if major >= 0:
+            rule["major"] = major
+        if minor >= 0:
+            rule["minor"] = minor
+        rules.append(rule)
+    return rules

@@ -1,0 +1,193 @@
+"""The engine itself: version, info, events, disk usage, login."""
+
+import os
+import platform as host_facts
+from collections.abc import AsyncIterator
+
+from kedge import __version__
+from kedge.api.options import EventsOptions, ListOptions
+from kedge.api.types.system import (
+    AuthConfig,
+    AuthResponse,
+    ComponentVersion,
+    DiskUsage,
+    Event,
+    IndexInfo,
+    Info,
+    PlatformName,
+    PluginsInfo,
+    RegistryConfig,
+    RuntimeInfo,
+    Version,
+)
+from kedge.api.versions import API_VERSION, MIN_API_VERSION
+from kedge.engine.container_service import ContainerService
+from kedge.engine.context import EngineContext
+from kedge.engine.images import STORAGE_DRIVER, ImageService
+from kedge.engine.state import Status
+from kedge.errdefs import NotSupportedError
+from kedge.lib.clock import format_rfc3339
+from kedge.api.options import ImageListOptions
+from kedge.oci.platforms import host_platform
+
+
+class SystemService:
+    """Satisfies the server's ``SystemBackend``."""
+
+    def __init__(
+        self, context: EngineContext, containers: ContainerService, images: ImageService
+    ) -> None:
+        """Answer for ``context``'s engine."""
+        self._context = context
+        self._containers = containers
+        self._images = images
+        self._engine_id = _engine_id(context.paths.data_root)
+
+    async def version(self) -> Version:
+        """Return the versions of the engine and its parts."""
+        architecture = host_platform().architecture
+        details = {
+            "ApiVersion": API_VERSION,
+            "MinAPIVersion": MIN_API_VERSION,
+            "Arch": architecture,
+            "Os": "linux",
+            "KernelVersion": os.uname().release,
+            "PythonVersion": host_facts.python_version(),
+        }
+        return Version(
+            platform=PlatformName(name="kedge"),
+            components=[ComponentVersion(name="Engine", version=__version__, details=details)],
+            version=__version__,
+            api_version=API_VERSION,
+            min_api_version=MIN_API_VERSION,
+            go_version=f"Python {host_facts.python_version()}",
+            os="linux",
+            arch=architecture,
+            kernel_version=os.uname().release,
+        )
+
+    async def info(self) -> Info:
+        """Return the engine's state and abilities."""
+        context, settings = self._context, self._context.settings
+        states = [item.record.status for item in context.containers]
+        running, paused = states.count(Status.RUNNING), states.count(Status.PAUSED)
+        v2 = os.path.exists("/sys/fs/cgroup/cgroup.controllers")
+        return Info(
+            id=self._engine_id,
+            containers=len(states),
+            containers_running=running,
+            containers_paused=paused,
+            containers_stopped=len(states) - running - paused,
+            images=len(context.images.list_images()),
+            driver=STORAGE_DRIVER,
+            driver_status=[["Backing Filesystem", _filesystem(context.paths.data_root)]],
+            plugins=PluginsInfo(
+                volume=["local"], network=["bridge", "host", "null"], log=["json-file", "none"]
+            ),
+            memory_limit=True,
+            swap_limit=True,
+            cpu_cfs_period=True,
+            cpu_cfs_quota=True,
+            cpu_shares=True,
+            cpu_set=True,
+            pids_limit=True,
+            ipv4_forwarding=_read("/proc/sys/net/ipv4/ip_forward") == "1",
+            debug=settings.debug,
+            n_fd=len(os.listdir("/proc/self/fd")),
+            oom_kill_disable=not v2,
+            n_events_listener=context.events.listener_count,
+            system_time=format_rfc3339(context.clock.time_ns()),
+            logging_driver=settings.log_driver,
+            cgroup_driver="cgroupfs",
+            cgroup_version="2" if v2 else "1",
+            kernel_version=os.uname().release,
+            operating_system=_operating_system(),
+            architecture=os.uname().machine,
+            index_server_address="https://index.docker.io/v1/",
+            registry_config=RegistryConfig(
+                insecure_registry_cidrs=["::1/128", "127.0.0.0/8"],
+                index_configs={
+                    "docker.io": IndexInfo(
+                        name="docker.io",
+                        mirrors=list(settings.registry_mirrors),
+                        secure=True,
+                        official=True,
+                    )
+                },
+                mirrors=list(settings.registry_mirrors),
+            ),
+            ncpu=os.cpu_count() or 1,
+            mem_total=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+            docker_root_dir=context.paths.data_root,
+            http_proxy=os.environ.get("HTTP_PROXY", ""),
+            https_proxy=os.environ.get("HTTPS_PROXY", ""),
+            no_proxy=os.environ.get("NO_PROXY", ""),
+            name=os.uname().nodename,
+            labels=list(settings.labels),
+            server_version=__version__,
+            runtimes={"kedge": RuntimeInfo(path="kedge-runtime")},
+            default_runtime="kedge",
+            live_restore_enabled=settings.live_restore,
+            security_options=["name=seccomp,profile=builtin"],
+            warnings=[],
+        )
+
+    async def events(self, options: EventsOptions) -> AsyncIterator[Event]:
+        """Return past events, then new ones."""
+        return self._context.events.listen(options)
+
+    async def disk_usage(self, kinds: frozenset[str]) -> DiskUsage:
+        """Return sizes of the kinds asked for; none means all."""
+        wanted = kinds or frozenset({"container", "image", "volume", "build-cache"})
+        usage = DiskUsage(images=None, containers=None, volumes=None, build_cache=None)
+        if "image" in wanted:
+            usage.layers_size = self._context.images.total_layer_bytes()
+            usage.images = list(await self._images.list(ImageListOptions(all=True, shared_size=True)))
+            users = [item.record.image_id for item in self._context.containers]
+            for image in usage.images:
+                image.containers = users.count(image.id)
+        if "container" in wanted:
+            usage.containers = list(await self._containers.list(ListOptions(all=True, size=True)))
+        if "volume" in wanted:
+            usage.volumes = []
+        if "build-cache" in wanted:
+            usage.build_cache = []
+        return usage
+
+    async def auth(self, config: AuthConfig) -> AuthResponse:
+        """Check credentials with their registry."""
+        raise NotSupportedError(
+            f"login to {config.serveraddress or 'docker.io'} is not supported yet: "
+            "pull from a registry that needs none, or pass credentials with each request"
+        )
+
+
+def _engine_id(data_root: str) -> str:
+    import uuid
+
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"file://{os.uname().nodename}{data_root}"))
+
+
+def _operating_system() -> str:
+    try:
+        return host_facts.freedesktop_os_release()["PRETTY_NAME"]
+    except (OSError, KeyError):
+        return "Linux"
+
+
+def _filesystem(path: str) -> str:
+    best, kind = "", "unknown"
+    with open("/proc/self/mounts", encoding="utf-8") as stream:
+        for line in stream:
+            _, mount, fstype, *_ = line.split()
+            if os.path.realpath(path).startswith(mount) and len(mount) > len(best):
+                best, kind = mount, fstype
+    return kind
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="ascii") as stream:
+            return stream.read().strip()
+    except OSError:
+        return ""
