@@ -1,0 +1,450 @@
+"""One client connection: HTTP/1.1 on an asyncio transport, up to and including the hijack.
+
+A connection is in one of these phases:
+
+    HEAD      collecting a request's head; idle when nothing has come yet
+    BODY      a handler runs and the rest of its request's body is still to come
+    ANSWER    a handler runs, its body is complete; what comes is the next request, kept for later
+    SKIP      the answer is out; the rest of its request's body is dropped to keep the connection
+    HIJACKED  bytes belong to a session
+    LINGER    refused: the answer is out, input is dropped until the client closes
+
+Requests of one connection are served strictly in order, by one task each; an idle connection has
+neither task nor timer. llhttp sees heads only: bodies are framed here, because the raw bytes that
+may follow a hijacked request's head must not be parsed as HTTP.
+
+A client that ends its sending side may still want its answer, so that alone cancels nothing,
+unless the handler is one that would never end (`Request.cancellable`) and the transport cannot
+tell a half-close from a close.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from enum import Enum, auto
+from typing import Final, TypeAlias
+
+from kedge.lib.clock import Clock
+from kedge.server.body import BodyReader
+from kedge.server.client_stream import HijackedStream
+from kedge.server.head import Head, ProtocolError, parse_head
+from kedge.server.heads import HeadWriter
+from kedge.server.limits import Limits
+from kedge.server.peer import has_hung_up, tells_hang_up
+from kedge.server.request import Request
+from kedge.server.response import (
+    AnyResponse,
+    HijackResponse,
+    Response,
+    StreamResponse,
+    error_response,
+    hijack_head,
+)
+
+Application: TypeAlias = Callable[[Request], Awaitable[AnyResponse]]
+
+_logger: Final = logging.getLogger(__name__)
+
+
+class Phase(Enum):
+    """Whose the incoming bytes are."""
+
+    HEAD = auto()
+    BODY = auto()
+    ANSWER = auto()
+    SKIP = auto()
+    HIJACKED = auto()
+    LINGER = auto()
+
+
+class Shared:
+    """What all connections of one server share."""
+
+    __slots__ = ("application", "connections", "heads", "limits", "nobody")
+
+    def __init__(
+        self, application: Application, *, identity_lines: bytes, limits: Limits, clock: Clock
+    ) -> None:
+        """Serve with ``application``, which answers every request and never raises."""
+        self.application = application
+        self.limits = limits
+        self.heads = HeadWriter(identity_lines, clock)
+        self.connections: set[Connection] = set()
+        # Set while there is no connection.
+        self.nobody = asyncio.Event()
+        self.nobody.set()
+
+
+class Connection(asyncio.Protocol):
+    """Serves one client until it closes."""
+
+    __slots__ = (
+        "_body", "_close_after", "_drained", "_input_ended", "_linger_timer", "_loop", "_paused",
+        "_pending", "_phase", "_request", "_shared", "_stream", "_task", "_timer", "_transport",
+        "_want_continue",
+    )  # fmt: skip
+
+    def __init__(self, shared: Shared) -> None:
+        """Wait for a transport."""
+        self._shared = shared
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._phase = Phase.HEAD
+        self._pending = b""
+        self._request: Request | None = None
+        self._body: BodyReader | None = None
+        self._stream: HijackedStream | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._drained: asyncio.Future[None] | None = None
+        self._paused = False
+        self._input_ended = False
+        self._close_after = False
+        self._want_continue = False
+
+    # asyncio calls these.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Start to serve on ``transport``."""
+        assert isinstance(transport, asyncio.Transport)
+        transport.set_write_buffer_limits(high=self._shared.limits.write_buffer_bytes)
+        self._transport = transport
+        self._shared.connections.add(self)
+        self._shared.nobody.clear()
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes from the client."""
+        match self._phase:
+            case Phase.HIJACKED:
+                self._feed_stream(data)
+            case Phase.LINGER:
+                pass
+            case _:
+                self._pending = self._pending + data if self._pending else data
+                self._advance()
+
+    def eof_received(self) -> bool:
+        """Take the end of the client's input; return whether the connection stays open."""
+        self._input_ended = True
+        if self._task is None or has_hung_up(self._transport):
+            return False
+        if self._stream is not None:
+            self._stream.end_input()
+        elif self._body is not None and not self._body.complete:
+            self._body.fail(ProtocolError(400, "unexpected EOF in the request body"))
+        elif self._is_abandoned():
+            return False
+        self._close_after = True
+        self._watch_for_hang_up()
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let go of everything; a handler that nobody waits for is cancelled if it may be."""
+        self._shared.connections.discard(self)
+        if not self._shared.connections:
+            self._shared.nobody.set()
+        self._stop_timer()
+        self._transport = None
+        self._pending = b""
+        if self._stream is not None:
+            self._stream.lose()
+        if self._body is not None:
+            self._body.fail(ProtocolError(400, "the client closed the connection"))
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_exception(ConnectionResetError("the client has gone"))
+            self._drained.exception()
+        if self._task is not None and self._request is not None and self._request.cancellable:
+            self._task.cancel()
+
+    def pause_writing(self) -> None:
+        """Make responses wait for the client."""
+        if self._stream is not None:
+            self._stream.pause()
+        elif self._drained is None:
+            self._drained = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        """Let responses go on."""
+        if self._stream is not None:
+            self._stream.resume()
+        waiter, self._drained = self._drained, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    # The server calls these.
+
+    def close_when_idle(self) -> None:
+        """Close now, or after the answer that is under way."""
+        self._close_after = True
+        if self._task is None:
+            self._close()
+
+    def abort(self) -> None:
+        """Cut the connection and cancel its handler."""
+        if self._task is not None:
+            self._task.cancel()
+        if self._transport is not None:
+            self._transport.abort()
+
+    # Input.
+
+    def _advance(self) -> None:
+        """Give the pending bytes to whom they belong, as far as they go."""
+        try:
+            if self._phase is Phase.SKIP:
+                self._skip_body()
+            if self._phase is Phase.HEAD:
+                self._take_head()
+            if self._phase is Phase.BODY:
+                self._take_body()
+        except ProtocolError as error:
+            self._refuse(error)
+            return
+        if self._phase is Phase.ANSWER and len(self._pending) > self._shared.limits.buffer_bytes:
+            self._pause_reading()
+
+    def _take_head(self) -> None:
+        limits = self._shared.limits
+        # RFC 9112, 2.2: empty lines before a request line are to be ignored.
+        if self._pending[:1] in {b"\r", b"\n"}:
+            self._pending = self._pending.lstrip(b"\r\n")
+        end = self._pending.find(b"\r\n\r\n")
+        if end > limits.head_bytes or (end < 0 and len(self._pending) > limits.head_bytes):
+            raise ProtocolError(431, f"request head larger than {limits.head_bytes} bytes")
+        if end < 0:
+            if self._pending and self._timer is None:
+                self._timer = self._loop.call_later(limits.head_timeout_s, self._head_late)
+            return
+        self._stop_timer()
+        data, self._pending = self._pending[: end + 4], self._pending[end + 4 :]
+        self._start(parse_head(data, limits))
+
+    def _start(self, head: Head) -> None:
+        self._body = BodyReader(head.body_length, self._before_body_read)
+        self._request = Request(head, self._body, self._shared.limits)
+        self._want_continue = head.expects_continue and not self._body.complete
+        self._phase = Phase.ANSWER if self._body.complete else Phase.BODY
+        if not head.keep_alive:
+            self._close_after = True
+        self._task = self._loop.create_task(self._serve(self._request))
+
+    def _take_body(self) -> None:
+        body = self._body
+        assert body is not None
+        if self._pending:
+            # A client that sends does not wait for the interim answer any more.
+            self._want_continue = False
+        self._pending = body.feed(self._pending)
+        if body.complete:
+            self._phase = Phase.ANSWER
+        elif body.buffered > self._shared.limits.buffer_bytes:
+            self._pause_reading()
+
+    def _skip_body(self) -> None:
+        body = self._body
+        assert body is not None
+        self._pending = body.feed(self._pending)
+        body.discard()
+        if body.complete:
+            self._body = None
+            self._phase = Phase.HEAD
+
+    def _before_body_read(self) -> None:
+        if self._want_continue and self._transport is not None:
+            self._want_continue = False
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._resume_reading()
+
+    def _feed_stream(self, data: bytes) -> None:
+        stream = self._stream
+        assert stream is not None
+        stream.feed(data)
+        if stream.buffered > self._shared.limits.buffer_bytes:
+            self._pause_reading()
+
+    def _pause_reading(self) -> None:
+        if not self._paused and not self._input_ended and self._transport is not None:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def _resume_reading(self) -> None:
+        if self._paused and self._transport is not None:
+            self._paused = False
+            self._transport.resume_reading()
+
+    # Output.
+
+    async def _serve(self, request: Request) -> None:
+        try:
+            response = await self._shared.application(request)
+            match response:
+                case Response():
+                    await self._send(request, response)
+                case StreamResponse():
+                    await self._send_chunks(request, response)
+                case HijackResponse():
+                    await self._hijack(request, response)
+        except (ConnectionError, ProtocolError):
+            self._close()
+        except asyncio.CancelledError:
+            self._abort_transport()
+            raise
+        except Exception:
+            _logger.exception("%s %s broke off", request.head.method, request.head.path)
+            self._abort_transport()
+        finally:
+            self._task = None
+            self._finish()
+
+    async def _send(self, request: Request, response: Response) -> None:
+        keep = self._keeps_alive(request)
+        head = self._shared.heads.fixed(response, keep_alive=keep, http_1_0=request.head.http_1_0)
+        self._write(head if request.head.method == "HEAD" else head + response.body)
+        if self._drained is not None:
+            await self._drained
+
+    async def _send_chunks(self, request: Request, response: StreamResponse) -> None:
+        chunked = not request.head.http_1_0
+        if not chunked:
+            self._close_after = True
+        self._write(
+            self._shared.heads.streamed(response, keep_alive=not self._close_after, chunked=chunked)
+        )
+        try:
+            if request.head.method != "HEAD":
+                async for chunk in response.chunks:
+                    if not chunk:
+                        continue
+                    self._write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk)
+                    if self._drained is not None:
+                        await self._drained
+        finally:
+            await _close_iterator(response.chunks)
+        if chunked and request.head.method != "HEAD":
+            self._write(b"0\r\n\r\n")
+
+    async def _hijack(self, request: Request, response: HijackResponse) -> None:
+        self._close_after = True
+        async for _ in request.body:
+            pass
+        transport = self._transport
+        if transport is None:
+            raise ConnectionResetError("the client has gone")
+        self._write(hijack_head(response.content_type, upgraded=request.upgraded))
+        stream = HijackedStream(transport, self._resume_reading)
+        self._stream = stream
+        self._phase = Phase.HIJACKED
+        early, self._pending = self._pending, b""
+        stream.feed(early)
+        if self._drained is not None:
+            stream.pause()
+        if self._input_ended:
+            stream.end_input()
+        self._resume_reading()
+        await response.session(stream)
+
+    def _write(self, data: bytes) -> None:
+        if self._transport is None:
+            raise ConnectionResetError("the client has gone")
+        self._transport.write(data)
+
+    def _keeps_alive(self, request: Request) -> bool:
+        """Return whether the connection can serve on; skip the rest of a body that is at hand."""
+        body = request.body
+        if self._close_after:
+            return False
+        if body.complete:
+            return True
+        # A client that waits for `100 Continue` may send its body or the next request: unknown.
+        left = body.declared - body.discard()
+        self._close_after = self._want_continue or not 0 <= left <= self._shared.limits.drain_bytes
+        return not self._close_after
+
+    # The end of a request and of the connection.
+
+    def _finish(self) -> None:
+        """Go on with the next request, or close."""
+        body, self._request = self._body, None
+        if self._transport is None or self._transport.is_closing() or body is None:
+            self._body = None
+            return
+        if self._close_after:
+            self._body = None
+            self._stop_timer()
+            if body.complete:
+                self._close()
+            else:
+                self._linger()
+            return
+        self._phase = Phase.SKIP if not body.complete else Phase.HEAD
+        if body.complete:
+            self._body = None
+        self._resume_reading()
+        if self._pending:
+            # Not at once: a pipeline of cheap requests must not keep others from the loop.
+            self._loop.call_soon(self._advance)
+
+    def _refuse(self, error: ProtocolError) -> None:
+        """Answer what is no proper request, then close; nothing after it can be understood."""
+        self._pending = b""
+        self._close_after = True
+        if self._task is not None:
+            # The handler meets the error when it reads the body, and its answer ends it all.
+            self._phase = Phase.LINGER
+            return
+        response = error_response(error.status, error.message)
+        if self._transport is not None:
+            head = self._shared.heads.fixed(response, keep_alive=False, http_1_0=False)
+            self._transport.write(head + response.body)
+            self._linger()
+
+    def _linger(self) -> None:
+        """Close without a reset, which would take the answer from a client that still sends."""
+        self._phase = Phase.LINGER
+        self._pending = b""
+        transport = self._transport
+        if transport is None or self._input_ended or not transport.can_write_eof():
+            self._close()
+            return
+        transport.write_eof()
+        self._resume_reading()
+        self._stop_timer()
+        self._timer = self._loop.call_later(self._shared.limits.linger_s, self._close)
+
+    def _head_late(self) -> None:
+        self._timer = None
+        self._refuse(ProtocolError(408, "the request head did not arrive in time"))
+
+    def _is_abandoned(self) -> bool:
+        request = self._request
+        return request is not None and request.cancellable and not tells_hang_up(self._transport)
+
+    def _watch_for_hang_up(self) -> None:
+        if self._transport is None:
+            return
+        if has_hung_up(self._transport):
+            self._transport.abort()
+            return
+        self._stop_timer()
+        self._timer = self._loop.call_later(
+            self._shared.limits.gone_check_s, self._watch_for_hang_up
+        )
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+    def _abort_transport(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+
+async def _close_iterator(chunks: AsyncIterator[bytes]) -> None:
+    """Run the end of a generator that was left before its end."""
+    if isinstance(chunks, AsyncGenerator):
+        await chunks.aclose()

@@ -1,0 +1,126 @@
+"""Builds with the classic protocol: a context in, progress out, both at the same time."""
+
+from collections.abc import Mapping
+from typing import Final, TypeVar
+
+from kedge.api import codec
+from kedge.api.options import BuildOptions, BuildPruneOptions
+from kedge.api.types.config import Ulimit
+from kedge.errdefs import InvalidParameterError
+from kedge.server.backends import BuildBackend
+from kedge.server.request import Request
+from kedge.server.response import Response, StreamResponse, json_response
+from kedge.server.router import Handler
+from kedge.server.routers.credentials import parse_registry_config
+from kedge.server.routers.progress import progress_response
+
+T = TypeVar("T")
+
+_CONTEXT_TYPES: Final = frozenset({"application/x-tar", "application/tar", "text/plain", ""})
+
+
+class BuildRouter:
+    """Handlers for builds and their cache."""
+
+    def __init__(self, backend: BuildBackend) -> None:
+        """Answer from ``backend``."""
+        self._backend = backend
+
+    def handlers(self) -> Mapping[str, Handler]:
+        """Return the handlers by operation."""
+        return {"ImageBuild": self.build, "BuildPrune": self.prune}
+
+    async def build(self, request: Request) -> StreamResponse:
+        """Build an image; progress flows while the context still comes in."""
+        messages = await self._backend.build(parse_build_options(request), aiter(request.body))
+        return await progress_response(messages)
+
+    async def prune(self, request: Request) -> Response:
+        """Remove build cache."""
+        options = BuildPruneOptions(
+            all=request.flag("all"),
+            reserved_space=request.integer("reserved-space", request.integer("keep-storage")),
+            max_used_space=request.integer("max-used-space"),
+            min_free_space=request.integer("min-free-space"),
+            filters=request.filters(),
+        )
+        return json_response(await self._backend.prune(options))
+
+
+def parse_build_options(request: Request) -> BuildOptions:
+    """Return what query and headers say about a build.
+
+    Raises:
+        InvalidParameterError: A parameter is malformed.
+    """
+    content_type = request.head.headers.get("content-type", "")
+    if content_type.partition(";")[0].strip().lower() not in _CONTEXT_TYPES:
+        raise InvalidParameterError(
+            f"unsupported Content-Type header ({content_type}): must be 'application/x-tar'"
+        )
+    if request.text("version", "1") == "2":
+        raise InvalidParameterError("build protocol 2 (BuildKit) is not served: use version=1")
+    network_mode = request.text("networkmode")
+    return BuildOptions(
+        dockerfile=request.text("dockerfile"),
+        tags=tuple(tag for tag in request.texts("t") if tag),
+        remote=request.text("remote"),
+        quiet=request.flag("q"),
+        no_cache=request.flag("nocache"),
+        pull=request.flag("pull"),
+        remove=request.flag("rm", default=True),
+        force_remove=request.flag("forcerm"),
+        squash=request.flag("squash"),
+        target=request.text("target"),
+        platform=request.text("platform"),
+        network_mode="" if network_mode == "default" else network_mode,
+        build_args=_json_parameter(request, "buildargs", dict[str, str | None]) or {},
+        labels=_json_parameter(request, "labels", dict[str, str]) or {},
+        cache_from=tuple(_json_parameter(request, "cachefrom", list[str]) or ()),
+        extra_hosts=_extra_hosts(request),
+        security_opt=tuple(_json_parameter(request, "securityopt", list[str]) or ()),
+        ulimits=_ulimits(request),
+        cgroup_parent=request.text("cgroupparent"),
+        memory=request.integer("memory"),
+        memory_swap=request.integer("memswap"),
+        cpu_shares=request.integer("cpushares"),
+        cpu_period=request.integer("cpuperiod"),
+        cpu_quota=request.integer("cpuquota"),
+        cpuset_cpus=request.text("cpusetcpus"),
+        cpuset_mems=request.text("cpusetmems"),
+        shm_size=request.integer("shmsize"),
+        session=request.text("session"),
+        build_id=request.text("buildid"),
+        auths=parse_registry_config(request.head.headers.get("x-registry-config", "")),
+        content_type=content_type,
+        host_certs=request.optional_flag("hostcerts"),
+    )
+
+
+def _json_parameter(request: Request, key: str, wire_type: type[T]) -> T | None:
+    text = request.text(key)
+    if not text or text == "null":
+        return None
+    try:
+        return codec.decode(text.encode(), wire_type)
+    except InvalidParameterError as error:
+        raise InvalidParameterError(f"error reading {key}: {error}") from None
+
+
+def _extra_hosts(request: Request) -> tuple[str, ...]:
+    # The CLI repeats the parameter, docker-py sends one JSON object or list.
+    hosts: list[str] = []
+    for text in request.texts("extrahosts"):
+        if text.startswith("{"):
+            by_name = codec.decode(text.encode(), dict[str, str])
+            hosts += [f"{name}:{address}" for name, address in by_name.items()]
+        elif text.startswith("["):
+            hosts += codec.decode(text.encode(), list[str])
+        elif text:
+            hosts.append(text)
+    return tuple(hosts)
+
+
+def _ulimits(request: Request) -> tuple[str, ...]:
+    entries = _json_parameter(request, "ulimits", list[Ulimit]) or []
+    return tuple(f"{entry.name}={entry.soft}:{entry.hard}" for entry in entries)

@@ -1,0 +1,114 @@
+"""Attach, logs, wait and stats: the operations that last as long as somebody listens."""
+
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from functools import partial
+from typing import Final
+
+from kedge.api import codec
+from kedge.api.options import AttachOptions, LogOptions, WaitCondition
+from kedge.api.types.container import WaitError, WaitResponse
+from kedge.api.types.stats import Stats
+from kedge.api.versions import ApiVersion
+from kedge.errdefs import InvalidParameterError
+from kedge.server.backends import ContainerBackend
+from kedge.server.detach import parse_detach_keys
+from kedge.server.failures import describe_failure
+from kedge.server.pump import pump
+from kedge.server.request import Request
+from kedge.server.response import HijackResponse, StreamResponse
+from kedge.server.router import Handler
+from kedge.server.routers.timestamps import parse_tail, parse_timestamp
+
+RAW_STREAM: Final = "application/vnd.docker.raw-stream"
+MULTIPLEXED_STREAM: Final = "application/vnd.docker.multiplexed-stream"
+
+_MULTIPLEXED_SINCE: Final = ApiVersion(1, 42)
+
+
+class ContainerStreamRouter:
+    """Handlers that stream."""
+
+    def __init__(self, backend: ContainerBackend) -> None:
+        """Answer from ``backend``."""
+        self._backend = backend
+
+    def handlers(self) -> Mapping[str, Handler]:
+        """Return the handlers by operation."""
+        return {
+            "ContainerAttach": self.attach,
+            "ContainerLogs": self.logs,
+            "ContainerWait": self.wait,
+            "ContainerStats": self.stats,
+        }
+
+    async def attach(self, request: Request) -> HijackResponse:
+        """Join the client and a container's streams."""
+        options = AttachOptions(
+            stdin=request.flag("stdin"),
+            stdout=request.flag("stdout"),
+            stderr=request.flag("stderr"),
+            stream=request.flag("stream"),
+            logs=request.flag("logs"),
+            detach_keys=parse_detach_keys(request.text("detachKeys")),
+        )
+        stream = await self._backend.attach(request.name, options)
+        return HijackResponse(
+            partial(pump, stream=stream), attach_content_type(request, tty=stream.tty)
+        )
+
+    async def logs(self, request: Request) -> StreamResponse:
+        """Stream a container's log."""
+        stdout, stderr = request.flag("stdout"), request.flag("stderr")
+        if not (stdout or stderr):
+            raise InvalidParameterError("must specify at least one of 'stdout' or 'stderr'")
+        options = LogOptions(
+            stdout=stdout,
+            stderr=stderr,
+            follow=request.flag("follow"),
+            since_ns=parse_timestamp(request.text("since")),
+            until_ns=parse_timestamp(request.text("until")),
+            timestamps=request.flag("timestamps"),
+            details=request.flag("details"),
+            tail=parse_tail(request.text("tail")),
+        )
+        output = await self._backend.logs(request.name, options)
+        multiplexed = not output.tty and request.version >= _MULTIPLEXED_SINCE
+        return StreamResponse(output.chunks, MULTIPLEXED_STREAM if multiplexed else RAW_STREAM)
+
+    async def wait(self, request: Request) -> StreamResponse:
+        """Send the head at once, so that the client may start the container; then the outcome."""
+        text = request.text("condition") or WaitCondition.NOT_RUNNING
+        try:
+            condition = WaitCondition(text)
+        except ValueError:
+            raise InvalidParameterError(f'invalid condition: "{text}"') from None
+        return StreamResponse(_outcome(await self._backend.wait(request.name, condition)))
+
+    async def stats(self, request: Request) -> StreamResponse:
+        """Stream a container's statistics."""
+        stream = request.flag("stream", default=True)
+        one_shot = request.version >= ApiVersion(1, 41) and request.flag("one-shot")
+        if stream and one_shot:
+            raise InvalidParameterError("cannot have stream=true and one-shot=true")
+        samples = await self._backend.stats(request.name, stream=stream, one_shot=one_shot)
+        return StreamResponse(_sample_lines(samples))
+
+
+def attach_content_type(request: Request, *, tty: bool) -> str:
+    """Return the media type of a hijacked session: multiplexed only for who asked to upgrade."""
+    if not tty and request.upgraded and request.version >= _MULTIPLEXED_SINCE:
+        return MULTIPLEXED_STREAM
+    return RAW_STREAM
+
+
+async def _outcome(exited: Awaitable[WaitResponse]) -> AsyncIterator[bytes]:
+    try:
+        outcome = await exited
+    except Exception as error:  # noqa: BLE001
+        outcome = WaitResponse(status_code=-1, error=WaitError(describe_failure(error).message))
+    yield codec.encode(outcome) + b"\n"
+
+
+async def _sample_lines(samples: AsyncIterator[Stats]) -> AsyncIterator[bytes]:
+    async for sample in samples:
+        yield codec.encode(sample) + b"\n"

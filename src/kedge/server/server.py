@@ -1,0 +1,111 @@
+"""The API server: backends in, listening sockets out."""
+
+import asyncio
+import contextlib
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from kedge.lib.clock import SYSTEM_CLOCK, Clock
+from kedge.server.application import Application
+from kedge.server.backends import (
+    BuildBackend,
+    ContainerBackend,
+    ExecBackend,
+    ImageBackend,
+    NetworkBackend,
+    SystemBackend,
+    VolumeBackend,
+)
+from kedge.server.connection import Connection, Shared
+from kedge.server.limits import DEFAULT_LIMITS, Limits
+from kedge.server.listeners import LISTEN_BACKLOG, Listener, close_listener
+from kedge.server.response import ServerIdentity
+from kedge.server.routers.builds import BuildRouter
+from kedge.server.routers.container_streams import ContainerStreamRouter
+from kedge.server.routers.containers import ContainerRouter
+from kedge.server.routers.execs import ExecRouter
+from kedge.server.routers.images import ImageRouter
+from kedge.server.routers.networks import NetworkRouter, VolumeRouter
+from kedge.server.routers.system import SystemRouter
+
+
+class Backends(NamedTuple):
+    """What the routers need, one for each."""
+
+    system: SystemBackend
+    containers: ContainerBackend
+    execs: ExecBackend
+    images: ImageBackend
+    builds: BuildBackend
+    networks: NetworkBackend
+    volumes: VolumeBackend
+
+
+def build_application(backends: Backends, identity: ServerIdentity) -> Application:
+    """Return the API over ``backends``."""
+    return Application(
+        {
+            **SystemRouter(backends.system, identity).handlers(),
+            **ContainerRouter(backends.containers).handlers(),
+            **ContainerStreamRouter(backends.containers).handlers(),
+            **ExecRouter(backends.execs).handlers(),
+            **ImageRouter(backends.images).handlers(),
+            **BuildRouter(backends.builds).handlers(),
+            **NetworkRouter(backends.networks).handlers(),
+            **VolumeRouter(backends.volumes).handlers(),
+        }
+    )
+
+
+class Server:
+    """Serves the API on any number of listeners; create and use it inside a running loop."""
+
+    def __init__(
+        self,
+        backends: Backends,
+        identity: ServerIdentity,
+        *,
+        limits: Limits = DEFAULT_LIMITS,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        """Serve ``backends``, under the name ``identity``."""
+        self._shared = Shared(
+            build_application(backends, identity),
+            identity_lines=identity.header_lines(),
+            limits=limits,
+            clock=clock,
+        )
+        self._servers: list[tuple[Listener, asyncio.Server]] = []
+
+    @property
+    def connection_count(self) -> int:
+        """Number of open connections."""
+        return len(self._shared.connections)
+
+    async def serve(self, listeners: Iterable[Listener]) -> None:
+        """Accept clients on ``listeners``, which the server then owns."""
+        loop = asyncio.get_running_loop()
+        for listener in listeners:
+            server = await loop.create_server(
+                self._connect, sock=listener.sock, backlog=LISTEN_BACKLOG
+            )
+            self._servers.append((listener, server))
+
+    async def close(self, *, grace_s: float) -> None:
+        """Accept no more, let answers finish for ``grace_s``, then cut what is left."""
+        for listener, server in self._servers:
+            server.close()
+            close_listener(listener)
+        self._servers.clear()
+        connections = self._shared.connections
+        for connection in list(connections):
+            connection.close_when_idle()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace_s):
+                await self._shared.nobody.wait()
+        for connection in list(connections):
+            connection.abort()
+        await self._shared.nobody.wait()
+
+    def _connect(self) -> Connection:
+        return Connection(self._shared)
