@@ -4,7 +4,6 @@ from msgspec.structs import replace
 
 from kedge.api.types.config import EndpointSettings, PortBinding
 from kedge.api.types.container import (
-    ZERO_TIME,
     ContainerInspect,
     ContainerState,
     ContainerSummary,
@@ -13,6 +12,7 @@ from kedge.api.types.container import (
     SummaryHostConfig,
     SummaryNetworkSettings,
 )
+from kedge.api.types.wire import ZERO_TIME
 from kedge.engine.paths import EnginePaths
 from kedge.engine.ports import parse_port
 from kedge.engine.process import NetworkFiles

@@ -15,7 +15,7 @@ from kedge.api.types.config import (
     Resources,
     RestartPolicy,
 )
-from kedge.api.types.wire import Wire, shown_dict, shown_list, shown_null
+from kedge.api.types.wire import Wire, shown_dict, shown_list, shown_null, zero_time
 
 
 class CreateRequest(ContainerConfig):
@@ -90,8 +90,8 @@ class ContainerSummary(Wire):
 class HealthcheckResult(Wire):
     """One run of a health check."""
 
-    start: str = field(default_factory=str)
-    end: str = field(default_factory=str)
+    start: str = field(default_factory=zero_time)
+    end: str = field(default_factory=zero_time)
     exit_code: int = field(default_factory=int)
     output: str = field(default_factory=str)
 
@@ -104,15 +104,8 @@ class Health(Wire):
     log: list[HealthcheckResult] = shown_list()
 
 
-ZERO_TIME = "0001-01-01T00:00:00Z"
-
-
-def _zero_time() -> str:
-    return ZERO_TIME
-
-
 class ContainerState(Wire):
-    """A container's state; times are RFC 3339, `ZERO_TIME` means never."""
+    """A container's state; times are RFC 3339, Go's zero time means never."""
 
     status: str = field(default_factory=str)
     running: bool = field(default_factory=bool)
@@ -123,8 +116,8 @@ class ContainerState(Wire):
     pid: int = field(default_factory=int)
     exit_code: int = field(default_factory=int)
     error: str = field(default_factory=str)
-    started_at: str = field(default_factory=_zero_time)
-    finished_at: str = field(default_factory=_zero_time)
+    started_at: str = field(default_factory=zero_time)
+    finished_at: str = field(default_factory=zero_time)
     health: Health | None = None
 
 

@@ -4,7 +4,7 @@ from msgspec import field
 
 from kedge.api.types.config import HealthConfig
 from kedge.api.types.container import GraphDriver
-from kedge.api.types.wire import Empty, StrSlice, Wire, shown_dict, shown_list
+from kedge.api.types.wire import Empty, StrSlice, Wire, shown_dict, shown_list, zero_time
 
 
 class ImageSummary(Wire):
@@ -50,7 +50,7 @@ class RootFS(Wire):
 class ImageMetadata(Wire):
     """What this engine remembers about an image; RFC 3339."""
 
-    last_tag_time: str = ""
+    last_tag_time: str = field(default_factory=zero_time)
 
 
 class ImageInspect(Wire):

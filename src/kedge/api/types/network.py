@@ -3,7 +3,7 @@
 from msgspec import field
 
 from kedge.api.types.config import EndpointSettings
-from kedge.api.types.wire import Wire, shown_dict, shown_list, shown_null
+from kedge.api.types.wire import Wire, shown_dict, shown_list, shown_null, zero_time
 
 
 class IPAMConfig(Wire):
@@ -44,7 +44,7 @@ class Network(Wire):
 
     name: str = field(default_factory=str)
     id: str = field(default_factory=str)
-    created: str = field(default_factory=str)
+    created: str = field(default_factory=zero_time)
     scope: str = field(default_factory=lambda: "local")
     driver: str = field(default_factory=str)
     enable_ipv4: bool = field(name="EnableIPv4", default_factory=bool)

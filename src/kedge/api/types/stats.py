@@ -6,12 +6,7 @@ Counters are cumulative; times in nanoseconds, sizes in bytes.
 import msgspec
 from msgspec import field
 
-from kedge.api.types.container import ZERO_TIME
-from kedge.api.types.wire import shown_list
-
-
-def _zero_time() -> str:
-    return ZERO_TIME
+from kedge.api.types.wire import shown_list, zero_time
 
 
 class _SnakeWire(msgspec.Struct, omit_defaults=True):
@@ -109,7 +104,7 @@ class Stats(_SnakeWire):
     name: str = ""
     id: str = ""
     os_type: str = ""
-    read: str = field(default_factory=_zero_time)
+    read: str = field(default_factory=zero_time)
     cpu_stats: CPUStats = field(default_factory=CPUStats)
     memory_stats: MemoryStats = field(default_factory=MemoryStats)
     networks: dict[str, NetworkStats] = field(default_factory=dict)
@@ -117,5 +112,5 @@ class Stats(_SnakeWire):
     blkio_stats: BlkioStats = field(default_factory=BlkioStats)
     num_procs: int = field(default_factory=int)
     storage_stats: StorageStats = field(default_factory=StorageStats)
-    preread: str = field(default_factory=_zero_time)
+    preread: str = field(default_factory=zero_time)
     precpu_stats: CPUStats = field(default_factory=CPUStats)

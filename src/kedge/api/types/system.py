@@ -9,7 +9,7 @@ from msgspec import field
 from kedge.api.types.container import ContainerSummary
 from kedge.api.types.image import ImageSummary
 from kedge.api.types.volume import Volume
-from kedge.api.types.wire import Wire, shown_dict, shown_list, shown_null
+from kedge.api.types.wire import Wire, shown_dict, shown_list, shown_null, zero_time
 
 
 class ErrorResponse(msgspec.Struct):
@@ -213,7 +213,7 @@ class BuildCacheRecord(Wire):
     in_use: bool = field(default_factory=bool)
     shared: bool = field(default_factory=bool)
     size: int = field(default_factory=int)
-    created_at: str = field(default_factory=str)
+    created_at: str = field(default_factory=zero_time)
     last_used_at: str | None = field(default_factory=shown_null)
     usage_count: int = field(default_factory=int)
 

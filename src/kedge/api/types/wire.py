@@ -16,6 +16,10 @@ T = TypeVar("T")
 STR_SLICE_MARK: Final = {"go_type": "StrSlice"}
 
 
+# Go's zero time, which stands for "never" on the wire.
+ZERO_TIME: Final = "0001-01-01T00:00:00Z"
+
+
 class Wire(msgspec.Struct, rename="pascal", omit_defaults=True):
     """A JSON object whose keys are the field names in Go's spelling."""
 
@@ -25,6 +29,11 @@ class Empty(msgspec.Struct):
 
 
 StrSlice: TypeAlias = Annotated[list[str] | None, msgspec.Meta(extra=STR_SLICE_MARK)]
+
+
+def zero_time() -> str:
+    """Return `ZERO_TIME`, as the default of a point in time that is always printed."""
+    return ZERO_TIME
 
 
 def shown_null() -> None:
