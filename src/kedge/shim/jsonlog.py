@@ -222,9 +222,7 @@ class LogFile:
             os.ftruncate(self._fd, self._size)
 
     def _open(self) -> int:
-        fd = os.open(
-            self._config.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640
-        )
+        fd = os.open(self._config.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
         self._size = os.fstat(fd).st_size
         # A writer killed in mid-write leaves half an entry; close the line so it spoils only itself.
         if self._size and os.pread(fd, 1, self._size - 1) != b"\n":

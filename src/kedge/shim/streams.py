@@ -136,6 +136,11 @@ class Streams:
         """Whether all output has come to its end."""
         return not self._sources
 
+    @property
+    def is_flushed(self) -> bool:
+        """Whether no client has anything left to get, which is only so after `finish`."""
+        return not self._clients
+
     def resize(self, *, rows: int, columns: int) -> None:
         """Set the terminal's size; without a terminal, or after its end, nothing happens."""
         if self._terminal >= 0:

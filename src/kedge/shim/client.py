@@ -1,0 +1,387 @@
+"""The engine's view of one container's shim. asyncio; everything else about it is in the shim.
+
+A `Shim` is made by `kedge.shim.spawner_client.Spawner.create` for a new container, or by
+`Shim.connect` for one that outlived the engine. Every call may be cancelled at any time.
+"""
+
+import asyncio
+import contextlib
+import os
+import socket
+from typing import Self, TypeVar
+
+from kedge.errdefs import KedgeError, UnavailableError
+from kedge.lib.jsontypes import Json, JsonObject
+from kedge.oci import fields
+from kedge.shim.framing import Message, close_all
+from kedge.shim.messages import (
+    SOCKET_NAME,
+    CreatedInfo,
+    CreateRequest,
+    ExecRequest,
+    ExitStatus,
+    StartedInfo,
+    decode_failure,
+    encode_create,
+    encode_exec,
+    integer,
+    parse_exit,
+    part,
+    text,
+)
+from kedge.shim.orphans import killed_with_shim, load_exit, reap_orphan
+from kedge.shim.rpc import RpcConnection
+
+T = TypeVar("T")
+
+
+class NoShimError(UnavailableError):
+    """The connection ended before a shim said its first word, so nothing has happened."""
+
+
+class Exec:
+    """One exec session; it belongs to its shim and ends with it."""
+
+    def __init__(self, shim: "Shim", exec_id: str, stream: socket.socket | None) -> None:
+        self._shim = shim
+        self.exec_id = exec_id
+        self.pid = 0
+        self.stream = stream
+        """What `Shim.attach` returns, for this process; None when detached. The caller's."""
+        self.exit: asyncio.Future[ExitStatus] = asyncio.get_running_loop().create_future()
+
+    async def wait(self) -> ExitStatus:
+        """Return how the process ended; its output is in the stream by then."""
+        return await asyncio.shield(self.exit)
+
+    async def resize(self, width: int, height: int) -> None:
+        """Set the size of its terminal in characters."""
+        await self._shim.call(
+            "exec_resize", {"exec_id": self.exec_id, "width": width, "height": height}
+        )
+
+    async def kill(self, signum: int) -> None:
+        """Send ``signum`` to the process."""
+        await self._shim.call("exec_kill", {"exec_id": self.exec_id, "signal": signum})
+
+
+class Shim:
+    """A connection to the process that owns one container."""
+
+    def __init__(
+        self, peer: socket.socket, *, container_id: str, run_dir: str, cgroup: str
+    ) -> None:
+        """Serve ``peer``, on which the shim is about to introduce itself."""
+        loop = asyncio.get_running_loop()
+        self.container_id = container_id
+        self.run_dir = run_dir
+        self.cgroup_path = cgroup
+        self.pid = 0
+        """The shim's own process id."""
+        self.state = ""
+        """What the shim said when it was connected: created, running, paused, exited ..."""
+        self.started: StartedInfo | None = None
+        self.execs: dict[str, Exec] = {}
+        """Sessions by id, those included that an earlier engine began."""
+        self.netns_fd = -1
+        self.rtnl_fd = -1
+        self._hello: asyncio.Future[None] = loop.create_future()
+        self._created: asyncio.Future[CreatedInfo] = loop.create_future()
+        self._exit: asyncio.Future[ExitStatus] = loop.create_future()
+        self._burial: asyncio.Task[None] | None = None
+        self._leaving = False
+        self._over = False
+        self._rpc = RpcConnection(peer, self._take_event, f"the shim of container {container_id}")
+        self._rpc.on_lost = self._lose
+
+    @classmethod
+    async def connect(cls, run_dir: str) -> Self:
+        """Adopt the container whose run directory this is.
+
+        Raises:
+            UnavailableError: No shim answers there; `kedge.shim.orphans.reap_orphan` is next.
+        """
+        peer = await _dial(run_dir)
+        shim = cls(peer, container_id=os.path.basename(run_dir), run_dir=run_dir, cgroup="")
+        try:
+            await shim.wait_hello()
+        except BaseException:
+            shim.close()
+            raise
+        return shim
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the shim is there, as far as is known."""
+        return self._rpc.is_open
+
+    def ask(self, request: CreateRequest) -> None:
+        """Say what to make, as the first words on a fresh connection."""
+        self._rpc.send(encode_create(request))
+
+    async def wait_hello(self) -> None:
+        """Return when the shim has introduced itself and, where asked, handed over its netns.
+
+        Raises:
+            NoShimError: It died before it did anything at all, or never lived.
+            KedgeError: It could not even begin.
+        """
+        await asyncio.shield(self._hello)
+
+    async def wait_created(self) -> CreatedInfo:
+        """Return when the container's init waits to be started.
+
+        Raises:
+            KedgeError: Why it cannot be created; nothing of it is left.
+        """
+        return await asyncio.shield(self._created)
+
+    async def start(self) -> StartedInfo:
+        """Return when the user's program runs.
+
+        Raises:
+            NotFoundError: There is no such program, in Docker's words.
+            ForbiddenError: It may not be executed.
+        """
+        answer = await self.call("start")
+        self.started = StartedInfo(integer(answer, "pid"), integer(answer, "started_at_ns"))
+        return self.started
+
+    async def attach(
+        self, *, stdin: bool = False, stdout: bool = False, stderr: bool = False
+    ) -> socket.socket:
+        """Return a stream of the container's output from now on, and into its input.
+
+        Frames of stdcopy come out, or raw bytes of a terminal; raw bytes go in. Shutting down the
+        writing side ends the input. End of file means the output ended. The caller closes it.
+        """
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        try:
+            await self.call(
+                "attach",
+                {"stdin": stdin, "stdout": stdout, "stderr": stderr},
+                (theirs.detach(),),
+            )
+        except BaseException:
+            ours.close()
+            raise
+        return ours
+
+    async def exec(self, request: ExecRequest) -> Exec:
+        """Run one more process in the container; return when its program runs.
+
+        Raises:
+            NotFoundError: There is no such program, in Docker's words.
+            ConflictError: The container does not run or is paused.
+        """
+        attached = request.stdin or request.stdout or request.stderr
+        ours: socket.socket | None = None
+        fds: tuple[int, ...] = ()
+        if attached:
+            ours, theirs = socket.socketpair()
+            ours.setblocking(False)
+            fds = (theirs.detach(),)
+        session = Exec(self, request.exec_id, ours)
+        # Before the request: the exit may arrive together with the answer.
+        self.execs[request.exec_id] = session
+        try:
+            answer = await self.call("exec", encode_exec(request), fds)
+        except BaseException:
+            self.execs.pop(request.exec_id, None)
+            if ours is not None:
+                ours.close()
+            raise
+        session.pid = integer(answer, "pid")
+        return session
+
+    async def resize(self, width: int, height: int) -> None:
+        """Set the size of the container's terminal in characters."""
+        await self.call("resize", {"width": width, "height": height})
+
+    async def kill(self, signum: int, *, all: bool = False) -> None:  # noqa: A002 - Docker's word
+        """Send ``signum`` to the container's init, or to all its processes.
+
+        Raises:
+            ConflictError: It does not run.
+        """
+        await self.call("kill", {"signal": int(signum), "all": all})
+
+    async def pause(self) -> None:
+        """Freeze every process of the container."""
+        await self.call("pause")
+
+    async def resume(self) -> None:
+        """Let a paused container run again."""
+        await self.call("resume")
+
+    async def stats(self) -> JsonObject:
+        """Return the fields of `kedge.runtime.cgroups.CgroupStats`."""
+        return await self.call("stats")
+
+    async def pids(self) -> list[int]:
+        """Return the host's process ids of all processes of the container."""
+        answer = await self.call("pids")
+        return list(fields.read_list(answer, "pids", "answer", _read_pid))
+
+    async def update(self, resources: JsonObject) -> None:
+        """Change the limits that an OCI ``linux.resources`` object mentions."""
+        await self.call("update", {"resources": resources})
+
+    async def wait(self) -> ExitStatus:
+        """Return how the container ended; the log is complete by then. Many may wait.
+
+        When the shim was killed, and the container with it, that is a status too: 137.
+        """
+        return await asyncio.shield(self._exit)
+
+    async def shutdown(self) -> None:
+        """Remove the container's cgroup and end the shim: its exit is recorded.
+
+        A container that was created and not started is killed. A shim that is gone is fine.
+
+        Raises:
+            ConflictError: The container runs.
+        """
+        if self._over:
+            return
+        self._leaving = True
+        try:
+            await self.call("shutdown")
+        except UnavailableError:
+            # It died before it could clean up.
+            await asyncio.to_thread(reap_orphan, self.run_dir, self.cgroup_path)
+        except KedgeError:
+            self._leaving = False
+            raise
+        self.close()
+
+    def close_netns(self) -> None:
+        """Close the descriptors of the network namespace: it is configured."""
+        close_all(fd for fd in (self.netns_fd, self.rtnl_fd) if fd >= 0)
+        self.netns_fd = self.rtnl_fd = -1
+
+    def close(self) -> None:
+        """Hang up without a word; a container that runs goes on, one not started ends."""
+        self._over = True
+        self._rpc.close()
+        self.close_netns()
+
+    async def call(
+        self, operation: str, args: JsonObject | None = None, fds: tuple[int, ...] = ()
+    ) -> JsonObject:
+        """Send one request of the protocol and return its result; ``fds`` are given away."""
+        return await self._rpc.request(operation, args, fds)
+
+    def _take_event(self, message: Message) -> None:
+        body, kind = message.body, message.body.get("event")
+        if kind == "hello":
+            if message.fds:
+                self.netns_fd, self.rtnl_fd = message.fds
+            self._take_hello(body)
+            return
+        close_all(message.fds)
+        if kind == "created":
+            _resolve(self._created, _read_created(body))
+        elif kind == "create_failed":
+            self._over = True
+            failure = decode_failure(part(body, "error"))
+            for waiting in (self._hello, self._created):
+                _fail(waiting, failure)
+        elif kind == "exited":
+            _resolve(self._exit, parse_exit(part(body, "exit")))
+        elif kind == "exec_exited":
+            self._end_exec(text(body, "exec_id"), parse_exit(part(body, "exit")))
+
+    def _take_hello(self, body: JsonObject) -> None:
+        self.container_id = text(body, "id")
+        self.cgroup_path = text(body, "cgroup_path")
+        self.pid = integer(body, "shim_pid")
+        self.state = text(body, "state")
+        if integer(body, "pid"):
+            _resolve(self._created, _read_created(body))
+        if integer(body, "started_at_ns"):
+            self.started = StartedInfo(integer(body, "pid"), integer(body, "started_at_ns"))
+        if body.get("exit") is not None:
+            _resolve(self._exit, parse_exit(part(body, "exit")))
+        for exec_id in part(body, "execs"):
+            known = part(part(body, "execs"), exec_id)
+            session = self.execs.setdefault(exec_id, Exec(self, exec_id, None))
+            session.pid = integer(known, "pid")
+            if known.get("exit") is not None:
+                _resolve(session.exit, parse_exit(part(known, "exit")))
+        _resolve(self._hello, None)
+
+    def _end_exec(self, exec_id: str, status: ExitStatus) -> None:
+        session = self.execs.pop(exec_id, None)
+        if session is not None:
+            _resolve(session.exit, status)
+
+    def _lose(self, error: KedgeError) -> None:
+        """The shim is gone, or we are: settle what is still open."""
+        greeted = self._hello.done()
+        _fail(self._hello, NoShimError(f"container {self.container_id}: no shim answered"))
+        _fail(self._created, error)
+        # A shim that never said hello has done nothing, and another may be about to.
+        if not greeted or self._leaving or self._over or self._exit.done():
+            self._settle(error)
+        else:
+            self._burial = asyncio.get_running_loop().create_task(self._bury(error))
+
+    async def _bury(self, error: KedgeError) -> None:
+        """Find out how the container of a dead shim ended, and remove what it left."""
+        status = None
+        with contextlib.suppress(KedgeError, OSError):
+            status = await asyncio.to_thread(reap_orphan, self.run_dir, self.cgroup_path)
+        _resolve(self._exit, status or load_exit(self.run_dir) or killed_with_shim())
+        self._settle(error)
+
+    def _settle(self, error: KedgeError) -> None:
+        _fail(self._exit, error)
+        for session in self.execs.values():
+            _fail(session.exit, error)
+        self.execs.clear()
+
+
+async def _dial(run_dir: str) -> socket.socket:
+    """Return a connection to the shim's socket, reached through its directory's descriptor."""
+    peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    peer.setblocking(False)
+    try:
+        directory = os.open(run_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            # Socket addresses end at 107 bytes; this one is always short.
+            peer.connect(f"/proc/self/fd/{directory}/{SOCKET_NAME}")
+        finally:
+            os.close(directory)
+    except OSError as error:
+        peer.close()
+        raise UnavailableError(f"no shim answers in {run_dir}: {error.strerror}") from error
+    return peer
+
+
+def _resolve(waiting: asyncio.Future[T], value: T) -> None:
+    if not waiting.done():
+        waiting.set_result(value)
+
+
+def _fail(waiting: asyncio.Future[T], error: KedgeError) -> None:
+    if not waiting.done():
+        waiting.set_exception(error)
+        # Nobody need be interested; asyncio complains about that otherwise.
+        waiting.exception()
+
+
+def _read_created(body: JsonObject) -> CreatedInfo:
+    return CreatedInfo(
+        pid=integer(body, "pid"),
+        created_mountpoints=fields.read_list(
+            body, "created_mountpoints", "message", fields.read_string_item
+        ),
+    )
+
+
+def _read_pid(item: Json, path: str) -> int:
+    if not isinstance(item, int):
+        raise UnavailableError(f"{path} is not a process id")
+    return item

@@ -1,0 +1,394 @@
+"""One container from its creation to the moment the engine has taken note of its end.
+
+    creating ──▶ created ──▶ running ◀──▶ paused
+        │           │  start fails │          │
+        ▼           ▼              ▼          ▼
+      (gone)      failed         exited ◀─────┘
+
+- *creating* is synchronous: nothing is served until init waits or has failed.
+- *created* belongs to the engine that asked for it. When that engine's connection closes before the
+  word to start, nobody knows of the container, so it is killed and removed at once.
+- *running* and *paused* need no engine at all.
+- *exited*: the order is reap, read the pipes empty, close the log, write `exit.json`, tell. An engine
+  that reads the status therefore finds the log complete. The shim stays, as the only one that
+  remembers, until an engine says ``shutdown``.
+- *failed*: start failed and the engine was told; nothing worth remembering is left.
+"""
+
+import json
+import os
+import signal
+from enum import StrEnum
+from socket import socket
+from typing import Final
+
+from kedge.errdefs import ConflictError, KedgeError
+from kedge.lib.atomicfile import write_atomic
+from kedge.lib.clock import SYSTEM_CLOCK
+from kedge.lib.jsontypes import Json, JsonObject
+from kedge.shim.control import ControlServer, unknown_operation
+from kedge.shim.execs import ExecSessions
+from kedge.shim.jsonlog import LogFile
+from kedge.shim.messages import (
+    EXIT_NAME,
+    STDERR,
+    STDOUT,
+    CreateRequest,
+    ExitStatus,
+    encode_exit,
+    encode_failure,
+    flag,
+    integer,
+    parse_exec,
+    part,
+    text,
+)
+from kedge.shim.netns import open_netns
+from kedge.shim.reactor import Reactor
+from kedge.shim.streams import Pipes, Streams, open_pipes
+from kedge.shim.task import MakeTask, Task
+
+# With the host's process ids, a pipe may be held by somebody the kill does not reach.
+_DRAIN_S: Final = 2.0
+_FLUSH_POLL_S: Final = 0.02
+_KILLED: Final = 128 + signal.SIGKILL
+
+
+class State(StrEnum):
+    """Where a container stands, in the shim's eyes."""
+
+    CREATING = "creating"
+    CREATED = "created"
+    RUNNING = "running"
+    PAUSED = "paused"
+    FAILED = "failed"
+    EXITED = "exited"
+
+
+class Monitor:
+    """The shim's one container."""
+
+    def __init__(self, reactor: Reactor, request: CreateRequest, make_task: MakeTask) -> None:
+        """Do nothing yet; `run` does it all."""
+        self._reactor = reactor
+        self._request = request
+        self._make_task = make_task
+        self._state = State.CREATING
+        self._task: Task | None = None
+        self._streams: Streams | None = None
+        self._started_at_ns = 0
+        self._status: ExitStatus | None = None
+        self._concluded = False
+        self._leaving = False
+        self._control = ControlServer(reactor, self._serve, self._describe)
+        self._control.on_alone = self._leave_unless_needed
+        self._execs = ExecSessions(reactor, self._control.broadcast)
+        self._operations = {
+            "start": self._start,
+            "attach": self._attach,
+            "exec": self._exec,
+            "exec_resize": self._exec_resize,
+            "exec_kill": self._exec_kill,
+            "resize": self._resize,
+            "kill": self._kill,
+            "pause": self._pause,
+            "resume": self._resume,
+            "stats": self._stats,
+            "pids": self._pids,
+            "update": self._update,
+            "shutdown": self._shutdown,
+        }
+
+    def run(self, creator: socket) -> None:
+        """Serve ``creator`` and every later engine until nobody needs the container any more."""
+        self._reactor.watch_children(self._reap)
+        connection = self._control.add(creator)
+        try:
+            netns = open_netns() if self._request.own_netns else ()
+            connection.send(self._describe(), netns)
+            # Listening is no part of the hot path: it is done while init mounts.
+            self._control.listen(self._request.run_dir)
+            self._create()
+        except (KedgeError, OSError) as error:
+            self._state = State.FAILED
+            connection.send({"event": "create_failed", "error": encode_failure(error)})
+            self._reactor.call_later(0, self._leave)
+        self._reactor.run()
+        self._control.close()
+
+    # -- creation
+
+    def _create(self) -> None:
+        request = self._request
+        log = None if request.log is None else LogFile(request.log)
+        pipes = (
+            Pipes()
+            if request.terminal
+            else open_pipes(stdin=request.stdin, stdout=True, stderr=True)
+        )
+        try:
+            task = self._make_task(request, pipes)
+        except BaseException:
+            pipes.close_all()
+            raise
+        pipes.close_theirs()
+        streams = Streams(self._reactor, log=log, close_stdin_once=request.stdin_once)
+        if task.terminal >= 0:
+            streams.use_terminal(task.terminal, feeds=request.stdin)
+        else:
+            streams.use_pipes(pipes)
+        self._task = task
+        self._streams = streams
+        self._state = State.CREATED
+        mountpoints: list[Json] = [*task.created_mountpoints]
+        self._control.broadcast(
+            {"event": "created", "pid": task.pid, "created_mountpoints": mountpoints}
+        )
+
+    def _describe(self) -> JsonObject:
+        """Return the first message on a connection: everything there is to know."""
+        task = self._task
+        mountpoints: list[Json] = [] if task is None else [*task.created_mountpoints]
+        return {
+            "event": "hello",
+            "id": self._request.id,
+            "cgroup_path": self._request.cgroup_path,
+            "shim_pid": os.getpid(),
+            "state": self._state,
+            "pid": 0 if task is None else task.pid,
+            "created_mountpoints": mountpoints,
+            "started_at_ns": self._started_at_ns,
+            "exit": encode_exit(self._status) if self._concluded and self._status else None,
+            "execs": self._execs.describe(),
+        }
+
+    # -- requests
+
+    def _serve(self, body: JsonObject, fds: list[int]) -> JsonObject:
+        operation = self._operations.get(str(body.get("op")))
+        if operation is None:
+            raise unknown_operation(body.get("op"))
+        return operation(part(body, "args"), fds)
+
+    def _start(self, _args: JsonObject, _fds: list[int]) -> JsonObject:
+        task, streams = self._require_task()
+        if self._state is not State.CREATED:
+            raise ConflictError(f"container {self._request.id} cannot start: it is {self._state}")
+        try:
+            task.start()
+        except (KedgeError, OSError):
+            self._state = State.FAILED
+            streams.finish()
+            raise
+        self._started_at_ns = SYSTEM_CLOCK.time_ns()
+        self._state = State.RUNNING
+        streams.start_terminal()
+        return {"pid": task.pid, "started_at_ns": self._started_at_ns}
+
+    def _attach(self, args: JsonObject, fds: list[int]) -> JsonObject:
+        _, streams = self._require_task()
+        if not fds:
+            raise ConflictError("attach came without a connection")
+        wanted = {STDOUT: flag(args, "stdout"), STDERR: flag(args, "stderr")}
+        connection, fds[0] = socket(fileno=fds[0]), -1
+        streams.attach(
+            connection,
+            frozenset(stream for stream, want in wanted.items() if want),
+            feeds=flag(args, "stdin"),
+        )
+        return {}
+
+    def _exec(self, args: JsonObject, fds: list[int]) -> JsonObject:
+        task = self._require_running()
+        if self._state is State.PAUSED:
+            raise ConflictError(
+                f"Container {self._request.id} is paused, unpause the container before exec"
+            )
+        return {"pid": self._execs.start(task, parse_exec(args), fds)}
+
+    def _exec_resize(self, args: JsonObject, _fds: list[int]) -> JsonObject:
+        self._execs.resize(
+            text(args, "exec_id"), rows=integer(args, "height"), columns=integer(args, "width")
+        )
+        return {}
+
+    def _exec_kill(self, args: JsonObject, _fds: list[int]) -> JsonObject:
+        self._execs.signal(text(args, "exec_id"), integer(args, "signal"))
+        return {}
+
+    def _resize(self, args: JsonObject, _fds: list[int]) -> JsonObject:
+        _, streams = self._require_task()
+        streams.resize(rows=integer(args, "height"), columns=integer(args, "width"))
+        return {}
+
+    def _kill(self, args: JsonObject, _fds: list[int]) -> JsonObject:
+        task = self._require_running(also=State.CREATED)
+        signum = integer(args, "signal")
+        if flag(args, "all"):
+            task.signal_all(signum)
+        else:
+            task.signal(signum)
+        if signum == signal.SIGKILL and self._state is State.PAUSED:
+            # A frozen process of cgroup v1 dies only once it may run.
+            task.thaw()
+            self._state = State.RUNNING
+        return {}
+
+    def _pause(self, _args: JsonObject, _fds: list[int]) -> JsonObject:
+        task = self._require_running()
+        if self._state is State.PAUSED:
+            raise ConflictError(f"Container {self._request.id} is already paused")
+        task.freeze()
+        self._state = State.PAUSED
+        return {}
+
+    def _resume(self, _args: JsonObject, _fds: list[int]) -> JsonObject:
+        task = self._require_running()
+        if self._state is not State.PAUSED:
+            raise ConflictError(f"Container {self._request.id} is not paused")
+        task.thaw()
+        self._state = State.RUNNING
+        return {}
+
+    def _stats(self, _args: JsonObject, _fds: list[int]) -> JsonObject:
+        return self._require_running(also=State.CREATED).stats()
+
+    def _pids(self, _args: JsonObject, _fds: list[int]) -> JsonObject:
+        pids: list[Json] = [*self._require_running(also=State.CREATED).pids()]
+        return {"pids": pids}
+
+    def _update(self, args: JsonObject, _fds: list[int]) -> JsonObject:
+        self._require_running(also=State.CREATED).update(part(args, "resources"))
+        return {}
+
+    def _shutdown(self, _args: JsonObject, _fds: list[int]) -> JsonObject:
+        if self._state in (State.RUNNING, State.PAUSED):
+            raise ConflictError(
+                f"You cannot remove a running container {self._request.id}. "
+                "Stop the container before attempting removal or force remove"
+            )
+        self._dispose()
+        self._reactor.call_later(0, self._leave)
+        return {}
+
+    def _require_task(self) -> tuple[Task, Streams]:
+        if self._task is None or self._streams is None:
+            raise ConflictError(f"container {self._request.id} is not created")
+        return self._task, self._streams
+
+    def _require_running(self, *, also: State = State.RUNNING) -> Task:
+        task, _ = self._require_task()
+        if self._state not in (State.RUNNING, State.PAUSED, also):
+            raise ConflictError(f"container {self._request.id} is not running")
+        return task
+
+    # -- the end
+
+    def _reap(self) -> None:
+        """Take every dead child; the init last, because its end closes the others' streams."""
+        init_status = None
+        while True:
+            try:
+                pid, wait_status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                break
+            if pid == 0:
+                break
+            status = _exit_status(wait_status)
+            if self._task is not None and pid == self._task.pid:
+                init_status = status
+            else:
+                # Others than execs are orphans that came here because this is a subreaper.
+                self._execs.reap(pid, status)
+        if init_status is not None:
+            self._end(init_status)
+
+    def _end(self, status: ExitStatus) -> None:
+        task, streams = self._require_task()
+        if self._state is State.FAILED:
+            return
+        self._state = State.EXITED
+        self._status = status._replace(oom_killed=_had_oom_kill(task))
+        if task.dies_with_init:
+            streams.drain()
+            self._conclude()
+            return
+        try:
+            task.signal_all(signal.SIGKILL)
+        except (KedgeError, OSError):
+            # Whoever cannot be killed must not keep the exit from being known.
+            streams.drain()
+        if streams.is_silent:
+            self._conclude()
+        else:
+            streams.on_silent = self._conclude
+            self._reactor.call_later(_DRAIN_S, self._conclude)
+
+    def _conclude(self) -> None:
+        """Make the exit known, once."""
+        _, streams = self._require_task()
+        if self._concluded or self._status is None:
+            return
+        self._concluded = True
+        streams.finish()
+        self._execs.finish()
+        document = encode_exit(self._status)
+        data = json.dumps(document).encode()
+        try:
+            # The container does not survive a power cut, so neither need this.
+            write_atomic(os.path.join(self._request.run_dir, EXIT_NAME), data, durable=False)
+        finally:
+            self._control.broadcast({"event": "exited", "exit": document})
+
+    def _leave_unless_needed(self) -> None:
+        """Nobody is connected any more: decide whether somebody will come."""
+        if self._state in (State.CREATED, State.FAILED):
+            self._dispose()
+            self._leave()
+        elif self._leaving:
+            self._leave()
+
+    def _dispose(self) -> None:
+        """Remove what the container had on the host; its processes go first."""
+        if self._task is not None and self._status is None:
+            self._kill_init(self._task)
+        if self._streams is not None:
+            self._streams.finish()
+        self._execs.finish()
+        if self._task is not None:
+            self._task.delete()
+        self._control.stop_listening()
+        self._leaving = True
+
+    def _kill_init(self, task: Task) -> None:
+        try:
+            task.signal(signal.SIGKILL)
+            _, wait_status = os.waitpid(task.pid, 0)
+        except (OSError, KedgeError):
+            # Reaped already: that is what was wanted.
+            return
+        self._status = _exit_status(wait_status)
+
+    def _leave(self) -> None:
+        """End the shim once every client has what it is owed."""
+        self._leaving = True
+        flushed = self._streams is None or self._streams.is_flushed
+        if flushed and self._execs.is_flushed:
+            self._reactor.stop()
+        else:
+            self._reactor.call_later(_FLUSH_POLL_S, self._leave)
+
+
+def _exit_status(wait_status: int) -> ExitStatus:
+    code = os.waitstatus_to_exitcode(wait_status)
+    now = SYSTEM_CLOCK.time_ns()
+    if code < 0:
+        return ExitStatus(exit_code=128 - code, signal=-code, exited_at_ns=now)
+    return ExitStatus(exit_code=code, signal=0, exited_at_ns=now)
+
+
+def _had_oom_kill(task: Task) -> bool:
+    try:
+        return task.oom_kills() > 0
+    except (KedgeError, OSError):
+        return False

@@ -1,0 +1,71 @@
+"""Containers whose shim is dead: how they ended, and the removal of what they left. Blocking.
+
+A container's init dies with its shim, by the kernel's parent-death signal, so at most a moment of
+life is left in it. A program that changed its credentials has cleared that signal; the cgroup finds
+it, and everything it forked.
+"""
+
+import json
+import os
+import signal
+import time
+from contextlib import suppress
+from typing import Final
+
+from kedge.errdefs import ConflictError, KedgeError
+from kedge.lib.clock import SYSTEM_CLOCK
+from kedge.lib.jsontypes import Json
+from kedge.runtime.cgroups import Cgroup, make_cgroup
+from kedge.shim.messages import EXIT_NAME, SOCKET_NAME, ExitStatus, parse_exit
+
+_KILL_ROUNDS: Final = 50
+_ROUND_S: Final = 0.02
+
+
+def load_exit(run_dir: str) -> ExitStatus | None:
+    """Return the status a shim left in ``run_dir``, or None when the container did not end there."""
+    try:
+        with open(os.path.join(run_dir, EXIT_NAME), "rb") as file:
+            document: Json = json.loads(file.read())
+        return parse_exit(document) if isinstance(document, dict) else None
+    except (OSError, ValueError, KedgeError):
+        return None
+
+
+def reap_orphan(run_dir: str, cgroup_path: str) -> ExitStatus | None:
+    """Kill and remove what is left of a container without a shim; return how it ended.
+
+    Returns:
+        The status the shim wrote before it died; None when it died first, which has killed the
+        container.
+
+    Raises:
+        ConflictError: Processes in the cgroup do not die.
+    """
+    cgroup = make_cgroup(cgroup_path)
+    status = load_exit(run_dir)
+    if cgroup.exists():
+        _empty(cgroup)
+        cgroup.delete()
+    with suppress(FileNotFoundError):
+        os.unlink(os.path.join(run_dir, SOCKET_NAME))
+    return status
+
+
+def killed_with_shim() -> ExitStatus:
+    """Return the status of a container that was killed because its shim died, as of now."""
+    return ExitStatus(
+        exit_code=128 + signal.SIGKILL,
+        signal=signal.SIGKILL,
+        exited_at_ns=SYSTEM_CLOCK.time_ns(),
+    )
+
+
+def _empty(cgroup: Cgroup) -> None:
+    """Kill until nobody is left; a frozen cgroup is thawed by its `kill`."""
+    for _ in range(_KILL_ROUNDS):
+        if not cgroup.pids():
+            return
+        cgroup.kill()
+        time.sleep(_ROUND_S)
+    raise ConflictError(f"processes of cgroup {cgroup.path} survive SIGKILL: {cgroup.pids()}")

@@ -1,0 +1,178 @@
+"""The real task: a container made by `kedge.runtime` from an OCI bundle, in a cgroup of its own."""
+
+import json
+import os
+import signal
+
+from kedge.errdefs import ConflictError, NotFoundError
+from kedge.lib.jsontypes import Json, JsonObject
+from kedge.linux import process
+from kedge.oci import fields
+from kedge.oci.runtime_spec import Spec, parse_process, parse_spec
+from kedge.oci.runtime_spec_resources import parse_resources
+from kedge.runtime.cgroups import Cgroup, make_cgroup
+from kedge.runtime.container import Created, Stdio, create_container
+from kedge.runtime.execute import exec_process
+from kedge.shim.messages import CreateRequest, ExecRequest
+from kedge.shim.streams import Pipes
+from kedge.shim.task import ExecProcess
+
+
+class RuntimeTask:
+    """One container of `kedge.runtime`."""
+
+    def __init__(self, request: CreateRequest, spec: Spec, cgroup: Cgroup, made: Created) -> None:
+        """Take over ``made``."""
+        self._request = request
+        self._spec = spec
+        self._cgroup = cgroup
+        self._made = made
+        self._namespaces = {each.type: each.path for each in spec.linux.namespaces}
+
+    @property
+    def pid(self) -> int:
+        """The init's process id on the host."""
+        return self._made.pid
+
+    @property
+    def terminal(self) -> int:
+        """Master of the init's terminal, -1 without one."""
+        return self._made.pty_master
+
+    @property
+    def created_mountpoints(self) -> tuple[str, ...]:
+        """Paths that were made in the root file system because a mount needed them."""
+        return self._made.created_mountpoints
+
+    @property
+    def dies_with_init(self) -> bool:
+        """Whether the container made a pid namespace, which ends with its init."""
+        return self._namespaces.get("pid") == ""
+
+    def start(self) -> None:
+        """Let the init become the user's program; returns when it has."""
+        self._made.start()
+
+    def exec(self, request: ExecRequest, pipes: Pipes) -> ExecProcess:
+        """Start one more process inside."""
+        document: JsonObject = dict(request.process)
+        # The shim may have lowered its own; a process of the container must not inherit that.
+        document.setdefault("oomScoreAdj", self._own_oom_score())
+        document["terminal"] = request.terminal
+        started = exec_process(
+            self._made.pidfd,
+            self._spec,
+            parse_process(document),
+            init_pid=self._made.pid,
+            container_id=self._request.id,
+            stdio=Stdio(*pipes.theirs),
+            cgroup=self._cgroup,
+        )
+        return ExecProcess(started.pid, started.pidfd, started.pty_master)
+
+    def signal(self, signum: int) -> None:
+        """Send ``signum`` to the init."""
+        try:
+            process.send_signal(self._made.pidfd, signum)
+        except ProcessLookupError as error:
+            raise ConflictError(f"container {self._request.id} is not running") from error
+
+    def signal_all(self, signum: int) -> None:
+        """Send ``signum`` to every process of the container."""
+        if signum == signal.SIGKILL:
+            self._cgroup.kill()
+            return
+        for pid in self._cgroup.pids():
+            try:
+                os.kill(pid, signum)
+            except ProcessLookupError:
+                continue
+
+    def freeze(self) -> None:
+        """Stop every process."""
+        self._cgroup.freeze()
+
+    def thaw(self) -> None:
+        """Let every process run again."""
+        self._cgroup.thaw()
+
+    def pids(self) -> list[int]:
+        """Return the host's ids of all processes."""
+        return self._cgroup.pids()
+
+    def stats(self) -> JsonObject:
+        """Return the cgroup's counters, named as `kedge.runtime.cgroups.CgroupStats` names them."""
+        return fields.read_object(_to_json(self._cgroup.stats()), "stats")
+
+    def update(self, resources: JsonObject) -> None:
+        """Change the limits an OCI ``linux.resources`` object mentions."""
+        self._cgroup.update(parse_resources(resources))
+
+    def oom_kills(self) -> int:
+        """Return how many processes the kernel killed for want of memory."""
+        return self._cgroup.oom_kills()
+
+    def delete(self) -> None:
+        """Kill what is left in the cgroup and remove it, once init is reaped."""
+        if self._cgroup.pids():
+            self._cgroup.kill()
+        self._cgroup.delete()
+
+    def _own_oom_score(self) -> int:
+        own = self._spec.process
+        return 0 if own is None or own.oom_score_adj is None else own.oom_score_adj
+
+
+def make_task(request: CreateRequest, pipes: Pipes) -> RuntimeTask:
+    """Make the bundle's container up to the point where its init waits for `RuntimeTask.start`.
+
+    Raises:
+        KedgeError: The bundle is not valid, or host or kernel refused; nothing is left behind.
+    """
+    spec = load_spec(request.bundle)
+    cgroup = make_cgroup(request.cgroup_path)
+    made = create_container(
+        spec,
+        container_id=request.id,
+        bundle=request.bundle,
+        rootfs=request.rootfs,
+        stdio=Stdio(*pipes.theirs),
+        cgroup=cgroup,
+        inherit_network=request.own_netns,
+    )
+    return RuntimeTask(request, spec, cgroup, made)
+
+
+def load_spec(bundle: str) -> Spec:
+    """Return the bundle's parsed ``config.json``.
+
+    Raises:
+        NotFoundError: There is none.
+        InvalidParameterError: It is no valid runtime specification.
+    """
+    path = os.path.join(bundle, "config.json")
+    try:
+        with open(path, "rb") as file:
+            document: Json = json.loads(file.read())
+    except FileNotFoundError as error:
+        raise NotFoundError(f"bundle {bundle} has no config.json") from error
+    return parse_spec(fields.read_object(document, "config.json"))
+
+
+def warm_up() -> None:
+    """Do once in the spawner what every shim would otherwise do again."""
+
+
+def _to_json(value: object) -> Json:
+    """Return named tuples as objects and other sequences as arrays, however nested."""
+    if isinstance(value, tuple):
+        names: tuple[str, ...] | None = getattr(value, "_fields", None)
+        items = [_to_json(item) for item in value]
+        return items if names is None else dict(zip(names, items, strict=True))
+    if isinstance(value, dict):
+        return {str(key): _to_json(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_to_json(item) for item in value]
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    raise TypeError(f"not a counter: {value!r}")
