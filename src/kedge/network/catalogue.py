@@ -275,5 +275,4 @@ def _default_options(bridge: str, *, icc: bool) -> dict[str, str]:
         "com.docker.network.bridge.enable_ip_masquerade": "true",
         "com.docker.network.bridge.host_binding_ipv4": "0.0.0.0",  # noqa: S104
         _BRIDGE_NAME_OPTION: bridge,
-        "com.docker.network.driver.mtu": "1500",
     }

@@ -62,10 +62,11 @@ def find_holder(
         port: The port that was wanted.
         proc: Where procfs is.
     """
+    # Not /proc/net: that is the main thread's namespace, whichever thread asks.
     inodes = {
         bound.inode
         for suffix in ("", "6")
-        for bound in parse_socket_table(_read(f"{proc}/net/{protocol}{suffix}"))
+        for bound in parse_socket_table(_read(f"{proc}/thread-self/net/{protocol}{suffix}"))
         if bound.port == port and _is_in_the_way(bound, address, protocol)
     }
     inodes.discard(0)

@@ -63,6 +63,8 @@ class Claimer:
     """The container's address, for messages."""
     default_address: str = ""
     """Host address of bindings that name none; empty for all addresses."""
+    prefix: str = ""
+    """What every message about a refused port begins with."""
     own_holder: Callable[[str, IPAddress, int], str]
     """Names the container of this engine that has (protocol, address, port); else empty."""
 
@@ -113,12 +115,12 @@ class Claimer:
         where = f"[{address}]" if address.version == 6 else str(address)
         own = self.own_holder(binding.protocol, address, port)
         if own:
-            text = f"Bind for {where}:{port} failed: port is already allocated"
+            text = f"{self.prefix}Bind for {where}:{port} failed: port is already allocated"
         else:
             target = f"[{self.target}]" if ":" in self.target else self.target
             reason = os.strerror(failure.code).lower()
             text = (
-                f"failed to bind host port for {where}:{port}:{target}:{binding.container_port}"
+                f"{self.prefix}failed to bind host port for {where}:{port}:{target}:{binding.container_port}"
                 f"/{binding.protocol}: {reason}"
             )
         if failure.code != errno.EADDRINUSE:

@@ -1,0 +1,244 @@
+"""The bridge driver: a bridge per network, a veth pair per endpoint.
+
+The plans are pure lists of requests; `BridgeDriver` executes them and undoes what it began. The
+container's end is configured through an rtnetlink socket the shim opened inside the container's
+namespace, so nobody here ever enters it.
+"""
+
+import errno
+import ipaddress
+import os
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from kedge.errdefs import ConflictError, SystemFailureError
+from kedge.linux import rtnetlink as rt
+from kedge.linux.netlink import NetlinkError, Request
+from kedge.network.ipam import IPNetwork
+from kedge.network.kernel import HostKernel
+from kedge.network.model import Endpoint, IPInterface, Network
+
+MTU_DEFAULT: Final = 1500
+_DEFAULT4: Final = ipaddress.IPv4Network("0.0.0.0/0")
+_DEFAULT6: Final = ipaddress.IPv6Network("::/0")
+_ICC_OPTION: Final = "com.docker.network.bridge.enable_icc"
+_MTU_OPTION: Final = "com.docker.network.driver.mtu"
+# Routes that say nothing about where a private network may lie.
+_EVERYWHERE: Final = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveBridge:
+    """A network's bridge as it stands on the host."""
+
+    ifindex: int
+    mtu: int
+
+
+def host_networks(routes: Sequence[rt.Route], *, ignore: Collection[int] = ()) -> list[IPNetwork]:
+    """Return the networks the host has routes to, apart from the default route.
+
+    Args:
+        routes: The host's routes.
+        ignore: Links whose routes do not count, such as a network's own bridge.
+    """
+    return [
+        route.destination
+        for route in routes
+        if route.destination.prefixlen != _EVERYWHERE
+        and route.kind == rt.RTN_UNICAST
+        and route.ifindex not in ignore
+        and not route.destination.is_link_local
+        and not route.destination.is_multicast
+    ]
+
+
+def uplink_mtu(routes: Sequence[rt.Route], links: Sequence[rt.Link]) -> int:
+    """Return the MTU of the default route's link.
+
+    A bridge with a larger one than the way out would lose big packets wherever the ICMP that
+    should say so is filtered.
+    """
+    defaults = [
+        route
+        for route in routes
+        if route.destination == _DEFAULT4 and route.table == rt.RT_TABLE_MAIN and route.ifindex
+    ]
+    by_index = {link.ifindex: link for link in links}
+    for route in sorted(defaults, key=lambda route: route.priority):
+        link = by_index.get(route.ifindex)
+        if link is not None:
+            return link.mtu
+    return MTU_DEFAULT
+
+
+def advertised_links(routes: Sequence[rt.Route], links: Sequence[rt.Link]) -> set[str]:
+    """Return the names of links with a route learned from an IPv6 router advertisement."""
+    names = {link.ifindex: link.name for link in links}
+    return {
+        names[route.ifindex]
+        for route in routes
+        if route.protocol == rt.RTPROT_RA and route.ifindex in names
+    }
+
+
+def sandbox_requests(endpoint: Endpoint, ifindex: int, *, is_gateway: bool) -> list[Request]:
+    """Return what configures the container's end: loopback, link, addresses, default routes.
+
+    Args:
+        endpoint: The endpoint.
+        ifindex: Index of its link inside the container.
+        is_gateway: Whether the default routes go through this network.
+    """
+    requests = [rt.set_link(rt.LOOPBACK_INDEX, up=True)]
+    interfaces = (endpoint.ipv4, endpoint.ipv6)
+    requests += [rt.new_address(ifindex, item) for item in interfaces if item is not None]
+    requests.append(rt.set_link(ifindex, up=True))
+    if is_gateway and endpoint.gateway4 is not None:
+        requests.append(rt.new_route(_DEFAULT4, ifindex=ifindex, gateway=endpoint.gateway4))
+    if is_gateway and endpoint.gateway6 is not None:
+        requests.append(rt.new_route(_DEFAULT6, ifindex=ifindex, gateway=endpoint.gateway6))
+    return requests
+
+
+def bridge_interfaces(network: Network) -> list[IPInterface]:
+    """Return the addresses the bridge itself has: the network's gateways."""
+    return [
+        ipaddress.ip_interface(f"{subnet.gateway}/{subnet.network.prefixlen}")
+        for subnet in network.subnets
+    ]
+
+
+class BridgeDriver:
+    """Makes bridges and links."""
+
+    def __init__(self, kernel: HostKernel, *, mtu: int = 0) -> None:
+        """Work on ``kernel``; ``mtu`` overrides that of the default route's link."""
+        self._kernel = kernel
+        self._mtu = mtu
+
+    def ensure(self, network: Network, uplink: int) -> LiveBridge:
+        """Make the network's bridge exist, up, with exactly its addresses.
+
+        Args:
+            network: The network.
+            uplink: MTU of the way out.
+
+        Raises:
+            ConflictError: A link of that name is no bridge.
+            SystemFailureError: The kernel refuses.
+        """
+        mtu = int(network.options.get(_MTU_OPTION, "0")) or self._mtu or uplink
+        link = self._kernel.try_link(network.bridge)
+        try:
+            if link is None:
+                mac = "02:42:" + os.urandom(4).hex(":")
+                self._kernel.batch([rt.new_bridge(network.bridge, mac=mac, mtu=mtu)])
+                link = self._kernel.try_link(network.bridge)
+                if link is None:
+                    raise SystemFailureError(f"bridge {network.bridge} vanished while it was made")
+                present: set[IPInterface] = set()
+            else:
+                if link.kind != "bridge":
+                    raise ConflictError(
+                        f"cannot use link {network.bridge} for network {network.name}: "
+                        "it is not a bridge; remove it or choose another name with --bridge"
+                    )
+                present = {
+                    item.interface
+                    for item in self._kernel.addresses()
+                    if item.ifindex == link.ifindex and not item.interface.ip.is_link_local
+                }
+            wanted = set(bridge_interfaces(network))
+            requests = [rt.delete_address(link.ifindex, item) for item in present - wanted]
+            requests += [rt.new_address(link.ifindex, item) for item in wanted - present]
+            requests.append(rt.set_link(link.ifindex, up=True, mtu=mtu))
+            # A bridge made a moment ago must not listen to its containers' advertisements.
+            self._switch(network)
+            self._kernel.batch(requests)
+        except NetlinkError as error:
+            raise _explain(error, f"set up bridge {network.bridge}") from error
+        return LiveBridge(ifindex=link.ifindex, mtu=mtu)
+
+    def connect(
+        self, endpoint: Endpoint, network: Network, live: LiveBridge, *, netns_fd: int, ifname: str
+    ) -> None:
+        """Make the pair of links, one end a port of the bridge, the other in the container.
+
+        Raises:
+            NetlinkError: The kernel refuses; nothing is left behind.
+        """
+        peer = rt.VethPeer(ifname, netns_fd, endpoint.mac)
+        is_isolated = network.options.get(_ICC_OPTION) == "false"
+        requests = [
+            rt.new_veth(endpoint.link, peer, mtu=live.mtu, master=live.ifindex),
+            rt.set_bridge_port(endpoint.link, hairpin=True, isolated=is_isolated),
+        ]
+        try:
+            self._kernel.batch(requests)
+        except NetlinkError as error:
+            if error.errno == errno.EEXIST and error.what == requests[0].what:
+                # Left by an engine that was killed at this very place.
+                self._kernel.batch([rt.delete_link(endpoint.link)])
+                self._kernel.batch(requests)
+                return
+            if error.what != requests[0].what:
+                self.disconnect(endpoint.link)
+            raise
+
+    def configure(self, endpoint: Endpoint, rtnl_fd: int, *, ifname: str, is_gateway: bool) -> None:
+        """Give the container's end its addresses and routes.
+
+        Raises:
+            SystemFailureError: The kernel refuses; the link is still there.
+        """
+        try:
+            if endpoint.link:
+                ifindex = self._kernel.link_in(rtnl_fd, ifname).ifindex
+                requests = sandbox_requests(endpoint, ifindex, is_gateway=is_gateway)
+            else:
+                requests = [rt.set_link(rt.LOOPBACK_INDEX, up=True)]
+            self._kernel.batch_in(rtnl_fd, requests)
+        except NetlinkError as error:
+            raise _explain(error, f"configure {ifname} in the container") from error
+
+    def disconnect(self, link: str) -> bool:
+        """Remove a link and with it its other end; tell whether it was still there.
+
+        Raises:
+            NetlinkError: The kernel refuses for another reason than that it is gone.
+        """
+        try:
+            self._kernel.batch([rt.delete_link(link)])
+        except NetlinkError as error:
+            if error.errno == errno.ENODEV:
+                return False
+            raise
+        return True
+
+    def orphans(self, bridges: Collection[str], known: Collection[str]) -> list[str]:
+        """Return the veths on our bridges that no endpoint accounts for."""
+        links = self._kernel.links()
+        ours = {link.ifindex for link in links if link.name in bridges and link.kind == "bridge"}
+        return [
+            link.name
+            for link in links
+            if link.master in ours and link.kind == "veth" and link.name not in known
+        ]
+
+    def _switch(self, network: Network) -> None:
+        """Set the bridge's own kernel switches."""
+        # Connections to 127.0.0.1 that are published leave through the bridge (see firewall).
+        self._kernel.ensure_sysctl(f"ipv4/conf/{network.bridge}/route_localnet", "1")
+        if self._kernel.has_ipv6():
+            self._kernel.ensure_sysctl(f"ipv6/conf/{network.bridge}/accept_ra", "0")
+
+
+def _explain(error: NetlinkError, action: str) -> SystemFailureError:
+    hint = ""
+    if error.errno in {errno.EPERM, errno.EACCES}:
+        hint = "; the engine needs CAP_NET_ADMIN"
+    elif error.errno == errno.EOPNOTSUPP:
+        hint = "; this kernel has no bridge or veth driver, use --network host or none"
+    return SystemFailureError(f"cannot {action}: {error.strerror}{hint}")

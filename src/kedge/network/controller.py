@@ -1,0 +1,438 @@
+"""`NetworkController`: the engine's networks, from the outside.
+
+Joins the catalogue of networks, the address book, the bridge driver and the port publisher, and
+keeps them in step with the database. Thread-safe and synchronous.
+
+Order of operations. A record is written before the kernel is changed and removed after, so that
+whatever a crash leaves is known to `restore`. A bridge and the packet filter table are made when
+the first container needs them, under a lock all engines of the host share: the choice of a subnet
+is only worth something if nobody else chooses at the same time.
+
+    create_endpoint   addresses and record      the bridge, if it is not there yet
+    connect           links, addresses, routes  then the published ports
+    remove_endpoint   ports at once             link in the background, then addresses and record
+"""
+
+import errno
+import threading
+from collections.abc import Callable, Collection, Sequence
+
+from kedge.errdefs import ForbiddenError, KedgeError, NotFoundError, SystemFailureError
+from kedge.lib.clock import SYSTEM_CLOCK, Clock
+from kedge.lib.database import Database
+from kedge.lib.ids import short_id
+from kedge.linux import nftables as nft
+from kedge.linux.netlink import NetlinkError
+from kedge.network import names
+from kedge.network.addresses import AddressBook
+from kedge.network.bridge import (
+    BridgeDriver,
+    LiveBridge,
+    advertised_links,
+    host_networks,
+    uplink_mtu,
+)
+from kedge.network.catalogue import DEFAULT_BRIDGE, NetworkCatalogue
+from kedge.network.files import load_nameserver_networks
+from kedge.network.ipam import IPNetwork
+from kedge.network.kernel import HostKernel, LinuxKernel
+from kedge.network.model import (
+    Driver,
+    Endpoint,
+    EndpointSettings,
+    Network,
+    NetworkOptions,
+    NetworkSpec,
+    PortBinding,
+    PublishedPort,
+    RestoreReport,
+)
+from kedge.network.publishing import PortPublisher
+from kedge.network.reaper import Reaper
+from kedge.network.store import NetworkStore
+
+_NO_SETTINGS = EndpointSettings()
+
+
+class NetworkController:
+    """Everything the engine does with networks."""
+
+    def __init__(
+        self,
+        database: Database,
+        data_root: str,
+        options: NetworkOptions | None = None,
+        *,
+        container_name: Callable[[str], str] = short_id,
+        kernel: HostKernel | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        """Read the records and make the predefined networks' ones; the host is not changed.
+
+        Args:
+            database: Where the records are.
+            data_root: The engine's data root; names on the host derive from it.
+            options: The daemon's network options.
+            container_name: Returns what people call a container, from its id, for messages.
+            kernel: The host; by default the calling thread's network namespace.
+            clock: Where creation times come from.
+        """
+        options = options or NetworkOptions()
+        self._options = options
+        self._kernel = kernel or LinuxKernel()
+        self._lock = threading.RLock()
+        store = NetworkStore(database)
+        self._store = store
+        self._addresses = AddressBook(store)
+        self._catalogue = NetworkCatalogue(store, data_root, options, clock)
+        self._driver = BridgeDriver(self._kernel, mtu=options.mtu)
+        self._table = names.table_name(data_root)
+        self._publisher = PortPublisher(
+            self._kernel,
+            self._table,
+            default_address=options.default_host_ip,
+            container_name=container_name,
+        )
+        self._reaper = Reaper(self._driver.disconnect)
+        self._live: dict[str, LiveBridge] = {}
+        self._problems: list[str] = []
+        self._publisher.has_packet_filter = options.packet_filter
+        present = self._catalogue.try_find(DEFAULT_BRIDGE)
+        self._catalogue.ensure_predefined(
+            self._taken(present),
+            has_ipv6=self._kernel.has_ipv6(),
+            in_use=present is not None and self._addresses.is_in_use(present.id),
+        )
+
+    # Networks
+
+    def networks(self) -> list[Network]:
+        """Return all networks, oldest first."""
+        with self._lock:
+            return self._catalogue.networks()
+
+    def get(self, reference: str) -> Network:
+        """Return the network of that name, id or unique beginning of an id.
+
+        Raises:
+            NotFoundError: There is none.
+        """
+        with self._lock:
+            return self._catalogue.find(reference)
+
+    def create_network(self, spec: NetworkSpec) -> Network:
+        """Record a new bridge network; its bridge is made with its first endpoint.
+
+        Raises:
+            KedgeError: Name taken or malformed, subnet in the way of another network or route.
+        """
+        with self._lock, self._kernel.setup_lock():
+            return self._catalogue.create(spec, self._taken(None))
+
+    def remove_network(self, reference: str) -> Network:
+        """Remove a network nobody is in, with its bridge.
+
+        Raises:
+            ForbiddenError: It is predefined or has endpoints.
+        """
+        with self._lock:
+            network = self._catalogue.find(reference)
+            if self._addresses.active(network_id=network.id):
+                raise ForbiddenError(
+                    f"error while removing network: network {network.name} has active endpoints; "
+                    "disconnect or remove its containers first"
+                )
+        self._reaper.drain()
+        with self._lock:
+            self._catalogue.remove(network)
+            self._addresses.drop_pools(network.id)
+            self._publisher.remove_network(network.id)
+            self._live.pop(network.id, None)
+            self._driver.disconnect(network.bridge)
+        return network
+
+    def problems(self) -> tuple[str, ...]:
+        """Return what does not work on this host, one line each, for ``info`` and the log."""
+        with self._lock:
+            return tuple(self._problems)
+
+    # Endpoints
+
+    def create_endpoint(
+        self, container_id: str, network: str, settings: EndpointSettings = _NO_SETTINGS
+    ) -> Endpoint:
+        """Give a container a place in a network: addresses and a MAC address, no link yet.
+
+        Args:
+            container_id: The container.
+            network: Name or id.
+            settings: Addresses it should have.
+
+        Raises:
+            KedgeError: No such network, address taken or outside it, bridge refused.
+        """
+        with self._lock:
+            found = self._catalogue.find(network)
+            if found.driver is Driver.BRIDGE:
+                found = self._ensure_live(found)
+            return self._addresses.create(container_id, found, settings)
+
+    def endpoints(self, *, network: str = "", container_id: str = "") -> list[Endpoint]:
+        """Return the active endpoints, of one network or one container where given."""
+        with self._lock:
+            network_id = self._catalogue.find(network).id if network else ""
+            return self._addresses.active(network_id=network_id, container_id=container_id)
+
+    def connect(
+        self,
+        container_id: str,
+        *,
+        netns_fd: int,
+        rtnl_fd: int,
+        ports: Sequence[PortBinding] = (),
+        name: str = "",
+    ) -> tuple[PublishedPort, ...]:
+        """Make a container's links, configure its namespace and publish its ports.
+
+        Interfaces are named ``eth0``, ``eth1``... in the order the endpoints were created; the
+        first has the default routes and the published ports.
+
+        Args:
+            container_id: A container with endpoints.
+            netns_fd: Its network namespace.
+            rtnl_fd: An rtnetlink socket opened in that namespace; it stays open.
+            ports: What to publish.
+            name: The container's name, for messages.
+
+        Raises:
+            PortInUseError: A port is taken; the text names the holder.
+            KedgeError: The kernel refused. `remove_endpoint` takes back what was done.
+        """
+        endpoints = self.endpoints(container_id=container_id)
+        if not endpoints:
+            raise NotFoundError(f"container {short_id(container_id)} has no network endpoint")
+        for number, endpoint in enumerate(endpoints):
+            ifname = f"eth{number}"
+            if endpoint.link:
+                self._link(endpoint, netns_fd=netns_fd, ifname=ifname)
+            if endpoint.driver is not Driver.HOST:
+                self._driver.configure(endpoint, rtnl_fd, ifname=ifname, is_gateway=number == 0)
+        return self.publish(container_id, ports, name=name)
+
+    def publish(
+        self, container_id: str, ports: Sequence[PortBinding], *, name: str = ""
+    ) -> tuple[PublishedPort, ...]:
+        """Publish ports of a connected container, all or none, beside those it has.
+
+        Raises:
+            PortInUseError: A port is taken; the text names the holder.
+            KedgeError: A binding is malformed or the kernel refused.
+        """
+        with self._lock:
+            found = [e for e in self._addresses.active(container_id=container_id) if e.link]
+            if not found or not ports:
+                return ()
+            endpoint = found[0]
+            published = self._publisher.publish(endpoint, ports, name or short_id(container_id))
+            self._store.put_ports(endpoint.id, published)
+            return tuple(published)
+
+    def ports(self, container_id: str) -> tuple[PublishedPort, ...]:
+        """Return what a container has published."""
+        with self._lock:
+            return tuple(
+                port
+                for endpoint in self._addresses.active(container_id=container_id)
+                for port in self._publisher.published(endpoint.id)
+            )
+
+    def remove_endpoint(self, container_id: str, *, network: str = "") -> None:
+        """Take a container out of its networks, or of one; what is not there is fine.
+
+        The ports are free when this returns. The link goes in the background, and only then are
+        the addresses given out again.
+        """
+        with self._lock:
+            network_id = self._catalogue.find(network).id if network else ""
+            for endpoint in self._addresses.active(
+                network_id=network_id, container_id=container_id
+            ):
+                self._retire(endpoint)
+
+    # The engine's life
+
+    def restore(self, active: Collection[str]) -> RestoreReport:
+        """Bring records, bridges, packet filter, claims and links together after a restart.
+
+        Args:
+            active: Ids of the containers that run. Everything of others is removed.
+        """
+        with self._lock:
+            removed: list[str] = []
+            for endpoint in self._addresses.active():
+                if endpoint.container_id not in active:
+                    removed.append(endpoint.container_id)
+                    self._retire(endpoint)
+            for endpoint in self._addresses.leaving():
+                self._reap(endpoint)
+            for network in self._catalogue.networks():
+                if self._addresses.active(network_id=network.id) and network.bridge:
+                    self._ensure_live(network)
+            problems = self._republish()
+            orphans = self._remove_orphans()
+            self._problems += problems
+        return RestoreReport(
+            removed_endpoints=tuple(removed),
+            removed_links=tuple(orphans),
+            problems=tuple(problems),
+        )
+
+    def reconcile(self) -> None:
+        """Make the packet filter table anew, for when somebody has flushed it."""
+        with self._lock:
+            if self._live:
+                self._publisher.sync()
+
+    def close(self, *, remove: bool = False) -> None:
+        """Let go of everything; containers go on working.
+
+        Args:
+            remove: Take down all this engine made on the host: links, bridges, rules. The
+                containers must be gone.
+        """
+        with self._lock:
+            if remove:
+                for endpoint in self._addresses.active():
+                    self._retire(endpoint)
+        self._reaper.drain()
+        self._reaper.close()
+        with self._lock:
+            self._publisher.close(remove=remove)
+            if remove:
+                for network in self._catalogue.networks():
+                    if network.bridge:
+                        self._driver.disconnect(network.bridge)
+            self._live.clear()
+            self._kernel.close()
+
+    def _link(self, endpoint: Endpoint, *, netns_fd: int, ifname: str) -> None:
+        """Make an endpoint's link; if its bridge has been removed behind our back, that first."""
+        for attempt in (1, 2):
+            with self._lock:
+                network = self._ensure_live(self._catalogue.find(endpoint.network_id))
+                live = self._live[network.id]
+            try:
+                self._driver.connect(endpoint, network, live, netns_fd=netns_fd, ifname=ifname)
+            except NetlinkError as error:
+                if attempt == 1 and error.errno in {errno.ENODEV, errno.EINVAL}:
+                    with self._lock:
+                        self._live.pop(network.id, None)
+                    continue
+                raise SystemFailureError(
+                    f"cannot connect container {short_id(endpoint.container_id)} "
+                    f"to network {network.name}: {error.strerror}"
+                ) from error
+            else:
+                return
+
+    def _retire(self, endpoint: Endpoint) -> None:
+        """Begin to remove an endpoint."""
+        try:
+            self._publisher.unpublish(endpoint.id)
+        finally:
+            self._addresses.leave(endpoint)
+            self._reap(endpoint)
+
+    def _reap(self, endpoint: Endpoint) -> None:
+        if endpoint.link:
+            self._reaper.submit(endpoint.link, lambda: self._forget(endpoint.id))
+        else:
+            self._addresses.forget([endpoint.id])
+
+    def _forget(self, endpoint_id: str) -> None:
+        with self._lock:
+            self._addresses.forget([endpoint_id])
+
+    def _ensure_live(self, network: Network) -> Network:
+        """Return the network with its bridge and rules in place, perhaps with a new subnet."""
+        if network.id in self._live:
+            return network
+        with self._kernel.setup_lock():
+            routes, links = self._kernel.routes(), self._kernel.links()
+            if not self._addresses.is_in_use(network.id):
+                before = network
+                network = self._catalogue.choose_again(network, self._taken(network))
+                if network != before:
+                    self._addresses.drop_pools(network.id)
+            live = self._driver.ensure(network, uplink_mtu(routes, links))
+        if self._options.ip_forward:
+            has_ipv6 = any(subnet.network.version == 6 for subnet in network.subnets)
+            changed = self._kernel.ensure_forwarding(
+                ipv6=has_ipv6, advertised=advertised_links(routes, links) if has_ipv6 else ()
+            )
+            if changed:
+                self._store.remember("switched_on", " ".join(changed))
+        if not self._live:
+            self._look_at_packet_filter()
+        self._publisher.add_network(network)
+        self._live[network.id] = live
+        return network
+
+    def _look_at_packet_filter(self) -> None:
+        """Find out, once, whether there is a packet filter and who else drops what we forward."""
+        if not self._options.packet_filter:
+            return
+        if not self._kernel.has_packet_filter():
+            self._publisher.has_packet_filter = False
+            self._problems.append(
+                "this kernel has no nf_tables: published ports go through the userland proxy, "
+                "and containers cannot reach the outside"
+            )
+            return
+        for chain in self._kernel.base_chains():
+            if chain.hook == nft.NF_INET_FORWARD and chain.policy == nft.NF_DROP:
+                self._problems.append(
+                    f"chain {chain.name} of table {chain.table} drops forwarded packets: "
+                    "containers reach the outside only where it accepts their bridge"
+                )
+
+    def _taken(self, network: Network | None) -> list[IPNetwork]:
+        """Return what a subnet must not overlap, apart from the network's own bridge."""
+        own = self._kernel.try_link(network.bridge) if network and network.bridge else None
+        ignore = () if own is None else (own.ifindex,)
+        return host_networks(self._kernel.routes(), ignore=ignore) + load_nameserver_networks()
+
+    def _republish(self) -> list[str]:
+        endpoints = {endpoint.id: endpoint for endpoint in self._addresses.active()}
+        problems: list[str] = []
+        for endpoint_id, port in self._store.ports():
+            endpoint = endpoints.get(endpoint_id)
+            if endpoint is not None:
+                problems += self._publisher.republish(endpoint, [port])
+        if self._live or self._has_stale_table():
+            try:
+                self._publisher.sync()
+            except KedgeError as error:
+                problems.append(str(error))
+        return problems
+
+    def _has_stale_table(self) -> bool:
+        """Tell whether a table of an earlier run is there though no network is in use."""
+        if not self._options.packet_filter:
+            return False
+        try:
+            return any(chain.table == self._table for chain in self._kernel.base_chains())
+        except NetlinkError:
+            return False
+
+    def _remove_orphans(self) -> list[str]:
+        bridges = {network.bridge for network in self._catalogue.networks() if network.bridge}
+        known = {e.link for e in [*self._addresses.active(), *self._addresses.leaving()]}
+        orphans = self._driver.orphans(bridges, known)
+        for link in orphans:
+            self._reaper.submit(link, _nothing)
+        return orphans
+
+
+def _nothing() -> None:
+    """Follow the removal of a link that had no record."""
