@@ -134,15 +134,11 @@ def last_capability() -> int:
     return number
 
 
-def drop_bounding(keep: int) -> None:
-    """Remove from the bounding set every capability that is not in the mask ``keep``."""
+def drop_bounding(mask: int) -> None:
+    """Remove the capabilities in ``mask`` from the bounding set, for ever."""
     number = 0
-    while True:
-        try:
-            present = prctl(_PR_CAPBSET_READ, number)
-        except OSError:
-            return  # past the last capability of this kernel
-        if present and not keep >> number & 1:
+    while mask >> number:
+        if mask >> number & 1:
             prctl(_PR_CAPBSET_DROP, number)
         number += 1
 

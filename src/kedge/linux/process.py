@@ -23,6 +23,13 @@ _KEYCTL_JOIN_SESSION_KEYRING: Final = ctypes.c_int(1)
 _syscall = LIBC.syscall
 _syscall.restype = ctypes.c_long
 _execve = LIBC.execve
+_signal = LIBC.signal
+_signal.argtypes = (ctypes.c_int, ctypes.c_void_p)
+_signal.restype = ctypes.c_void_p
+_sigmask = LIBC.sigprocmask
+_sigmask.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p)
+_SIG_SETMASK: Final = 2
+_SIGSET_SIZE: Final = 128
 _personality = LIBC.personality
 _personality.argtypes = (ctypes.c_ulong,)
 
@@ -95,13 +102,26 @@ def set_cloexec_from(first: int) -> None:
 
 
 def reset_signals() -> None:
-    """Give every signal its default action and unblock all of them."""
-    for signum in signal.valid_signals():
-        if signum in (signal.SIGKILL, signal.SIGSTOP):
-            continue
-        if signal.getsignal(signum) is not signal.SIG_DFL:
-            signal.signal(signum, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    """Give every signal its default action and unblock all of them.
+
+    Through the C library, as the two functions below: those of `signal` build an enum member for
+    every signal they mention, which took longer than the fork.
+    """
+    for signum in range(1, signal.NSIG):
+        _signal(signum, None)
+    restore_signal_mask(bytes(_SIGSET_SIZE))
+
+
+def block_signals() -> bytes:
+    """Block every signal in this thread and return the mask of before."""
+    previous = ctypes.create_string_buffer(_SIGSET_SIZE)
+    check(_sigmask(_SIG_SETMASK, b"\xff" * _SIGSET_SIZE, previous))
+    return previous.raw
+
+
+def restore_signal_mask(mask: bytes) -> None:
+    """Make ``mask``, as `block_signals` returned it, this thread's signal mask."""
+    check(_sigmask(_SIG_SETMASK, mask, None))
 
 
 def join_session_keyring(name: str) -> None:

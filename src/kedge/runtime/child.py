@@ -4,11 +4,9 @@ import contextlib
 import os
 import signal
 from collections.abc import Callable
-from typing import Final, NoReturn
+from typing import NoReturn
 
 from kedge.linux import process
-
-_ALL_SIGNALS: Final = signal.valid_signals()
 
 
 class Child:
@@ -49,7 +47,7 @@ def fork_child(run: Callable[[], NoReturn]) -> Child:
     Signals stay blocked in the child until it resets them, so that no handler of the caller's
     ever runs there.
     """
-    previous = signal.pthread_sigmask(signal.SIG_BLOCK, _ALL_SIGNALS)
+    previous = process.block_signals()
     try:
         pid = os.fork()  # noqa: TID251 - the runtime's own fork
         if pid == 0:
@@ -58,5 +56,5 @@ def fork_child(run: Callable[[], NoReturn]) -> Child:
             finally:
                 os._exit(1)
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
+        process.restore_signal_mask(previous)
     return Child(pid, os.pidfd_open(pid))

@@ -101,6 +101,22 @@ def _bind_node(root: RootPath, device: Device) -> None:
         os.close(target)
 
 
+def open_null(root: RootPath) -> int:
+    """Return an ``O_PATH`` descriptor of a null device that is one, the container's or the host's.
+
+    The container's is better to bind over other files: it lies on a small tmpfs of its own.
+    """
+    try:
+        fd = root.open("/dev/null", os.O_PATH | os.O_NOFOLLOW, no_symlinks=True)
+    except OSError:
+        return os.open("/dev/null", os.O_PATH | os.O_CLOEXEC)
+    found = os.fstat(fd)
+    if stat.S_ISCHR(found.st_mode) and found.st_rdev == os.makedev(1, 3):
+        return fd
+    os.close(fd)
+    return os.open("/dev/null", os.O_PATH | os.O_CLOEXEC)
+
+
 def make_links(root: RootPath) -> None:
     """Make /dev/fd, stdin, stdout, stderr and ptmx, unless something is there already."""
     directory = root.ensure_directory("/dev")

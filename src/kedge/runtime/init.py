@@ -148,7 +148,6 @@ def _become_container(plan: InitPlan, line: Channel) -> None:
 def _build_root(plan: InitPlan, line: Channel, proc_fd: int) -> tuple[RootPath, int, int]:
     """Return the root, and both ends of the terminal or -1 and -1."""
     rootfs.isolate_propagation(plan.root_propagation)
-    null = os.open("/dev/null", os.O_PATH | os.O_CLOEXEC)
     root = RootPath(mount_root(plan.root_mounts, plan.root))
     cgroups = plan.cgroup.directories() if plan.cgroup is not None else {}
     rootfs.make_mounts(root, plan.mounts, cgroups)
@@ -169,8 +168,10 @@ def _build_root(plan: InitPlan, line: Channel, proc_fd: int) -> tuple[RootPath, 
             devices.bind_console(root, slave)
     rootfs.write_sysctls(plan.sysctls, proc_fd)
     rootfs.protect_paths(root, plan.readonly_paths)
-    rootfs.mask_paths(root, plan.masked_paths, null=null)
-    os.close(null)
+    if plan.masked_paths:
+        null = devices.open_null(root)
+        rootfs.mask_paths(root, plan.masked_paths, null=null)
+        os.close(null)
     if plan.root_readonly:
         rootfs.make_root_readonly(root)
     rootfs.pivot(root, keep_host_root=plan.keep_host_root)

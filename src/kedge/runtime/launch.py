@@ -23,7 +23,7 @@ from kedge.errdefs import (
 )
 from kedge.linux import capabilities as caps
 from kedge.linux import prctl, process, pty
-from kedge.oci.runtime_spec.types import ConsoleSize, Process, Rlimit, User
+from kedge.oci.runtime_spec.types import Capabilities, ConsoleSize, Process, Rlimit, User
 from kedge.runtime.failures import reason, refusal
 
 DEFAULT_UMASK: Final = 0o022
@@ -61,9 +61,9 @@ class Limit(NamedTuple):
 
 
 class CapabilityMasks(NamedTuple):
-    """The five sets as bit masks."""
+    """The five sets as bit masks; the bounding set as what to remove from the present one."""
 
-    bounding: int = 0
+    bounding_drop: int = 0
     effective: int = 0
     inheritable: int = 0
     permitted: int = 0
@@ -118,30 +118,45 @@ def plan_capabilities(process_: Process, *, in_user_namespace: bool) -> Capabili
 
     A process in a new user namespace has every capability there, whatever the host has.
     """
-    asked = process_.capabilities
-    if asked is None:
-        return CapabilityMasks()
-    known = [
-        caps.mask_of(name for name in names if name in caps.NUMBERS)
-        for names in (
-            asked.bounding,
-            asked.effective,
-            asked.inheritable,
-            asked.permitted,
-            asked.ambient,
-        )
-    ]
-    available = (1 << caps.last_capability() + 1) - 1
-    if not in_user_namespace:
-        available = caps.get_capabilities().permitted & caps.get_bounding()
-    bounding, effective, inheritable, permitted, ambient = (mask & available for mask in known)
+    asked = process_.capabilities or Capabilities()
+    granted = _granted_by_host()
+    bound = granted.bounding
+    available = granted.permitted & bound
+    if in_user_namespace:
+        available = bound = (1 << granted.number) - 1
+    inheritable = _mask(asked.inheritable) & available
+    permitted = _mask(asked.permitted) & available
     return CapabilityMasks(
-        bounding=bounding,
-        effective=effective & permitted,
+        bounding_drop=bound & ~_mask(asked.bounding),
+        effective=_mask(asked.effective) & permitted,
         inheritable=inheritable,
         permitted=permitted,
-        ambient=ambient & permitted & inheritable,
+        ambient=_mask(asked.ambient) & permitted & inheritable,
     )
+
+
+def _mask(names: tuple[str, ...]) -> int:
+    return caps.mask_of(name for name in names if name in caps.NUMBERS)
+
+
+class _Granted(NamedTuple):
+    permitted: int
+    bounding: int
+    number: int
+
+
+_granted: list[_Granted] = []
+
+
+def _granted_by_host() -> _Granted:
+    """Return what this process may give away, asked once: forty system calls, same answer."""
+    if not _granted:
+        _granted.append(
+            _Granted(
+                caps.get_capabilities().permitted, caps.get_bounding(), caps.last_capability() + 1
+            )
+        )
+    return _granted[0]
 
 
 def raise_hard_limits(limits: tuple[Limit, ...]) -> None:
@@ -329,7 +344,7 @@ def _label_next_exec(profile: str, proc_fd: int) -> None:
 
 def _change_user(launch: Launch, *, keep: int) -> None:
     masks, user = launch.masks, launch.user
-    caps.drop_bounding(masks.bounding)
+    caps.drop_bounding(masks.bounding_drop)
     os.umask(DEFAULT_UMASK if user.umask is None else user.umask)
     try:
         os.setgroups(user.additional_gids)
@@ -381,12 +396,11 @@ def become(launch: Launch, environment: tuple[str, ...], proc_fd: int) -> KedgeE
     path = find_program(launch.args[0], environment)
     _set_limits(launch.limits)
     process.set_cloexec_from(3 + launch.preserve_fds)
-    if launch.seccomp:
-        if keep:
-            masks = launch.masks
-            caps.set_capabilities(
-                caps.CapabilitySets(masks.effective, masks.permitted, masks.inheritable)
-            )
+    if keep:
+        masks = launch.masks
+        caps.set_capabilities(
+            caps.CapabilitySets(masks.effective, masks.permitted, masks.inheritable)
+        )
     try:
         process.execve(path, launch.args, environment)
     except OSError as error:

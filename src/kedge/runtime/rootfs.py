@@ -163,7 +163,7 @@ def _check_target(target: int, mount: PlannedMount, *, is_directory: bool) -> No
         found = os.readlink(f"/proc/self/fd/{target}")
         if not found.endswith(mount.spec.destination.rstrip("/")):
             raise ForbiddenError(
-                f"{mount.spec.destination} in the image is a symlink: refusing to mount {mount.kind}"
+                f"{mount.spec.destination} in the image is a symlink: {mount.kind} cannot go there"
             )
     if stat.S_ISDIR(os.fstat(target).st_mode) != is_directory:
         kinds = ("a directory", "a file") if is_directory else ("a file", "a directory")
@@ -178,7 +178,8 @@ def mask_paths(root: RootPath, masked: Sequence[str], *, null: int) -> None:
     Args:
         root: The container's root.
         masked: Paths as the container sees them; what does not exist is skipped.
-        null: The host's /dev/null, because the image may have a symlink there (CVE-2025-31133).
+        null: A descriptor of the null device that was checked, because the image may have
+            something else at /dev/null (CVE-2025-31133).
     """
     empty = -1
     for path in masked:

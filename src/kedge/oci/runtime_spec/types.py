@@ -99,7 +99,7 @@ class CpuAffinity(NamedTuple):
 
 
 class Process(NamedTuple):
-    """What runs, and as whom. ``capabilities`` None keeps none for other users and all for root."""
+    """What runs, and as whom. ``capabilities`` None means none at all."""
 
     cwd: str
     args: tuple[str, ...] = ()
