@@ -156,7 +156,7 @@ class Shim:
         writing side ends the input. End of file means the output ended. The caller closes it.
         """
         ours, theirs = socket.socketpair()
-        ours.setblocking(False)
+        ours.settimeout(0)
         try:
             await self.call(
                 "attach",
@@ -180,7 +180,7 @@ class Shim:
         fds: tuple[int, ...] = ()
         if attached:
             ours, theirs = socket.socketpair()
-            ours.setblocking(False)
+            ours.settimeout(0)
             fds = (theirs.detach(),)
         session = Exec(self, request.exec_id, ours)
         # Before the request: the exit may arrive together with the answer.
@@ -286,8 +286,8 @@ class Shim:
         elif kind == "create_failed":
             self._over = True
             failure = decode_failure(part(body, "error"))
-            for waiting in (self._hello, self._created):
-                _fail(waiting, failure)
+            _fail(self._hello, failure)
+            _fail(self._created, failure)
         elif kind == "exited":
             _resolve(self._exit, parse_exit(part(body, "exit")))
         elif kind == "exec_exited":
@@ -346,7 +346,7 @@ class Shim:
 async def _dial(run_dir: str) -> socket.socket:
     """Return a connection to the shim's socket, reached through its directory's descriptor."""
     peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-    peer.setblocking(False)
+    peer.settimeout(0)
     try:
         directory = os.open(run_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:

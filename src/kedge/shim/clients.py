@@ -8,7 +8,7 @@ the program while any backlog is high; a client that is gone is dropped. Nothing
 from collections import deque
 from collections.abc import Callable
 from socket import MSG_DONTWAIT, MSG_NOSIGNAL, SHUT_RDWR, socket
-from typing import Final
+from typing import Final, TypeAlias
 
 from kedge.shim.messages import STDERR, STDOUT
 from kedge.shim.reactor import BROKEN, READABLE, WRITABLE, Reactor
@@ -16,6 +16,10 @@ from kedge.shim.reactor import BROKEN, READABLE, WRITABLE, Reactor
 BACKLOG_HIGH: Final = 512 * 1024
 _INPUT_SIZE: Final = 65536
 _FRAME_HEADER: Final = {STDOUT: b"\x01\0\0\0", STDERR: b"\x02\0\0\0"}
+
+OnInput: TypeAlias = "Callable[[Client, bytes], None]"
+OnGone: TypeAlias = "Callable[[Client], None]"
+OnRelief: TypeAlias = Callable[[], None]
 
 
 class Client:
@@ -48,12 +52,12 @@ class Client:
         self._ending = False
         self._backlog: deque[memoryview] = deque()
         self.backlog_bytes = 0
-        self.on_input: Callable[[Client, bytes], None] = _ignore_input
+        self.on_input: OnInput = _ignore_input
         """Called with what the client sends; an empty chunk is the end of it."""
-        self.on_relief: Callable[[], None] = _ignore_relief
+        self.on_relief: OnRelief = _ignore_relief
         """Called when the backlog has become smaller, and when the client is gone."""
-        self.on_gone: Callable[[Client], None] = _ignore_gone
-        connection.setblocking(False)
+        self.on_gone: OnGone = _ignore_gone
+        connection.settimeout(0)
         self._mask = READABLE if feeds else 0
         reactor.watch(connection.fileno(), self._mask, self._ready)
 
@@ -166,7 +170,7 @@ class Client:
             self._update()
 
     def _abandon_output(self) -> None:
-        self._streams = frozenset()
+        self._streams = frozenset[int]()
         self._backlog.clear()
         self.backlog_bytes = 0
         self.on_relief()

@@ -35,7 +35,7 @@ class Connection:
         self._writer = FrameWriter()
         self._waits_to_write = False
         self.on_lost: Callable[[Connection], None] = _ignore
-        peer.setblocking(False)
+        peer.settimeout(0)
         reactor.watch(peer.fileno(), READABLE, self._ready)
 
     def send(self, body: JsonObject, fds: tuple[int, ...] = ()) -> None:
@@ -141,7 +141,7 @@ class ControlServer:
             os.chdir("/")
         self._path = os.path.join(run_dir, SOCKET_NAME)
         listener.listen(_BACKLOG)
-        listener.setblocking(False)
+        listener.settimeout(0)
         self._listener = listener
         self._reactor.watch(listener.fileno(), READABLE, lambda _events: self._accept())
 

@@ -1,8 +1,8 @@
 """The exec sessions of one container: further processes, each with streams of its own.
 
-The exit of an exec is said as soon as its process is reaped and its pipes are read empty. A child it
-left in the background may hold the pipes open; the client's stream is then closed a moment later, so
-that ``exec c sh -c 'daemon &'`` comes back.
+The exit of an exec is said as soon as its process is reaped and its pipes are read empty. A child
+it left in the background may hold the pipes open; the client's stream is then closed a moment
+later, so that ``exec c sh -c 'daemon &'`` comes back.
 """
 
 import os

@@ -47,9 +47,9 @@ codecs.register_error("kedge-log", _replace_invalid)
 
 
 def escape(chunk: bytes) -> bytes:
-    """Return ``chunk`` as the inside of a JSON string, byte for byte as Docker writes it.
+    r"""Return ``chunk`` as the inside of a JSON string, byte for byte as Docker writes it.
 
-    Newlines are left as they are. Bytes that are not UTF-8 become ``\\ufffd``, each one.
+    Newlines are left as they are. Bytes that are not UTF-8 become ``\ufffd``, each one.
     """
     special = chunk.translate(None, _PLAIN)
     if special:
@@ -224,7 +224,7 @@ class LogFile:
     def _open(self) -> int:
         fd = os.open(self._config.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
         self._size = os.fstat(fd).st_size
-        # A writer killed in mid-write leaves half an entry; close the line so it spoils only itself.
+        # A writer killed in mid-write leaves half an entry; it shall spoil only itself.
         if self._size and os.pread(fd, 1, self._size - 1) != b"\n":
             self._size += os.write(fd, b"\n")
         return fd

@@ -9,9 +9,9 @@
 - *created* belongs to the engine that asked for it. When that engine's connection closes before the
   word to start, nobody knows of the container, so it is killed and removed at once.
 - *running* and *paused* need no engine at all.
-- *exited*: the order is reap, read the pipes empty, close the log, write `exit.json`, tell. An engine
-  that reads the status therefore finds the log complete. The shim stays, as the only one that
-  remembers, until an engine says ``shutdown``.
+- *exited*: the order is reap, read the pipes empty, close the log, write `exit.json`, tell. An
+  engine that reads the status therefore finds the log complete. The shim stays, as the only one
+  that remembers, until an engine says ``shutdown``.
 - *failed*: start failed and the engine was told; nothing worth remembering is left.
 """
 

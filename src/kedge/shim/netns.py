@@ -1,7 +1,7 @@
 """The container's network namespace, made by the shim and configured by the engine from outside.
 
-A netlink socket belongs for ever to the namespace it was opened in. So the shim opens one inside and
-hands it over, and the engine moves links and sets addresses without entering any namespace,
+A netlink socket belongs for ever to the namespace it was opened in. So the shim opens one inside
+and hands it over, and the engine moves links and sets addresses without entering any namespace,
 while the shim goes on with the container's mounts.
 """
 

@@ -14,7 +14,7 @@ from typing import Final
 
 from kedge.errdefs import ConflictError, KedgeError
 from kedge.lib.clock import SYSTEM_CLOCK
-from kedge.lib.jsontypes import Json
+from kedge.oci import fields
 from kedge.runtime.cgroups import Cgroup, make_cgroup
 from kedge.shim.messages import EXIT_NAME, SOCKET_NAME, ExitStatus, parse_exit
 
@@ -23,11 +23,11 @@ _ROUND_S: Final = 0.02
 
 
 def load_exit(run_dir: str) -> ExitStatus | None:
-    """Return the status a shim left in ``run_dir``, or None when the container did not end there."""
+    """Return the status a shim left in ``run_dir``, or None when none ended there."""
     try:
         with open(os.path.join(run_dir, EXIT_NAME), "rb") as file:
-            document: Json = json.loads(file.read())
-        return parse_exit(document) if isinstance(document, dict) else None
+            data = file.read()
+            return parse_exit(fields.read_object(json.loads(data), EXIT_NAME))
     except (OSError, ValueError, KedgeError):
         return None
 

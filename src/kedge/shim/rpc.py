@@ -36,7 +36,7 @@ class RpcConnection:
         self._answers: dict[int, asyncio.Future[JsonObject]] = {}
         self.on_lost: Callable[[KedgeError], None] = _ignore
         """Called once, when the other side has gone or `close` was called."""
-        peer.setblocking(False)
+        peer.settimeout(0)
         self._loop.add_reader(peer.fileno(), self._readable)
 
     @property

@@ -10,7 +10,7 @@ from kedge.linux import process
 from kedge.oci import fields
 from kedge.oci.runtime_spec import Spec, parse_process, parse_spec
 from kedge.oci.runtime_spec_resources import parse_resources
-from kedge.runtime.cgroups import Cgroup, make_cgroup
+from kedge.runtime.cgroups import Cgroup, CgroupStats, make_cgroup
 from kedge.runtime.container import Created, Stdio, create_container
 from kedge.runtime.execute import exec_process
 from kedge.shim.messages import CreateRequest, ExecRequest
@@ -102,7 +102,7 @@ class RuntimeTask:
 
     def stats(self) -> JsonObject:
         """Return the cgroup's counters, named as `kedge.runtime.cgroups.CgroupStats` names them."""
-        return fields.read_object(_to_json(self._cgroup.stats()), "stats")
+        return _encode_stats(self._cgroup.stats())
 
     def update(self, resources: JsonObject) -> None:
         """Change the limits an OCI ``linux.resources`` object mentions."""
@@ -163,16 +163,14 @@ def warm_up() -> None:
     """Do once in the spawner what every shim would otherwise do again."""
 
 
-def _to_json(value: object) -> Json:
-    """Return named tuples as objects and other sequences as arrays, however nested."""
-    if isinstance(value, tuple):
-        names: tuple[str, ...] | None = getattr(value, "_fields", None)
-        items = [_to_json(item) for item in value]
-        return items if names is None else dict(zip(names, items, strict=True))
-    if isinstance(value, dict):
-        return {str(key): _to_json(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_to_json(item) for item in value]
-    if value is None or isinstance(value, str | int | float | bool):
-        return value
-    raise TypeError(f"not a counter: {value!r}")
+def _encode_stats(stats: CgroupStats) -> JsonObject:
+    service_bytes: list[Json] = [entry._asdict() for entry in stats.io_service_bytes]
+    serviced: list[Json] = [entry._asdict() for entry in stats.io_serviced]
+    return {
+        "version": stats.version,
+        "cpu": stats.cpu._asdict(),
+        "memory": stats.memory._asdict(),
+        "pids": stats.pids._asdict(),
+        "io_service_bytes": service_bytes,
+        "io_serviced": serviced,
+    }

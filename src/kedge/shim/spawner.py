@@ -1,9 +1,10 @@
 """The spawner: a warm interpreter that forks one shim per request and does nothing else.
 
-The engine starts it once with a datagram socket as descriptor 3 (`kedge.shim.spawner_client`). Each
-datagram carries one descriptor, the shim's control connection, over which the shim itself reads what
-to make. So the spawner parses nothing, answers nothing and waits for nobody; it keeps no state, and
-an engine that finds it dead starts another. When the engine goes, it goes; the shims stay.
+The engine starts it once with a packet socket as descriptor 3 (`kedge.shim.spawner_client`). Each
+packet carries one descriptor, the shim's control connection, over which the shim itself reads
+what to make. So the spawner parses nothing, answers nothing and waits for nobody; it keeps no
+state, and an engine that finds it dead starts another. When the engine goes, it goes; the shims
+stay.
 """
 
 import gc
@@ -28,6 +29,7 @@ _FIRST_FREE_FD: Final = 3
 _IGNORED: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE)
 # Below everything in a container, above the host's own vital services.
 _OOM_SCORE: Final = "-500"
+_BROKEN: Final = 70
 
 
 def main(make_task: MakeTask | None = None) -> None:
@@ -41,7 +43,6 @@ def main(make_task: MakeTask | None = None) -> None:
         signal.signal(signum, signal.SIG_IGN)
     process.close_from(ENGINE_FD + 1)
     engine = socket(fileno=ENGINE_FD)
-    os.set_inheritable(ENGINE_FD, False)
     # What lives now is never written to by the collector again, so shims share its memory.
     gc.collect()
     gc.freeze()
@@ -71,7 +72,7 @@ def _fork_shim(control_fd: int, make_task: MakeTask) -> None:
         os.write(control_fd, frame)
         return
     if pid == 0:
-        code = 70
+        code = _BROKEN
         try:
             code = _run_shim(control_fd, make_task)
         finally:
@@ -95,7 +96,7 @@ def _run_shim(control_fd: int, make_task: MakeTask) -> int:
     except BaseException as error:  # noqa: BLE001 - the last one who can say what happened
         _report(os.path.join(request.run_dir, REPORT_NAME), error)
         creator.shutdown(SHUT_RDWR)
-        return 70
+        return _BROKEN
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The engine's end of the spawner: starts it, hands it requests, starts another when it dies. asyncio.
+"""The engine's end of the spawner: starts it, gives it work, starts another when it dies. asyncio.
 
 A request is one datagram with the shim's end of a fresh socket pair; what to make goes into our end
 of the pair right behind it. The kernel closes an end that nobody took, so a spawner that died with
@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from fcntl import F_DUPFD_CLOEXEC, fcntl
 from socket import AF_UNIX, SOCK_SEQPACKET, send_fds, socket, socketpair
-from typing import Final
+from typing import Final, TypeAlias
 
 from kedge.errdefs import UnavailableError
 from kedge.shim.client import NoShimError, Shim
@@ -30,6 +30,8 @@ _SOURCE: Final = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath
 PROGRAM: Final = (
     "import sys; sys.path.insert(0, {source!r}); from kedge.shim.spawner import main; main()"
 )
+
+OnExit: TypeAlias = Callable[["_Process"], None]
 
 
 class Spawner:
@@ -139,11 +141,11 @@ class _Process:
     def __init__(self, program: str, log_path: str) -> None:
         self._loop = asyncio.get_running_loop()
         self.started_at = self._loop.time()
-        self.on_exit: Callable[[_Process], None] = _ignore
+        self.on_exit: OnExit = _ignore
         self._ended = asyncio.Event()
         self._turn = asyncio.Lock()
         self._socket, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
-        self._socket.setblocking(False)
+        self._socket.settimeout(0)
         with theirs:
             try:
                 self.pid = _spawn(program, log_path, theirs)
