@@ -146,9 +146,7 @@ async def _make_context(
     return context
 
 
-async def _stop(
-    context: EngineContext, lifecycle: Lifecycle, containers: ContainerService
-) -> None:
+async def _stop(context: EngineContext, lifecycle: Lifecycle, containers: ContainerService) -> None:
     if not context.settings.live_restore:
         alive = [item.id for item in context.containers if item.record.alive]
         await asyncio.gather(
@@ -163,7 +161,9 @@ async def _stop(
 @contextlib.contextmanager
 def _lock(data_root: str) -> Iterator[None]:
     """Hold the data root: two engines on one would destroy each other's records."""
-    descriptor = os.open(os.path.join(data_root, "engine.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+    descriptor = os.open(
+        os.path.join(data_root, "engine.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+    )
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -4,13 +4,18 @@ import asyncio
 import os
 import signal
 import sys
+from typing import Final
 
 from kedge import __version__
 from kedge.daemon.assembly import Engine, open_engine
 from kedge.daemon.config import DaemonConfig, load_config
 from kedge.errdefs import KedgeError
 from kedge.lib.atomicfile import write_atomic
-from kedge.server.app import Backends, serve
+from kedge.server.listeners import open_listener
+from kedge.server.response import ServerIdentity
+from kedge.server.server import Backends, Server
+
+_GRACE_S: Final = 2.0
 
 
 def main() -> None:
@@ -38,12 +43,14 @@ async def _run(config: DaemonConfig) -> None:
     async with open_engine(config) as engine:
         for problem in engine.problems:
             _say(problem)
-        async with serve(_backends(engine), config.listen):
-            if config.pidfile:
-                write_atomic(config.pidfile, f"{os.getpid()}\n".encode())
-            _say(f"kedged {__version__} listens on {', '.join(config.listen)}")
-            await stop.wait()
-            _say("stopping")
+        server = Server(_backends(engine), ServerIdentity(version=__version__))
+        await server.serve(open_listener(address) for address in config.listen)
+        if config.pidfile:
+            write_atomic(config.pidfile, f"{os.getpid()}\n".encode())
+        _say(f"kedged {__version__} listens on {', '.join(config.listen)}")
+        await stop.wait()
+        _say("stopping")
+        await server.close(grace_s=_GRACE_S)
     if config.pidfile and os.path.exists(config.pidfile):
         os.unlink(config.pidfile)
 

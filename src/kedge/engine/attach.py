@@ -5,7 +5,6 @@ gets one end of a socket pair at once; the other end waits in the container's li
 to the shim as soon as there is one, so that no byte of output is missed.
 """
 
-import contextlib
 import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -30,11 +29,8 @@ class WaitingAttach:
     stderr: bool
 
     async def hand_over(self, shim: Shim) -> None:
-        """Give the session's far end to ``shim``; this end is closed here."""
-        with contextlib.closing(self.sock):
-            await shim.attach_socket(
-                self.sock, stdin=self.stdin, stdout=self.stdout, stderr=self.stderr
-            )
+        """Give the session's far end to ``shim``."""
+        await shim.attach_to(self.sock, stdin=self.stdin, stdout=self.stdout, stderr=self.stderr)
 
     def close(self) -> None:
         """End the session; the client sees the end of the stream."""

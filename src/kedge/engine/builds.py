@@ -1,33 +1,19 @@
 """``POST /build``: the context from the request, the builder in a thread, its events as the stream."""
 
-import asyncio
-import os
-import shutil
-import tempfile
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import msgspec
 
-from kedge.api.options import BuildOptions, BuildPruneOptions
-from kedge.api.types.progress import ErrorDetail, ProgressMessage
-from kedge.api.types.system import BuildPruneResponse
-from kedge.builder.builder import Builder
-from kedge.builder.classic import classic_error, classic_quiet, classic_stream
-from kedge.builder.context import extract_context
 from kedge.builder.events import Event, PullProgress
-from kedge.builder.request import BuildRequest
 from kedge.builder.steps import BaseImage
 from kedge.distribution.pull import Puller
 from kedge.engine.context import EngineContext
 from kedge.engine.images import pull_message
-from kedge.engine.pipe import BodyPipe
-from kedge.engine.threadstream import ThreadStream
-from kedge.errdefs import KedgeError, NotFoundError, NotSupportedError
+from kedge.errdefs import NotFoundError
 from kedge.images.image import Image
-from kedge.lib import hostcerts
 from kedge.lib.jsontypes import JsonObject
-from kedge.oci.platforms import Platform, host_platform, parse_platform
+from kedge.oci.platforms import Platform
 from kedge.oci.references import parse_reference
 
 

@@ -142,7 +142,9 @@ class ContainerIndex:
         by_name = self._by_name.get(reference)
         if by_name is not None:
             return self._by_id[by_name]
-        found = [item for key, item in self._by_id.items() if reference and key.startswith(reference)]
+        found = [
+            item for key, item in self._by_id.items() if reference and key.startswith(reference)
+        ]
         if len(found) > 1:
             raise InvalidParameterError(
                 f"multiple IDs found with provided prefix: {reference}: give more digits"

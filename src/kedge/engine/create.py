@@ -2,8 +2,6 @@
 
 from typing import Final
 
-import msgspec
-
 from kedge.api.types.config import ContainerConfig, HostConfig
 from kedge.api.types.container import CreateRequest, CreateResponse
 from kedge.engine import ports

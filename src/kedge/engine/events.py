@@ -111,7 +111,9 @@ def _wanted(event: Event, options: EventsOptions) -> bool:
     verb = event.action.partition(":")[0]
     return (
         filters.matches_exactly("type", event.type)
-        and (filters.matches_exactly("event", event.action) or filters.matches_exactly("event", verb))
+        and (
+            filters.matches_exactly("event", event.action) or filters.matches_exactly("event", verb)
+        )
         and filters.matches_exactly("scope", event.scope)
         and filters.matches_labels(event.actor.attributes)
         and all(

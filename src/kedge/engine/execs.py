@@ -7,6 +7,7 @@ a restart of the engine a client creates a new one.
 import asyncio
 from dataclasses import dataclass, field
 
+from kedge.api.detachkeys import parse_detach_keys
 from kedge.api.streams import AttachedStream
 from kedge.api.types.exec import (
     ExecCreateRequest,
@@ -18,7 +19,6 @@ from kedge.api.types.exec import (
 from kedge.engine.announce import announce
 from kedge.engine.containers import Container
 from kedge.engine.context import EngineContext
-from kedge.engine.detachkeys import DEFAULT_DETACH_KEYS, parse_detach_keys
 from kedge.engine.merge import merge_env, process_env
 from kedge.engine.process import lookup_user
 from kedge.engine.security import parse_security
@@ -118,14 +118,11 @@ class ExecService:
         session.watcher = asyncio.create_task(self._watch(session, session.process))
         if request.detach or session.process.stream is None:
             return None
-        keys = wish.detach_keys
         return AttachedStream(
             tty=wish.tty,
             stdin=wish.attach_stdin,
             sock=session.process.stream,
-            detach_keys=(parse_detach_keys(keys) if keys else DEFAULT_DETACH_KEYS)
-            if wish.tty
-            else b"",
+            detach_keys=parse_detach_keys(wish.detach_keys) if wish.tty else b"",
         )
 
     async def _watch(self, session: ExecSession, process: Exec) -> None:
@@ -241,4 +238,6 @@ def _check_running(container: Container) -> None:
     if not container.record.alive:
         raise ConflictError(f"container {container.id} is not running")
     if container.record.status is Status.PAUSED:
-        raise ConflictError(f"Container {container.id} is paused, unpause the container before exec")
+        raise ConflictError(
+            f"Container {container.id} is paused, unpause the container before exec"
+        )

@@ -19,7 +19,7 @@ from kedge.api.types.progress import ProgressDetail, ProgressMessage
 from kedge.api.types.system import AuthConfig
 from kedge.api.types.wire import Empty
 from kedge.distribution.credentials import Credentials
-from kedge.distribution.pull import PullEvent, Puller
+from kedge.distribution.pull import Puller, PullEvent
 from kedge.engine.context import EngineContext
 from kedge.engine.inspect import format_time
 from kedge.engine.threadstream import ThreadStream
@@ -120,7 +120,9 @@ class ImageService:
             self._publish("untag", image_id, name)
         for image_id in removed.deleted_ids:
             self._publish("delete", image_id, image_id)
-        return [ImageDeleteItem(untagged=line.untagged, deleted=line.deleted) for line in removed.lines]
+        return [
+            ImageDeleteItem(untagged=line.untagged, deleted=line.deleted) for line in removed.lines
+        ]
 
     def _users(self, image_id: str) -> Sequence[ImageUser]:
         return [
@@ -254,5 +256,3 @@ def _pull_reference(image: str, tag: str) -> Reference:
         separator = "@" if ":" in tag else ":"
         reference = parse_reference(f"{reference.name}{separator}{tag}")
     return reference.with_default_tag()
-
-

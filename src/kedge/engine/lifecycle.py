@@ -82,9 +82,7 @@ class Lifecycle:
             undo.push_async_callback(self._network.release, container)
         await self._network.allocate(container, files)
         namespace = "" if own_netns else self._network.namespace_path(container)
-        plan = container_spec_input(
-            context, container, files=files, network_namespace=namespace
-        )
+        plan = container_spec_input(context, container, files=files, network_namespace=namespace)
         write_bundle(run_dir, plan)
         shim = await context.spawner.create(
             CreateRequest(

@@ -23,7 +23,10 @@ def merge_config(config: ContainerConfig, image: ImageDefaults) -> ContainerConf
     merged.stop_signal = config.stop_signal or image.stop_signal
     merged.env = merge_env(image.env, config.env)
     merged.labels = {**image.labels, **config.labels}
-    merged.exposed_ports = {**{port: Empty() for port in image.exposed_ports}, **config.exposed_ports}
+    merged.exposed_ports = {
+        **{port: Empty() for port in image.exposed_ports},
+        **config.exposed_ports,
+    }
     merged.volumes = {**{path: Empty() for path in image.volumes}, **config.volumes}
     if config.stop_timeout is None:
         merged.stop_timeout = image.stop_timeout

@@ -82,7 +82,9 @@ def _parse_mount(mount: Mount) -> MountPoint:
         case "volume":
             raise _no_volumes(mount.source or mount.target)
         case _:
-            raise NotSupportedError(f'mount type "{mount.type}" is not supported: use bind or tmpfs')
+            raise NotSupportedError(
+                f'mount type "{mount.type}" is not supported: use bind or tmpfs'
+            )
 
 
 def _check_destination(path: str, value: str) -> str:

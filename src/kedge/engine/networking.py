@@ -115,7 +115,9 @@ class ContainerNetwork:
         context, record = self._context, container.record
         namespaces = shim.netns_fd, shim.rtnl_fd
         if min(namespaces) < 0:
-            raise SystemFailureError(f"container {container.name}: the shim sent no network namespace")
+            raise SystemFailureError(
+                f"container {container.name}: the shim sent no network namespace"
+            )
         wanted = [
             model.PortBinding(
                 protocol=port.protocol,
@@ -129,7 +131,11 @@ class ContainerNetwork:
         try:
             published = await context.run_network(
                 lambda: context.network.connect(
-                    record.id, netns_fd=namespaces[0], rtnl_fd=namespaces[1], ports=wanted, name=record.name
+                    record.id,
+                    netns_fd=namespaces[0],
+                    rtnl_fd=namespaces[1],
+                    ports=wanted,
+                    name=record.name,
                 )
             )
         finally:
@@ -160,7 +166,9 @@ def endpoint_resource(container: Container, settings: EndpointSettings) -> Endpo
         name=container.name,
         endpoint_id=settings.endpoint_id,
         mac_address=settings.mac_address,
-        ipv4_address=f"{settings.ip_address}/{settings.ip_prefix_len}" if settings.ip_address else "",
+        ipv4_address=f"{settings.ip_address}/{settings.ip_prefix_len}"
+        if settings.ip_address
+        else "",
         ipv6_address=f"{settings.global_ipv6_address}/{settings.global_ipv6_prefix_len}"
         if settings.global_ipv6_address
         else "",
@@ -215,7 +223,9 @@ def _extra_host(item: str, gateway: str) -> tuple[str, str]:
 def _port_map(
     container: Container, published: Sequence[model.PublishedPort]
 ) -> dict[str, list[PortBinding] | None]:
-    ports: dict[str, list[PortBinding] | None] = dict.fromkeys(container.record.config.exposed_ports)
+    ports: dict[str, list[PortBinding] | None] = dict.fromkeys(
+        container.record.config.exposed_ports
+    )
     for item in published:
         key = f"{item.container_port}/{item.protocol}"
         bindings = ports.get(key) or []

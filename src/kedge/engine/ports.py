@@ -32,9 +32,7 @@ def parse_port(text: str) -> Port:
     return Port(int(number), protocol)
 
 
-def published_ports(
-    config: ContainerConfig, host: HostConfig
-) -> list[tuple[Port, PortBinding]]:
+def published_ports(config: ContainerConfig, host: HostConfig) -> list[tuple[Port, PortBinding]]:
     """Return each published port with its wish for an address on the host.
 
     Args:

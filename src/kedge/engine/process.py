@@ -8,15 +8,15 @@ import json
 import os
 from typing import Final
 
+from kedge.archive.layered import LayerStack
 from kedge.engine.containers import Container
 from kedge.engine.context import EngineContext
 from kedge.engine.merge import process_env
 from kedge.engine.security import parse_security
 from kedge.engine.spec import BindMount, SpecInput, make_spec
 from kedge.engine.users import ResolvedUser, resolve_user
-from kedge.errdefs import InvalidParameterError, NotFoundError, UnavailableError
+from kedge.errdefs import InvalidParameterError, UnavailableError
 from kedge.lib import hostcerts
-from kedge.snapshots.layered import LayeredReader
 
 CGROUP_PARENT: Final = "kedge"
 HOST_CERTS_ANNOTATION: Final = "org.kedge.host-certs"
@@ -64,21 +64,12 @@ def lookup_user(layers: tuple[str, ...], user: str, group_add: list[str]) -> Res
     """
     if not group_add and user in {"", "0", "root", "0:0", "root:root"} and not layers:
         return ResolvedUser()
-    reader = LayeredReader(layers)
-    return resolve_user(
-        user,
-        passwd=_read_text(reader, "/etc/passwd"),
-        group=_read_text(reader, "/etc/group"),
-        group_add=group_add,
-    )
-
-
-def _read_text(reader: LayeredReader, path: str) -> str:
-    try:
-        with reader.open(path) as stream:
-            return stream.read().decode("utf-8", "replace")
-    except NotFoundError:
-        return ""
+    with LayerStack(layers) as stack:
+        passwd, group = (
+            (stack.read_file(path) or b"").decode("utf-8", "replace")
+            for path in ("/etc/passwd", "/etc/group")
+        )
+    return resolve_user(user, passwd=passwd, group=group, group_add=group_add)
 
 
 def container_spec_input(
@@ -105,7 +96,9 @@ def container_spec_input(
     if host.annotations.get(HOST_CERTS_ANNOTATION, "").lower() in {"1", "true"}:
         bundle = hostcerts.find_host_bundle()
         if bundle is None:
-            raise UnavailableError("--host-certs: this host has no CA bundle: install ca-certificates")
+            raise UnavailableError(
+                "--host-certs: this host has no CA bundle: install ca-certificates"
+            )
         binds.append(
             BindMount(source=bundle, destination=hostcerts.CONTAINER_PATH, options=("bind", "ro"))
         )
@@ -175,9 +168,7 @@ def _user_binds(container: Container) -> list[BindMount]:
             # Docker's rule for -v: a missing source becomes a folder.
             os.makedirs(point.source, exist_ok=True)
         options = ("rbind", point.propagation or "rprivate", *(() if point.rw else ("ro",)))
-        binds.append(
-            BindMount(source=point.source, destination=point.destination, options=options)
-        )
+        binds.append(BindMount(source=point.source, destination=point.destination, options=options))
     return binds
 
 

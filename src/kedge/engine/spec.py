@@ -155,9 +155,7 @@ def _mounts(plan: SpecInput) -> list[Json]:
         )  # fmt: skip
     for destination, options in host.tmpfs.items():
         chosen = [item for item in options.split(",") if item]
-        mounts.append(
-            _mount(destination, "tmpfs", "tmpfs", "noexec", "nosuid", "nodev", *chosen)
-        )
+        mounts.append(_mount(destination, "tmpfs", "tmpfs", "noexec", "nosuid", "nodev", *chosen))
     mounts.extend(_tmpfs(mount) for mount in host.mounts if mount.type == "tmpfs")
     mounts.extend(
         {

@@ -91,9 +91,7 @@ class EngineStepRunner:
                 exit_code=status.exit_code, created_mountpoints=created.created_mountpoints
             )
 
-    async def _endpoint(
-        self, spec: StepSpec, undo: contextlib.AsyncExitStack
-    ) -> model.Endpoint:
+    async def _endpoint(self, spec: StepSpec, undo: contextlib.AsyncExitStack) -> model.Endpoint:
         context = self._context
         network = context.network.get("none" if spec.network == "none" else "bridge")
         undo.push_async_callback(
@@ -107,9 +105,13 @@ class EngineStepRunner:
         files = NetworkFiles(directory)
         settings = self._context.settings
         addresses: list[ipaddress.IPv4Interface | ipaddress.IPv6Interface] = [
-            item for item in ((endpoint.ipv4, endpoint.ipv6) if endpoint else ()) if item is not None
+            item
+            for item in ((endpoint.ipv4, endpoint.ipv6) if endpoint else ())
+            if item is not None
         ]
-        extra = [(name, address) for name, _, address in (h.partition(":") for h in spec.extra_hosts)]
+        extra = [
+            (name, address) for name, _, address in (h.partition(":") for h in spec.extra_hosts)
+        ]
         files.write(
             hostname=spec.hostname,
             hosts=network_files.hosts(

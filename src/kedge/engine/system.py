@@ -5,7 +5,7 @@ import platform as host_facts
 from collections.abc import AsyncIterator
 
 from kedge import __version__
-from kedge.api.options import EventsOptions, ListOptions
+from kedge.api.options import EventsOptions, ImageListOptions, ListOptions
 from kedge.api.types.system import (
     AuthConfig,
     AuthResponse,
@@ -20,14 +20,13 @@ from kedge.api.types.system import (
     RuntimeInfo,
     Version,
 )
-from kedge.api.versions import API_VERSION, MIN_API_VERSION
+from kedge.api.versions import MAX_VERSION, MIN_VERSION
 from kedge.engine.container_service import ContainerService
 from kedge.engine.context import EngineContext
 from kedge.engine.images import STORAGE_DRIVER, ImageService
 from kedge.engine.state import Status
 from kedge.errdefs import NotSupportedError
 from kedge.lib.clock import format_rfc3339
-from kedge.api.options import ImageListOptions
 from kedge.oci.platforms import host_platform
 
 
@@ -47,8 +46,8 @@ class SystemService:
         """Return the versions of the engine and its parts."""
         architecture = host_platform().architecture
         details = {
-            "ApiVersion": API_VERSION,
-            "MinAPIVersion": MIN_API_VERSION,
+            "ApiVersion": str(MAX_VERSION),
+            "MinAPIVersion": str(MIN_VERSION),
             "Arch": architecture,
             "Os": "linux",
             "KernelVersion": os.uname().release,
@@ -58,8 +57,8 @@ class SystemService:
             platform=PlatformName(name="kedge"),
             components=[ComponentVersion(name="Engine", version=__version__, details=details)],
             version=__version__,
-            api_version=API_VERSION,
-            min_api_version=MIN_API_VERSION,
+            api_version=str(MAX_VERSION),
+            min_api_version=str(MIN_VERSION),
             go_version=f"Python {host_facts.python_version()}",
             os="linux",
             arch=architecture,
@@ -142,7 +141,9 @@ class SystemService:
         usage = DiskUsage(images=None, containers=None, volumes=None, build_cache=None)
         if "image" in wanted:
             usage.layers_size = self._context.images.total_layer_bytes()
-            usage.images = list(await self._images.list(ImageListOptions(all=True, shared_size=True)))
+            usage.images = list(
+                await self._images.list(ImageListOptions(all=True, shared_size=True))
+            )
             users = [item.record.image_id for item in self._context.containers]
             for image in usage.images:
                 image.containers = users.count(image.id)

@@ -23,7 +23,9 @@ def list_processes(pids: list[int], ps_args: str) -> TopResponse:
         NotSupportedError: Other columns are asked for.
     """
     if ps_args not in {"", "-ef", "ef"}:
-        raise NotSupportedError(f"ps {ps_args}: only the columns of ps -ef are supported: leave it out")
+        raise NotSupportedError(
+            f"ps {ps_args}: only the columns of ps -ef are supported: leave it out"
+        )
     rows = [row for pid in pids if (row := _try_read(pid)) is not None]
     return TopResponse(titles=list(_TITLES), processes=rows)
 

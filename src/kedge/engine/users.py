@@ -114,6 +114,8 @@ def _parse_group(text: str) -> list[_Group]:
     for line in text.splitlines():
         parts = line.strip().split(":")
         if len(parts) >= 3 and parts[2].isdigit():
-            members = tuple(name for name in (parts[3] if len(parts) > 3 else "").split(",") if name)
+            members = tuple(
+                name for name in (parts[3] if len(parts) > 3 else "").split(",") if name
+            )
             entries.append(_Group(parts[0], int(parts[2]), members))
     return entries

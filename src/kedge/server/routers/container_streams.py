@@ -5,13 +5,13 @@ from functools import partial
 from typing import Final
 
 from kedge.api import codec
+from kedge.api.detachkeys import parse_detach_keys
 from kedge.api.options import AttachOptions, LogOptions, WaitCondition
 from kedge.api.types.container import WaitError, WaitResponse
 from kedge.api.types.stats import Stats
 from kedge.api.versions import ApiVersion
 from kedge.errdefs import InvalidParameterError
 from kedge.server.backends import ContainerBackend
-from kedge.server.detach import parse_detach_keys
 from kedge.server.failures import describe_failure
 from kedge.server.pump import pump
 from kedge.server.request import Request

@@ -1,0 +1,345 @@
+"""HTTP/1.1 to the engine: keep-alive requests, streamed bodies both ways, and hijacked connections.
+
+One connection serves a whole command, as the engine answers in order. A response must be read to
+its end before the next request; a stream that is not (``logs -f``) ends with the connection.
+"""
+
+import json
+import socket
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final, TypeAlias, cast
+
+from kedge import errdefs
+from kedge.client.hosts import DEFAULT_HOST, Host
+from kedge.errdefs import KedgeError, SystemFailureError, UnavailableError
+from kedge.lib.jsontypes import Json, JsonObject
+
+API_VERSION: Final = "1.51"
+_CHUNK: Final = 65536
+_HEAD_MAX: Final = 1 << 20
+_PLAIN: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+
+_ERRORS: Final[dict[int, type[KedgeError]]] = {
+    304: errdefs.NotModifiedError,
+    400: errdefs.InvalidParameterError,
+    401: errdefs.UnauthorizedError,
+    403: errdefs.ForbiddenError,
+    404: errdefs.NotFoundError,
+    409: errdefs.ConflictError,
+    501: errdefs.NotSupportedError,
+    503: errdefs.UnavailableError,
+}
+
+Query: TypeAlias = Mapping[str, "str | int | bool | Iterable[str]"]
+Body: TypeAlias = "bytes | Iterable[bytes] | None"
+
+
+def percent_encode(text: str, *, keep: str = "") -> str:
+    """Return ``text`` with everything but unreserved characters and ``keep`` as ``%XX``."""
+    plain = _PLAIN.union(keep.encode())
+    return "".join(chr(byte) if byte in plain else f"%{byte:02X}" for byte in text.encode())
+
+
+def encode_query(query: Query) -> str:
+    """Return ``?a=b&…``; empty values and False are left out, True is ``1``, a list repeats."""
+    parts: list[str] = []
+    for key, value in query.items():
+        if isinstance(value, bool):
+            if value:
+                parts.append(f"{key}=1")
+        elif isinstance(value, (str, int)):
+            if value != "":
+                parts.append(f"{key}={percent_encode(str(value))}")
+        else:
+            parts.extend(f"{key}={percent_encode(item)}" for item in value)
+    return "?" + "&".join(parts) if parts else ""
+
+
+class Response:
+    """The head of an answer, and its body as far as it has been read."""
+
+    def __init__(self, status: int, headers: Mapping[str, str], body: Iterator[bytes]) -> None:
+        """Take over the rest of the answer."""
+        self.status = status
+        self.headers = headers
+        self._body = body
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the body as it arrives."""
+        return self._body
+
+    def read(self) -> bytes:
+        """Return the rest of the body."""
+        return b"".join(self._body)
+
+    def json(self) -> Json:
+        """Return the body as JSON.
+
+        Raises:
+            SystemFailureError: It is none.
+        """
+        return _decode(self.read())
+
+    def object(self) -> JsonObject:
+        """Return the body as a JSON object."""
+        document = self.json()
+        return document if isinstance(document, dict) else {}
+
+    def objects(self) -> list[JsonObject]:
+        """Return the body as a list of JSON objects."""
+        document = self.json()
+        items = document if isinstance(document, list) else []
+        return [item for item in items if isinstance(item, dict)]
+
+    def messages(self) -> Iterator[JsonObject]:
+        """Yield the JSON objects of a progress or event stream, one a line, as they arrive."""
+        pending = b""
+        for chunk in self._body:
+            *lines, pending = (pending + chunk).split(b"\n")
+            for line in lines:
+                if line.strip():
+                    yield _as_object(line)
+        if pending.strip():
+            yield _as_object(pending)
+
+
+class EngineClient:
+    """One connection to an engine, opened with the first request."""
+
+    def __init__(self, host: Host = DEFAULT_HOST) -> None:
+        """Talk to ``host``."""
+        self.host = host
+        self._socket: socket.socket | None = None
+        self._pending = b""
+
+    def get(self, path: str, query: Query | None = None) -> Response:
+        """Ask for something; see `request`."""
+        return self.request("GET", path, query)
+
+    def post(self, path: str, query: Query | None = None, document: Json = None) -> Response:
+        """Ask for a change, with a JSON body where ``document`` is given; see `request`."""
+        if document is None:
+            return self.request("POST", path, query)
+        return self.request(
+            "POST", path, query, body=json.dumps(document).encode(), content_type="application/json"
+        )
+
+    def delete(self, path: str, query: Query | None = None) -> Response:
+        """Ask for a removal; see `request`."""
+        return self.request("DELETE", path, query)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        query: Query | None = None,
+        *,
+        body: Body = None,
+        content_type: str = "",
+        headers: Mapping[str, str] | None = None,
+    ) -> Response:
+        """Send a request and return the answer's head.
+
+        Args:
+            method: HTTP method.
+            path: Path without the version, already encoded.
+            query: Parameters.
+            body: Bytes, or pieces that are sent in chunks as they come.
+            content_type: Media type of the body.
+            headers: More headers.
+
+        Raises:
+            UnavailableError: The engine cannot be reached.
+            KedgeError: The engine refused; the class follows the status, the text is its own.
+        """
+        response = self._exchange(
+            method, path, query or {}, body, {"Content-Type": content_type, **(headers or {})}
+        )
+        if response.status >= 400 or response.status == 304:
+            raise _ERRORS.get(response.status, SystemFailureError)(_message(response))
+        return response
+
+    def hijack(
+        self, path: str, query: Query | None = None, document: Json = None
+    ) -> tuple[socket.socket, bytes, Mapping[str, str]]:
+        """POST and take the raw connection over; this client then opens another one.
+
+        Returns:
+            The connection, the bytes that already arrived after the head, and the headers.
+        """
+        body = None if document is None else json.dumps(document).encode()
+        headers = {
+            "Content-Type": "application/json" if body else "",
+            "Connection": "Upgrade",
+            "Upgrade": "tcp",
+        }
+        response = self._exchange("POST", path, query or {}, body, headers)
+        if response.status not in {101, 200}:
+            raise _ERRORS.get(response.status, SystemFailureError)(_message(response))
+        connection, pending = self._socket, self._pending
+        self._socket, self._pending = None, b""
+        if connection is None:
+            raise UnavailableError(f"the engine at {self.host} closed the connection")
+        return connection, pending, response.headers
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+            self._pending = b""
+
+    def is_reachable(self) -> bool:
+        """Whether somebody accepts connections at the address."""
+        try:
+            self._connect()
+        except UnavailableError:
+            return False
+        return True
+
+    def _connect(self) -> socket.socket:
+        if self._socket is not None:
+            return self._socket
+        host = self.host
+        family = socket.AF_UNIX if host.path else socket.AF_INET
+        try:
+            if host.path:
+                connection = socket.socket(family, socket.SOCK_STREAM)
+                try:
+                    connection.connect(host.path)
+                except OSError:
+                    connection.close()
+                    raise
+            else:
+                connection = socket.create_connection((host.name, host.port))
+        except OSError as error:
+            raise UnavailableError(_unreachable(host, error)) from None
+        self._socket = connection
+        return connection
+
+    def _exchange(
+        self, method: str, path: str, query: Query, body: Body, headers: Mapping[str, str]
+    ) -> Response:
+        fields = {"Host": "kedge", "User-Agent": "kedge", **headers}
+        if isinstance(body, bytes):
+            fields["Content-Length"] = str(len(body))
+        elif body is not None:
+            fields["Transfer-Encoding"] = "chunked"
+        elif method == "POST" and "Upgrade" not in fields:
+            fields["Content-Length"] = "0"
+        lines = [f"{method} /v{API_VERSION}{path}{encode_query(query)} HTTP/1.1"]
+        lines.extend(f"{key}: {value}" for key, value in fields.items() if value)
+        head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+        connection = self._connect()
+        try:
+            if isinstance(body, bytes):
+                connection.sendall(head + body)
+            else:
+                connection.sendall(head)
+                for piece in body or ():
+                    if piece:
+                        connection.sendall(b"%x\r\n%s\r\n" % (len(piece), piece))
+                if body is not None:
+                    connection.sendall(b"0\r\n\r\n")
+        except (BrokenPipeError, ConnectionResetError):
+            # The engine may refuse before it has read everything: its answer says why.
+            pass
+        return self._read_response(method)
+
+    def _read_response(self, method: str) -> Response:
+        while True:
+            head, _, rest = self._read_until(b"\r\n\r\n").partition(b"\r\n\r\n")
+            self._pending = rest
+            first, *lines = head.decode("latin-1").split("\r\n")
+            status = int(first.split(" ", 2)[1])
+            if status != 100:
+                break
+        headers = {
+            key.strip().lower(): value.strip()
+            for key, _, value in (line.partition(":") for line in lines)
+        }
+        return Response(status, headers, self._body(method, status, headers))
+
+    def _read_until(self, mark: bytes) -> bytes:
+        data = self._pending
+        while mark not in data:
+            if len(data) > _HEAD_MAX:
+                raise SystemFailureError(f"{self.host} does not speak HTTP: is it an engine?")
+            data += self._receive()
+        return data
+
+    def _receive(self) -> bytes:
+        try:
+            data = b"" if self._socket is None else self._socket.recv(_CHUNK)
+        except ConnectionResetError:
+            data = b""
+        if not data:
+            self.close()
+            raise UnavailableError(
+                f"the engine at {self.host} closed the connection: look at its log"
+            )
+        return data
+
+    def _body(self, method: str, status: int, headers: Mapping[str, str]) -> Iterator[bytes]:
+        if method == "HEAD" or status in {101, 204, 304}:
+            return iter(())
+        if headers.get("transfer-encoding", "").lower() == "chunked":
+            return self._chunked()
+        if "content-length" in headers:
+            return self._sized(int(headers["content-length"]))
+        return self._until_close()
+
+    def _sized(self, left: int) -> Iterator[bytes]:
+        while left:
+            data = self._pending or self._receive()
+            piece, self._pending = data[:left], data[left:]
+            left -= len(piece)
+            yield piece
+
+    def _chunked(self) -> Iterator[bytes]:
+        while True:
+            line, _, self._pending = self._read_until(b"\r\n").partition(b"\r\n")
+            size = int(line.split(b";")[0], 16)
+            yield from self._sized(size)
+            _, _, self._pending = self._read_until(b"\r\n").partition(b"\r\n")
+            if size == 0:
+                return
+
+    def _until_close(self) -> Iterator[bytes]:
+        try:
+            while True:
+                data, self._pending = self._pending or self._receive(), b""
+                yield data
+        except UnavailableError:
+            return
+
+
+def _unreachable(host: Host, error: OSError) -> str:
+    if isinstance(error, PermissionError):
+        return (
+            f"permission denied while trying to connect to the engine at {host}: "
+            "use sudo, or join the group of the socket"
+        )
+    return f"cannot connect to the engine at {host}: {error.strerror or error}: is kedged running?"
+
+
+def _message(response: Response) -> str:
+    data = response.read()
+    try:
+        document = _decode(data)
+    except SystemFailureError:
+        document = None
+    message = document.get("message") if isinstance(document, dict) else None
+    return str(message) if message else data.decode("utf-8", "replace").strip()
+
+
+def _decode(data: bytes) -> Json:
+    try:
+        return cast("Json", json.loads(data))
+    except ValueError as error:
+        raise SystemFailureError(f"the engine's answer is not JSON: {error}") from None
+
+
+def _as_object(line: bytes) -> JsonObject:
+    document = _decode(line)
+    return document if isinstance(document, dict) else {}
