@@ -156,17 +156,21 @@ class Shim:
         writing side ends the input. End of file means the output ended. The caller closes it.
         """
         ours, theirs = socket.socketpair()
-        ours.settimeout(0)
+        ours.setblocking(False)
         try:
-            await self.call(
-                "attach",
-                {"stdin": stdin, "stdout": stdout, "stderr": stderr},
-                (theirs.detach(),),
-            )
+            await self.attach_to(theirs, stdin=stdin, stdout=stdout, stderr=stderr)
         except BaseException:
             ours.close()
             raise
         return ours
+
+    async def attach_to(
+        self, peer: socket.socket, *, stdin: bool, stdout: bool, stderr: bool
+    ) -> None:
+        """Attach the other end of ``peer``, which is given away; see `attach`."""
+        await self.call(
+            "attach", {"stdin": stdin, "stdout": stdout, "stderr": stderr}, (peer.detach(),)
+        )
 
     async def exec(self, request: ExecRequest) -> Exec:
         """Run one more process in the container; return when its program runs.
