@@ -6,7 +6,10 @@ import signal
 from collections.abc import Callable
 from typing import NoReturn
 
+from kedge.errdefs import KedgeError, SystemFailureError
 from kedge.linux import process
+from kedge.runtime.channel import Channel
+from kedge.runtime.failures import refusal
 
 
 class Child:
@@ -58,3 +61,20 @@ def fork_child(run: Callable[[], NoReturn]) -> Child:
     finally:
         process.restore_signal_mask(previous)
     return Child(pid, os.pidfd_open(pid))
+
+
+def run_reporting(line: Channel, doing: str, action: Callable[[], None]) -> NoReturn:
+    """Run ``action``, which ends in `execve`; send whatever stops it over ``line`` and exit.
+
+    Nothing may escape: the frames above are a copy of the caller's.
+    """
+    try:
+        action()
+    except KedgeError as error:
+        line.send_failure(error)
+    except OSError as error:
+        name = f" ({error.filename})" if error.filename else ""
+        line.send_failure(refusal(f"cannot {doing}{name}", error))
+    except BaseException as error:  # noqa: BLE001 - see above
+        line.send_failure(SystemFailureError(f"cannot {doing}: {error!r}"))
+    os._exit(1)

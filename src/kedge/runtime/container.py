@@ -5,9 +5,10 @@ then only answers the child. The child is this process's own, so the caller can 
 a new user namespace the child forks once more, and this process becomes a subreaper to adopt it.
 """
 
+import contextlib
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from kedge.errdefs import InvalidParameterError, SystemFailureError
@@ -20,6 +21,7 @@ from kedge.runtime.cgroups.protocol import Cgroup
 from kedge.runtime.channel import Channel, open_channel
 from kedge.runtime.child import Child, fork_child
 from kedge.runtime.failures import refusal
+from kedge.runtime.hooks import run_hooks, state_document
 from kedge.runtime.init import InitPlan, run_init
 from kedge.runtime.namespaces import children_in_pid_namespace, plan_namespaces
 from kedge.runtime.plan import plan_init, plan_launch
@@ -46,23 +48,63 @@ class Options(NamedTuple):
     """How many descriptors from 3 on the process keeps."""
     keep_host_root: bool = False
     """Use MS_MOVE instead of `pivot_root` (``--no-pivot``)."""
-    hooks: Callable[[int], None] | None = None
-    """Runs the prestart, createRuntime and createContainer hooks; gets the child's pid."""
 
 
 DEFAULT_OPTIONS: Final = Options()
 
 
+class Identity(NamedTuple):
+    """Which container it is, as its hooks are told."""
+
+    spec: Spec
+    container_id: str
+    bundle: str
+
+    def state(self, status: str, pid: int) -> bytes:
+        """Return the state document of this moment."""
+        return state_document(
+            self.spec,
+            container_id=self.container_id,
+            bundle=self.bundle,
+            status=status,
+            pid=pid,
+        )
+
+
+def run_poststart(identity: Identity, pid: int) -> None:
+    """Run the poststart hooks; their failures are not the container's, says the specification."""
+    hooks = identity.spec.hooks.poststart
+    if hooks:
+        with contextlib.suppress(SystemFailureError):
+            run_hooks("poststart", hooks, identity.state("running", pid))
+
+
+def run_poststop(identity: Identity) -> None:
+    """Run the poststop hooks; called by whoever deletes the container, after everything else."""
+    hooks = identity.spec.hooks.poststop
+    if hooks:
+        with contextlib.suppress(SystemFailureError):
+            run_hooks("poststop", hooks, identity.state("stopped", 0))
+
+
 class Created:
     """A container that waits for `start`; its process is a child of the caller."""
 
-    __slots__ = ("_line", "created_mountpoints", "pid", "pidfd", "pty_master")
+    __slots__ = ("_identity", "_line", "created_mountpoints", "pid", "pidfd", "pty_master")
 
     def __init__(
-        self, line: Channel, *, pid: int, pidfd: int, pty_master: int, mountpoints: tuple[str, ...]
+        self,
+        line: Channel,
+        identity: Identity,
+        *,
+        pid: int,
+        pidfd: int,
+        pty_master: int,
+        mountpoints: tuple[str, ...],
     ) -> None:
         """Take over the descriptors."""
         self._line = line
+        self._identity = identity
         self.pid = pid
         self.pidfd = pidfd
         self.pty_master = pty_master
@@ -79,6 +121,7 @@ class Created:
             request_start(self._line)
         finally:
             self._line.close()
+        run_poststart(self._identity, self.pid)
 
     def close(self) -> None:
         """Give up the descriptors; a container that was not started ends."""
@@ -153,7 +196,7 @@ def create_container(
         if cgroup is not None:
             cgroup.create(spec.linux.resources)
         try:
-            return _fork_and_answer(plan, spec.linux, options)
+            return _fork_and_answer(plan, Identity(spec, container_id, bundle))
         except BaseException:
             if cgroup is not None:
                 cgroup.delete()
@@ -162,7 +205,7 @@ def create_container(
         namespaces.close()
 
 
-def _fork_and_answer(plan: InitPlan, linux: Linux, options: Options) -> Created:
+def _fork_and_answer(plan: InitPlan, identity: Identity) -> Created:
     line, theirs = open_channel()
     in_user_namespace = bool(plan.namespaces.unshare_flags & ns.CLONE_NEWUSER)
     if in_user_namespace:
@@ -173,7 +216,7 @@ def _fork_and_answer(plan: InitPlan, linux: Linux, options: Options) -> Created:
         with children_in_pid_namespace(new=plan.namespaces.new_pid, fd=plan.namespaces.pid_fd):
             child = fork_child(lambda: run_init(plan, theirs))
         theirs.close()
-        return _answer(line, child, linux, options)
+        return _answer(line, child, identity)
     except BaseException:
         theirs.close()
         line.close()
@@ -181,23 +224,26 @@ def _fork_and_answer(plan: InitPlan, linux: Linux, options: Options) -> Created:
         raise
 
 
-def _answer(line: Channel, child: Child, linux: Linux, options: Options) -> Created:
+def _answer(line: Channel, child: Child, identity: Identity) -> Created:
     """Do for the child what it asks for, until it reports that the container is created."""
     while True:
         message = line.receive()
         if message.kind == channel.MAP_IDS:
-            write_id_maps(child.pid, linux)
+            write_id_maps(child.pid, identity.spec.linux)
             line.send(channel.CONTINUE)
         elif message.kind == channel.PID:
             child.replace(int(message.body))
         elif message.kind == channel.HOOKS:
-            if options.hooks is not None:
-                options.hooks(child.pid)
-            line.send(channel.CONTINUE)
+            state = identity.state("creating", child.pid)
+            hooks = identity.spec.hooks
+            run_hooks("prestart", hooks.prestart, state)
+            run_hooks("createRuntime", hooks.create_runtime, state)
+            line.send(channel.CONTINUE, state)
         elif message.kind == channel.CREATED:
             text = message.body.decode(errors="surrogateescape")
             return Created(
                 line,
+                identity,
                 pid=child.pid,
                 pidfd=child.pidfd,
                 pty_master=message.fds[0] if message.fds else -1,

@@ -11,17 +11,15 @@ import gc
 import os
 from typing import Final, NamedTuple, NoReturn
 
-from kedge.errdefs import ConflictError, KedgeError, SystemFailureError
+from kedge.errdefs import ConflictError, SystemFailureError
 from kedge.linux import namespaces as ns
 from kedge.linux import prctl, process
 from kedge.oci.runtime_spec.types import Process, Spec
-from kedge.runtime import channel, launch
+from kedge.runtime import channel, launch, limits, program, stdio
 from kedge.runtime.cgroups.protocol import Cgroup
 from kedge.runtime.channel import Channel, open_channel
-from kedge.runtime.child import Child, fork_child
+from kedge.runtime.child import Child, fork_child, run_reporting
 from kedge.runtime.container import Stdio
-from kedge.runtime.failures import refusal
-from kedge.runtime.init import open_terminal
 from kedge.runtime.launch import Launch
 from kedge.runtime.namespaces import FLAGS, children_in_pid_namespace
 from kedge.runtime.plan import plan_launch
@@ -135,16 +133,8 @@ def _wait_for_exec(line: Channel) -> int:
 
 
 def _run_exec(plan: _ExecPlan, line: Channel) -> NoReturn:
-    try:
-        gc.disable()
-        _become_exec(plan, line)
-    except KedgeError as error:
-        line.send_failure(error)
-    except OSError as error:
-        line.send_failure(refusal("cannot join the container", error))
-    except BaseException as error:  # noqa: BLE001 - nothing may reach the frames above
-        line.send_failure(SystemFailureError(f"joining the container failed: {error!r}"))
-    os._exit(1)
+    gc.disable()
+    run_reporting(line, "join the container", lambda: _become_exec(plan, line))
 
 
 def _become_exec(plan: _ExecPlan, line: Channel) -> None:
@@ -156,23 +146,23 @@ def _become_exec(plan: _ExecPlan, line: Channel) -> None:
     keep.update(range(3, 3 + plan.launch.preserve_fds))
     process.close_from(3, keep=[fd for fd in keep if fd >= 0])
     os.setsid()
-    launch.raise_hard_limits(plan.launch.limits)
-    launch.set_oom_score(plan.launch.oom_score_adj)
+    limits.raise_hard_limits(plan.launch.limits)
+    limits.set_oom_score(plan.launch.oom_score_adj)
     proc_fd = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     _join(plan)
     prctl.set_dumpable(enabled=False)
     if plan.launch.keyring:
         launch.join_keyring(plan.launch.keyring)
-    environment = launch.complete_environment(plan.launch)
+    environment = program.complete_environment(plan.launch.env, plan.launch.user.uid)
     master = -1
     if plan.launch.terminal:
         root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        master, slave = open_terminal(RootPath(root))
-        launch.connect_terminal(slave, plan.launch.console_size, plan.launch.user)
+        master, slave = stdio.open_terminal(RootPath(root))
+        stdio.connect_terminal(slave, plan.launch.console_size, plan.launch.user)
     else:
-        launch.connect_stdio(plan.stdio, plan.launch.user)
+        stdio.connect_stdio(plan.stdio, plan.launch.user)
     line.send(channel.CREATED, b"", [master] if master >= 0 else [])
-    line.send_failure(launch.become(plan.launch, environment, proc_fd))
+    launch.become(plan.launch, environment, proc_fd)
 
 
 def _join(plan: _ExecPlan) -> None:

@@ -15,25 +15,27 @@ Nothing may escape from here: the interpreter above this frame is a copy of the 
 
 import gc
 import os
-import signal
 import socket
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, NoReturn
+from typing import Final, NamedTuple, NoReturn
 
-from kedge.errdefs import KedgeError, SystemFailureError
 from kedge.linux import namespaces as ns
-from kedge.linux import prctl, process, pty
+from kedge.linux import prctl, process
 from kedge.oci.mounts import Mount
-from kedge.oci.runtime_spec.types import Device
-from kedge.runtime import channel, devices, launch, rootfs
+from kedge.oci.runtime_spec.types import Device, Hooks
+from kedge.runtime import channel, devices, launch, limits, program, rootfs, stdio
 from kedge.runtime.cgroups.protocol import Cgroup
 from kedge.runtime.channel import Channel
+from kedge.runtime.child import run_reporting
 from kedge.runtime.failures import refusal
 from kedge.runtime.filesystems import mount_root
+from kedge.runtime.hooks import run_hooks
 from kedge.runtime.launch import Launch
 from kedge.runtime.namespaces import NamespacePlan
 from kedge.runtime.rootfs import PlannedMount
 from kedge.runtime.rootpath import RootPath
+
+_NO_HOOKS: Final = Hooks()
 
 
 class InitPlan(NamedTuple):
@@ -55,28 +57,34 @@ class InitPlan(NamedTuple):
     hostname: str
     domainname: str
     cgroup: Cgroup | None
-    has_hooks: bool
+    hooks: Hooks
     stdio: tuple[int, int, int]
     listener: int
     """Listening socket on which `start` is awaited instead of the parent's line; -1 for none."""
     keep_host_root: bool
 
 
+class Built(NamedTuple):
+    """What the later steps need of the finished root."""
+
+    root: RootPath
+    master: int
+    """The terminal's master and slave; -1 without a terminal."""
+    slave: int
+    state: bytes
+    """The container's state for hooks; empty without hooks."""
+
+
 def run_init(plan: InitPlan, line: Channel) -> NoReturn:
     """Become the container's first process; every failure goes over ``line``."""
-    try:
+
+    def set_up() -> None:
         gc.disable()
         _leave_parent(plan, line)
         _enter_namespaces(plan, line)
         _become_container(plan, line)
-    except KedgeError as error:
-        line.send_failure(error)
-    except OSError as error:
-        name = f" {error.filename}" if error.filename else ""
-        line.send_failure(refusal(f"cannot set up the container{name}", error))
-    except BaseException as error:  # noqa: BLE001 - nothing may reach the frames above
-        line.send_failure(SystemFailureError(f"container set-up failed: {error!r}"))
-    os._exit(1)
+
+    run_reporting(line, "set up the container", set_up)
 
 
 def _leave_parent(plan: InitPlan, line: Channel) -> None:
@@ -88,8 +96,8 @@ def _leave_parent(plan: InitPlan, line: Channel) -> None:
     keep.update(range(3, 3 + plan.launch.preserve_fds))
     process.close_from(3, keep=[fd for fd in keep if fd >= 0])
     os.setsid()
-    launch.raise_hard_limits(plan.launch.limits)
-    launch.set_oom_score(plan.launch.oom_score_adj)
+    limits.raise_hard_limits(plan.launch.limits)
+    limits.set_oom_score(plan.launch.oom_score_adj)
 
 
 def _enter_namespaces(plan: InitPlan, line: Channel) -> None:
@@ -129,24 +137,29 @@ def _become_container(plan: InitPlan, line: Channel) -> None:
     if plan.domainname:
         ns.set_domainname(plan.domainname)
     proc_fd = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    root, master, slave = _build_root(plan, line, proc_fd)
-    environment = launch.complete_environment(plan.launch)
-    if slave >= 0:
-        launch.connect_terminal(slave, plan.launch.console_size, plan.launch.user)
+    built = _build_root(plan, line, proc_fd)
+    environment = program.complete_environment(plan.launch.env, plan.launch.user.uid)
+    if built.slave >= 0:
+        stdio.connect_terminal(built.slave, plan.launch.console_size, plan.launch.user)
     else:
-        launch.connect_stdio(plan.stdio, plan.launch.user)
-    body = "\0".join(root.created).encode(errors="surrogateescape")
-    line.send(channel.CREATED, body, [master] if master >= 0 else [])
-    if master >= 0:
-        os.close(master)
+        stdio.connect_stdio(plan.stdio, plan.launch.user)
+    body = "\0".join(built.root.created).encode(errors="surrogateescape")
+    line.send(channel.CREATED, body, [built.master] if built.master >= 0 else [])
+    if built.master >= 0:
+        os.close(built.master)
     gate = _await_start(plan, line)
-    failure = launch.become(plan.launch, environment, proc_fd)
-    gate.send_failure(failure)
-    os._exit(1)
+
+    def execute() -> None:
+        if plan.hooks.start_container:
+            state = built.state.replace(b'"creating"', b'"created"', 1)
+            run_hooks("startContainer", plan.hooks.start_container, state)
+        launch.become(plan.launch, environment, proc_fd)
+
+    run_reporting(gate, "start the container", execute)
 
 
-def _build_root(plan: InitPlan, line: Channel, proc_fd: int) -> tuple[RootPath, int, int]:
-    """Return the root, and both ends of the terminal or -1 and -1."""
+def _build_root(plan: InitPlan, line: Channel, proc_fd: int) -> Built:
+    """Make every mount and pivot."""
     rootfs.isolate_propagation(plan.root_propagation)
     root = RootPath(mount_root(plan.root_mounts, plan.root))
     cgroups = plan.cgroup.directories() if plan.cgroup is not None else {}
@@ -157,13 +170,10 @@ def _build_root(plan: InitPlan, line: Channel, proc_fd: int) -> tuple[RootPath, 
         devices.make_links(root)
     if plan.launch.cwd:
         os.close(root.ensure_directory(plan.launch.cwd))
-    if plan.has_hooks:
-        line.send(channel.HOOKS)
-        if line.receive().kind != channel.CONTINUE:
-            os._exit(1)
+    state = _run_create_hooks(plan.hooks, line)
     master, slave = -1, -1
     if plan.launch.terminal:
-        master, slave = open_terminal(root)
+        master, slave = stdio.open_terminal(root)
         if plan.default_dev:
             devices.bind_console(root, slave)
     rootfs.write_sysctls(plan.sysctls, proc_fd)
@@ -175,19 +185,19 @@ def _build_root(plan: InitPlan, line: Channel, proc_fd: int) -> tuple[RootPath, 
     if plan.root_readonly:
         rootfs.make_root_readonly(root)
     rootfs.pivot(root, keep_host_root=plan.keep_host_root)
-    return root, master, slave
+    return Built(root, master, slave, state)
 
 
-def open_terminal(root: RootPath) -> tuple[int, int]:
-    """Return master and slave of a new terminal of the container's own devpts."""
-    try:
-        master = root.open("/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY, no_symlinks=True)
-    except OSError as error:
-        raise refusal("cannot open a terminal: /dev/pts/ptmx in the container", error) from error
-    if os.fstat(master).st_rdev != os.makedev(5, 2):
-        raise SystemFailureError("cannot open a terminal: /dev/pts/ptmx is no multiplexer")
-    pty.unlock(master)
-    return master, pty.open_slave(master)
+def _run_create_hooks(hooks: Hooks, line: Channel) -> bytes:
+    """Have the parent run its hooks and run createContainer here; return the state they saw."""
+    if hooks == _NO_HOOKS:
+        return b""
+    line.send(channel.HOOKS)
+    message = line.receive()
+    if message.kind != channel.CONTINUE:
+        os._exit(1)
+    run_hooks("createContainer", hooks.create_container, message.body)
+    return message.body
 
 
 def _await_start(plan: InitPlan, line: Channel) -> Channel:
@@ -201,5 +211,4 @@ def _await_start(plan: InitPlan, line: Channel) -> Channel:
         gate = Channel(connection)
     if gate.receive().kind != channel.START:
         os._exit(1)
-    signal.set_wakeup_fd(-1)
     return gate

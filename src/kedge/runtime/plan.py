@@ -11,7 +11,8 @@ from kedge.oci.runtime_spec.types import Linux, Process, Spec
 from kedge.runtime import devices, rootfs
 from kedge.runtime.cgroups.protocol import Cgroup
 from kedge.runtime.init import InitPlan
-from kedge.runtime.launch import Launch, plan_capabilities, plan_limits
+from kedge.runtime.launch import Launch, plan_capabilities
+from kedge.runtime.limits import plan_limits
 from kedge.runtime.namespaces import NamespacePlan
 
 _APPARMOR: Final = "/sys/module/apparmor/parameters/enabled"
@@ -120,9 +121,7 @@ def plan_init(
         hostname=spec.hostname,
         domainname=spec.domainname,
         cgroup=cgroup,
-        has_hooks=bool(
-            spec.hooks.prestart or spec.hooks.create_runtime or spec.hooks.create_container
-        ),
+        hooks=spec.hooks,
         stdio=stdio,
         listener=listener,
         keep_host_root=keep_host_root,
