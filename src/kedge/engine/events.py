@@ -86,9 +86,9 @@ class EventBus:
             for event in past:
                 if event.time_nano >= (options.since_ns or 0) and _wanted(event, options):
                     yield event
-            while (event := await self._next(queue, options.until_ns)) is not None:
-                if _wanted(event, options):
-                    yield event
+            while (new := await self._next(queue, options.until_ns)) is not None:
+                if _wanted(new, options):
+                    yield new
         finally:
             self._listeners.discard(queue)
 

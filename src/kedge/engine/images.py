@@ -115,7 +115,7 @@ class ImageService:
         )
         return self._announce_removal(removed)
 
-    def _announce_removal(self, removed: Removed) -> list[ImageDeleteItem]:
+    def _announce_removal(self, removed: Removed) -> Sequence[ImageDeleteItem]:
         for image_id, name in removed.untagged_ids:
             self._publish("untag", image_id, name)
         for image_id in removed.deleted_ids:

@@ -62,7 +62,7 @@ class NetworkService:
         }
         return shown
 
-    def _members(self, network: model.Network) -> list[tuple[Container, EndpointSettings]]:
+    def _members(self, network: model.Network) -> Sequence[tuple[Container, EndpointSettings]]:
         return [
             (container, container.record.networks[network.name])
             for container in self._context.containers

@@ -156,7 +156,7 @@ class Shim:
         writing side ends the input. End of file means the output ended. The caller closes it.
         """
         ours, theirs = socket.socketpair()
-        ours.setblocking(False)
+        ours.settimeout(0)
         try:
             await self.attach_to(theirs, stdin=stdin, stdout=stdout, stderr=stderr)
         except BaseException:

@@ -1,0 +1,5 @@
+"""``python -m kedge.daemon`` is ``kedged``."""
+
+from kedge.daemon.main import main
+
+main()
