@@ -5,6 +5,8 @@ is all a caller needs to filter, rename or change owners on the way. Names are f
 (`os.fsdecode`), so that bytes that are no UTF-8 survive the round trip.
 """
 
+import os
+import stat
 from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
@@ -61,3 +63,36 @@ class Entry(NamedTuple):
         if self.segments is None:
             return self.size
         return sum(segment.length for segment in self.segments)
+
+
+_FORMAT_KINDS: Final = {
+    stat.S_IFREG: Kind.REGULAR,
+    stat.S_IFDIR: Kind.DIRECTORY,
+    stat.S_IFLNK: Kind.SYMLINK,
+    stat.S_IFCHR: Kind.CHAR_DEVICE,
+    stat.S_IFBLK: Kind.BLOCK_DEVICE,
+    stat.S_IFIFO: Kind.FIFO,
+}
+
+
+def entry_of(name: str, status: os.stat_result, xattrs: Mapping[str, bytes]) -> Entry | None:
+    """Return the entry for an inode; None for a socket, which tar cannot hold.
+
+    A symbolic link's text is left for the caller to fill in.
+    """
+    kind = _FORMAT_KINDS.get(stat.S_IFMT(status.st_mode))
+    if kind is None:
+        return None
+    device = status.st_rdev
+    return Entry(
+        name,
+        kind,
+        stat.S_IMODE(status.st_mode),
+        status.st_uid,
+        status.st_gid,
+        status.st_size if kind is Kind.REGULAR else 0,
+        status.st_mtime_ns,
+        "",
+        (os.major(device), os.minor(device)) if device else (0, 0),
+        xattrs,
+    )

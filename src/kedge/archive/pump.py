@@ -13,6 +13,14 @@ CHUNK_BYTES: Final = 1 << 20
 _AHEAD: Final = 4
 
 
+class _StreamError(Exception):
+    """Carries what the stream raised past code that would take it for its own failure."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.error = error
+
+
 class Readable(Protocol):
     """The part of a binary stream that is used here."""
 
@@ -49,11 +57,13 @@ class Pump:
         self._thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Stop reading; the stream is the caller's again."""
+    def __exit__(self, _type: object, error: BaseException | None, _trace: object) -> None:
+        """Stop reading; the stream is the caller's again. Raises what the stream raised."""
         self._stopping = True
         self._slots.release()
         self._thread.join()
+        if isinstance(error, _StreamError):
+            raise error.error from None
 
     @property
     def digest(self) -> str:
@@ -61,14 +71,14 @@ class Pump:
         return f"sha256:{self._hash.hexdigest()}"
 
     def read_chunk(self) -> bytes:
-        """Return the next piece; empty at the end. Raises what the stream raised."""
+        """Return the next piece; empty at the end."""
         if self._has_ended:
             return b""
         item = self._chunks.get()
         self._slots.release()
         if isinstance(item, BaseException):
             self._has_ended = True
-            raise item
+            raise _StreamError(item)
         self._has_ended = not item
         self.size_bytes += len(item)
         if self._on_progress is not None:

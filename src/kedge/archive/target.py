@@ -6,6 +6,7 @@ stack, then resolves it inside the root. So no spelling of a path leaves the roo
 resolved twice: descriptors of recently used directories are kept.
 """
 
+import errno
 import os
 import stat
 from collections.abc import Sequence
@@ -89,10 +90,16 @@ class TargetTree:
         """The target over its lower layers, where it has any."""
         return self._merged
 
-    def forget(self) -> None:
-        """Drop what is known about directories, because one was removed or replaced."""
-        while self._kept:
-            os.close(self._kept.popitem()[1])
+    def forget(self, keep_fd: int = -1) -> None:
+        """Drop what is known about directories, because one was removed or replaced.
+
+        Args:
+            keep_fd: A descriptor of this tree that stays open.
+        """
+        for path, descriptor in list(self._kept.items()):
+            if descriptor != keep_fd:
+                del self._kept[path]
+                os.close(descriptor)
 
     def directory(self, path: str) -> int:
         """Return a descriptor of a directory, made if it is missing, as parents are.
@@ -121,21 +128,31 @@ class TargetTree:
 
     def finish(self) -> None:
         """Give directories their times; whatever else changed them is over."""
-        for path in sorted(self.times):
-            parent, _, base = path.rpartition("/")
-            try:
-                parent_fd = self.directory(parent)
-                descriptor = os.open(base or ".", _OPEN_PLAIN, dir_fd=parent_fd)
-            except FileNotFoundError:
+        for path, time_ns in self.times.items():
+            descriptor = self.open_existing(path)
+            if descriptor is None:
                 continue  # a later entry replaced it
-            except NotADirectoryError:
-                continue
-            time_ns = self.times[path]
             try:
                 os.utime(descriptor, ns=(time_ns, time_ns))
             finally:
                 os.close(descriptor)
         self.times.clear()
+
+    def open_existing(self, path: str) -> int | None:
+        """Return a new descriptor of a directory of the target itself, which the caller closes.
+
+        None if there is no such directory: nothing is made, a link in the last place refused.
+        """
+        try:
+            return open_in_root(self.root_fd, path or ".", _OPEN_PLAIN)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                raise
+        # A parent may be a link that only a lower layer has.
+        node = None if self._merged is None else self._merged.lookup(path, follow=False)
+        if node is None or node.path == path or node.layers[0] != 0 or not node.is_directory:
+            return None
+        return open_in_root(self.root_fd, node.path, _OPEN_PLAIN)
 
     def _descend(self, path: str) -> int:
         parts = path.split("/")
