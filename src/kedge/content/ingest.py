@@ -77,9 +77,16 @@ class BlobWriter:
         self._offset = 0
         self._hash = new_hash(self._algorithm())
 
-    def read_back(self) -> "PartialReader":
-        """Return a reader of the bytes written so far, for whoever must see the whole blob."""
-        return PartialReader(self._path, self._offset)
+    def open_partial(self) -> int:
+        """Return a new descriptor that reads what is written so far and what follows.
+
+        It stays good when the blob is published or thrown away; the caller closes it.
+        """
+        return os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def is_verified(self) -> bool:
+        """Tell whether what is written so far is the announced blob."""
+        return f"{self._algorithm()}:{self._hash.hexdigest()}" == self._digest
 
     def commit(self, digest: str = "") -> str:
         """Verify, flush and publish the blob; return its digest.
@@ -145,29 +152,6 @@ class BlobWriter:
         while chunk := os.read(self._fd, _READ_SIZE):
             self._hash.update(chunk)
             self._offset += len(chunk)
-
-
-class PartialReader:
-    """The first bytes of an ingest, in chunks; goes on reading although the writer appends."""
-
-    def __init__(self, path: str, length: int) -> None:
-        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        self._left = length
-
-    def read(self) -> bytes:
-        """Return the next chunk; empty at the end, which also closes the file."""
-        chunk = os.read(self._fd, min(self._left, _READ_SIZE)) if self._left else b""
-        self._left -= len(chunk)
-        if not chunk:
-            self.close()
-        return chunk
-
-    def close(self) -> None:
-        """Close the file; idempotent."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-        self._left = 0
 
 
 def _storage_failure(error: OSError, ref: str, path: str) -> SystemFailureError:

@@ -9,6 +9,7 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from typing import BinaryIO, Final, NamedTuple
 
 from kedge.content.ingest import BlobWriter
@@ -79,7 +80,7 @@ class ContentStore:
         """
         if digest:
             parse_digest(digest)
-        name = hashlib.sha256(ref.encode(), usedforsecurity=False).hexdigest()
+        name = _ingest_name(ref)
         with self._lock:
             if name in self._writing:
                 raise ConflictError(f"{ref} is being written already")
@@ -97,9 +98,22 @@ class ContentStore:
             self._writing.discard(name)
             raise
 
-    def put(self, data: bytes) -> str:
-        """Store a small blob that is in memory; return its digest."""
-        digest = sha256_digest(data)
+    def discard_ingest(self, ref: str) -> None:
+        """Throw away what earlier attempts under ``ref`` left, unless somebody is writing it."""
+        name = _ingest_name(ref)
+        with self._lock:
+            if name not in self._writing:
+                with suppress(FileNotFoundError):
+                    os.unlink(os.path.join(self._ingests, name))
+
+    def put(self, data: bytes, *, digest: str = "") -> str:
+        """Store a small blob that is in memory; return its digest.
+
+        Args:
+            data: The blob.
+            digest: What it is known to be, where that is not sha256; checked.
+        """
+        digest = digest or sha256_digest(data)
         if not self.exists(digest):
             # Under a name of its own: two threads may store equal bytes at the same time.
             ref = f"{digest} {threading.get_ident()}"
@@ -218,6 +232,10 @@ class ContentStore:
 
     def _path(self, digest: str) -> str:
         return os.path.join(self._root, "blobs", digest.partition(":")[0], encoded_part(digest))
+
+
+def _ingest_name(ref: str) -> str:
+    return hashlib.sha256(ref.encode(), usedforsecurity=False).hexdigest()
 
 
 def _missing(digest: str) -> NotFoundError:

@@ -22,6 +22,7 @@ from kedge.images.image import (
     Users,
     parse_created,
 )
+from kedge.images.layers import apply_blob
 from kedge.images.listing import image_history, select_images
 from kedge.images.records import ImageRecords, ImageRow
 from kedge.images.removal import ImageRemoval, RemovalSteps
@@ -55,7 +56,7 @@ class ImageStore:
         content: ContentStore,
         snapshots: LayerSnapshots,
         *,
-        apply: Apply,
+        apply: Apply = apply_blob,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._content = content
@@ -133,6 +134,14 @@ class ImageStore:
             clock=self._clock,
             all_images=all_images,
         )
+
+    def has(self, image_id: str) -> bool:
+        """Tell whether there is an image of this full id."""
+        return self._records.row(image_id) is not None
+
+    def id_of(self, name: Reference) -> str | None:
+        """Return the id of the image that a tag or a name by digest names, or None."""
+        return self._records.named(name.with_default_tag())
 
     def children(self, image_id: str) -> list[str]:
         """Return the ids of the images built on this one, step by step."""

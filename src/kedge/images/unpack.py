@@ -5,6 +5,7 @@ snapshot named by its chain id only when its diff_id is right. A crash before th
 active snapshot, which `Unpacker.remove_leftovers` finds by its key.
 """
 
+import errno
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable, Sequence
@@ -12,9 +13,9 @@ from contextlib import contextmanager
 from typing import BinaryIO, Final, NamedTuple, Protocol
 
 from kedge.content.leases import Leases
-from kedge.errdefs import ConflictError, DataLossError, NotFoundError
+from kedge.errdefs import ConflictError, DataLossError, NotFoundError, SystemFailureError
 from kedge.images.records import ImageRecords
-from kedge.lib.ids import new_id
+from kedge.lib.ids import new_id, short_id
 from kedge.oci.digests import is_digest
 from kedge.oci.mounts import Mount
 
@@ -219,9 +220,7 @@ class Unpacker:
         try:
             self._snapshots.prepare(key, layer.parent or None)
             try:
-                applied = self._apply(
-                    stream, self._snapshots.diff_path(key), self._snapshots.lower_paths(key)
-                )
+                applied = self._apply_to(key, stream, layer)
                 verify()
                 _check_diff_id(layer, applied)
                 self._snapshots.commit(layer.chain_id, key)
@@ -232,6 +231,21 @@ class Unpacker:
             with self._lock:
                 self._active.discard(key)
         self._records.put_layer_size(layer.chain_id, applied.size_bytes)
+
+    def _apply_to(self, key: str, stream: BinaryIO, layer: PlannedLayer) -> AppliedLayer:
+        target = self._snapshots.diff_path(key)
+        name = short_id(layer.diff_id)
+        try:
+            return self._apply(stream, target, self._snapshots.lower_paths(key))
+        except DataLossError as error:
+            raise DataLossError(f"failed to register layer {name}: {error}") from error
+        except OSError as error:
+            if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+                raise SystemFailureError(
+                    f"no space left on device: cannot unpack layer {name} to {target};"
+                    " free some space there"
+                ) from error
+            raise SystemFailureError(f"failed to register layer {name}: {error}") from error
 
     @contextmanager
     def _only_one(self, chain_id: str) -> Generator[None, None, None]:

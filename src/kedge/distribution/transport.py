@@ -1,0 +1,274 @@
+"""One HTTP exchange at a time: TLS trust, proxies, time-outs, redirects that keep secrets home.
+
+Runs in worker threads; connections are kept and shared. It knows nothing of registries beyond
+the words of its messages, and retries nothing.
+"""
+
+import os
+import socket
+import ssl
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Final, NamedTuple, Self
+from urllib.parse import urljoin, urlsplit
+
+import urllib3
+from urllib3.exceptions import HTTPError
+from urllib3.util import Timeout, make_headers
+
+from kedge import __version__
+from kedge.distribution.failures import describe_connection_failure
+from kedge.distribution.proxies import find_proxy
+from kedge.errdefs import UnavailableError
+
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_MAX_REDIRECTS: Final = 8
+_CONNECTIONS_PER_HOST: Final = 8
+_CHUNK_BYTES: Final = 1 << 18
+_CA_BUNDLES: Final = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+)
+
+
+class Timeouts(NamedTuple):
+    """How long to wait for a host, in seconds."""
+
+    connect_s: float = 15.0
+    read_s: float = 60.0
+    """Between two pieces of an answer, not for the whole."""
+
+
+_TIMEOUTS: Final = Timeouts()
+
+
+class Answer:
+    """A response whose body is still to be read; a context manager that ends it."""
+
+    def __init__(self, response: urllib3.BaseHTTPResponse, address: str) -> None:
+        self._response = response
+        self._address = address
+        self._finished = False
+        self.status = response.status
+        self.reason = response.reason or ""
+
+    def header(self, name: str) -> str:
+        """Return a header, or an empty string."""
+        return self._response.headers.get(name, "")
+
+    def headers(self, name: str) -> list[str]:
+        """Return every header of that name."""
+        return list(self._response.headers.getlist(name))
+
+    def chunks(self) -> "AnswerChunks":
+        """Return an iterator over the body.
+
+        It raises ConnectionFailedError when the body breaks off.
+        """
+        return AnswerChunks(self)
+
+    def read(self, limit: int) -> bytes:
+        """Return the whole body.
+
+        Raises:
+            UnavailableError: It is longer than ``limit`` bytes.
+            ConnectionFailedError: It broke off.
+        """
+        parts: list[bytes] = []
+        total = 0
+        for chunk in self.chunks():
+            parts.append(chunk)
+            total += len(chunk)
+            if total > limit:
+                raise UnavailableError(
+                    f"registry {self._address} sends a document of more than {limit} bytes"
+                )
+        return b"".join(parts)
+
+    def next_chunk(self) -> bytes:
+        """Return the next piece of the body; empty at its end."""
+        try:
+            chunk = self._response.read(_CHUNK_BYTES, decode_content=False)
+        except (HTTPError, OSError) as error:
+            self._finished = True
+            raise describe_connection_failure(error, self._address) from error
+        self._finished = self._finished or not chunk
+        return chunk
+
+    def abort(self) -> None:
+        """Make a read in another thread fail now."""
+        # A duplicate, so that TLS state of the reading thread is not touched from here.
+        with (
+            suppress(OSError, ValueError),
+            socket.socket(fileno=os.dup(self._response.fileno())) as duplicate,
+        ):
+            duplicate.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Give the connection back, or close it where the body was not read to its end."""
+        if self._finished:
+            self._response.release_conn()
+        self._response.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+
+class AnswerChunks:
+    """Iterates over an answer's body."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+
+    def __iter__(self) -> "AnswerChunks":
+        return self
+
+    def __next__(self) -> bytes:
+        chunk = self._answer.next_chunk()
+        if not chunk:
+            raise StopIteration
+        return chunk
+
+
+class Transport:
+    """Sends requests; thread-safe."""
+
+    def __init__(
+        self, *, timeouts: Timeouts = _TIMEOUTS, environ: Mapping[str, str] = os.environ
+    ) -> None:
+        self._timeout = Timeout(connect=timeouts.connect_s, read=timeouts.read_s)
+        self._environ = environ
+        self._pools: dict[tuple[str, bool], urllib3.PoolManager] = {}
+        self._lock = threading.Lock()
+
+    def send(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        *,
+        verify_tls: bool = True,
+        body: bytes | None = None,
+    ) -> Answer:
+        """Send a request, follow redirects, and return the answer whatever its status is.
+
+        ``Authorization`` goes to the host of ``url`` and to no other.
+
+        Raises:
+            ConnectionFailedError: There is no answer; the message names host, port and cause.
+            UnavailableError: Redirects in a circle, or to a place that must not be followed.
+        """
+        sent = {"user-agent": f"kedge/{__version__}", "accept-encoding": "identity", **headers}
+        for _ in range(_MAX_REDIRECTS):
+            answer = self._send_once(method, url, sent, verify_tls=verify_tls, body=body)
+            location = answer.header("location")
+            if answer.status not in _REDIRECTS or not location:
+                return answer
+            answer.close()
+            target = urljoin(url, location)
+            _check_redirect(url, target, verify_tls=verify_tls)
+            if _origin(target) != _origin(url):
+                sent = {k: v for k, v in sent.items() if k.lower() != "authorization"}
+            url = target
+        raise UnavailableError(f"registry {_address(url)} redirects in a circle")
+
+    def close(self) -> None:
+        """Close the connections that are kept."""
+        with self._lock:
+            for pool in self._pools.values():
+                pool.clear()
+            self._pools.clear()
+
+    def _send_once(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        *,
+        verify_tls: bool,
+        body: bytes | None,
+    ) -> Answer:
+        address = _address(url)
+        proxy = find_proxy(url, self._environ)
+        try:
+            response = self._pool(proxy, verify_tls=verify_tls).urlopen(
+                method,
+                url,
+                headers=headers,
+                body=body,
+                timeout=self._timeout,
+                redirect=False,
+                retries=False,
+                preload_content=False,
+                decode_content=False,
+            )
+        except (HTTPError, OSError) as error:
+            through = f"{address} through proxy {_address(proxy)}" if proxy else address
+            raise describe_connection_failure(error, through) from error
+        return Answer(response, address)
+
+    def _pool(self, proxy: str, *, verify_tls: bool) -> urllib3.PoolManager:
+        with self._lock:
+            pool = self._pools.get((proxy, verify_tls))
+            if pool is None:
+                pool = self._pools[proxy, verify_tls] = _make_pool(proxy, verify_tls=verify_tls)
+            return pool
+
+
+def _make_pool(proxy: str, *, verify_tls: bool) -> urllib3.PoolManager:
+    context = ssl.create_default_context()
+    if verify_tls:
+        _trust_host_bundle(context)
+    else:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if not proxy:
+        return urllib3.PoolManager(maxsize=_CONNECTIONS_PER_HOST, ssl_context=context)
+    user, _, _ = urlsplit(proxy).netloc.rpartition("@")
+    return urllib3.ProxyManager(
+        proxy,
+        maxsize=_CONNECTIONS_PER_HOST,
+        ssl_context=context,
+        proxy_headers=make_headers(proxy_basic_auth=user) if user else None,
+    )
+
+
+def _trust_host_bundle(context: ssl.SSLContext) -> None:
+    """Load the host's CA bundle where Python's OpenSSL was built to look elsewhere.
+
+    ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` are honoured by the default context itself.
+    """
+    paths = ssl.get_default_verify_paths()
+    if paths.cafile or paths.capath:
+        return
+    for bundle in _CA_BUNDLES:
+        if os.path.exists(bundle):
+            context.load_verify_locations(cafile=bundle)
+            return
+
+
+def _check_redirect(url: str, target: str, *, verify_tls: bool) -> None:
+    scheme = urlsplit(target).scheme
+    if scheme not in {"http", "https"}:
+        raise UnavailableError(f"registry {_address(url)} redirects to {scheme or 'nowhere'}")
+    if verify_tls and scheme == "http" and urlsplit(url).scheme == "https":
+        raise UnavailableError(
+            f"registry {_address(url)} redirects from https to http, which is not followed"
+        )
+
+
+def _origin(url: str) -> tuple[str, str, int]:
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return parts.scheme, (parts.hostname or "").lower(), port
+
+
+def _address(url: str) -> str:
+    _, host, port = _origin(url)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
