@@ -7,9 +7,10 @@ the kernel never merges two messages' descriptors into one read, so order is eno
 
 import json
 import os
+from array import array
 from collections import deque
 from collections.abc import Iterable
-from socket import MSG_CMSG_CLOEXEC, recv_fds, send_fds, socket
+from socket import CMSG_LEN, MSG_CMSG_CLOEXEC, SCM_RIGHTS, SOL_SOCKET, send_fds, socket
 from typing import Final, NamedTuple
 
 from kedge.errdefs import SystemFailureError
@@ -124,9 +125,25 @@ def receive(connection: socket, reader: FrameReader) -> bool:
         BlockingIOError: Nothing is there now.
         OSError: The connection broke.
     """
-    data, fds, _, _ = recv_fds(connection, _READ_SIZE, _MAX_FDS, MSG_CMSG_CLOEXEC)
+    data, fds = receive_fds(connection, _READ_SIZE)
     reader.feed(data, fds)
     return bool(data)
+
+
+def receive_fds(connection: socket, size: int) -> tuple[bytes, list[int]]:
+    """Return up to ``size`` bytes and the descriptors that came with them, closed on exec.
+
+    `socket.recv_fds` cannot be used: it drops its flags, and a descriptor that a concurrent fork
+    inherits keeps its other end from ever seeing the end of file.
+    """
+    data, ancillary, _, _ = connection.recvmsg(
+        size, CMSG_LEN(_MAX_FDS * array("i").itemsize), MSG_CMSG_CLOEXEC
+    )
+    fds = array("i")
+    for level, kind, payload in ancillary:
+        if level == SOL_SOCKET and kind == SCM_RIGHTS:
+            fds.frombytes(payload[: len(payload) - len(payload) % fds.itemsize])
+    return data, list(fds)
 
 
 def close_all(fds: Iterable[int]) -> None:

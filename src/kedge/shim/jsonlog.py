@@ -217,9 +217,11 @@ class LogFile:
             self._size += length
             return
         self.dropped_bytes += len(source)
-        if self._fd >= 0:
+        try:
             # Half an entry would make the next one unreadable.
             os.ftruncate(self._fd, self._size)
+        except OSError:
+            return
 
     def _open(self) -> int:
         fd = os.open(self._config.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
@@ -232,11 +234,15 @@ class LogFile:
     def _rotate(self) -> None:
         """Shift ``x.log`` to ``x.log.1`` and so on, forget the oldest, and start a new file."""
         path = self._config.path
-        names = [path, *(f"{path}.{number}" for number in range(1, self._config.max_files))]
+        older = 1
+        while older < self._config.max_files - 1 and os.path.exists(f"{path}.{older}"):
+            older += 1
         try:
-            for older, newer in zip(reversed(names), list(reversed(names))[1:], strict=False):
-                _replace_if_there(newer, older)
-            if len(names) == 1:
+            for number in range(older, 1, -1):
+                os.rename(f"{path}.{number - 1}", f"{path}.{number}")
+            if self._config.max_files > 1:
+                os.rename(path, f"{path}.1")
+            else:
                 os.unlink(path)
         except OSError:
             # Better a file above its cap than a lost line.
@@ -244,10 +250,3 @@ class LogFile:
         os.close(self._fd)
         self._fd = -1
         self._size = 0
-
-
-def _replace_if_there(source: str, target: str) -> None:
-    try:
-        os.rename(source, target)
-    except FileNotFoundError:
-        return

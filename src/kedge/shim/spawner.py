@@ -11,13 +11,13 @@ import gc
 import os
 import signal
 import sys
-from socket import MSG_CMSG_CLOEXEC, SHUT_RDWR, recv_fds, socket
+from socket import SHUT_RDWR, socket
 from typing import Final
 
 from kedge.errdefs import UnavailableError
 from kedge.linux import prctl, process
 from kedge.shim.control import fetch_request
-from kedge.shim.framing import close_all, encode_frame
+from kedge.shim.framing import close_all, encode_frame, receive_fds
 from kedge.shim.messages import REPORT_NAME, encode_failure, one_line, parse_create
 from kedge.shim.monitor import Monitor
 from kedge.shim.reactor import Reactor
@@ -47,7 +47,7 @@ def main(make_task: MakeTask | None = None) -> None:
     gc.collect()
     gc.freeze()
     while True:
-        data, fds, _, _ = recv_fds(engine, 16, 4, MSG_CMSG_CLOEXEC)
+        data, fds = receive_fds(engine, 16)
         if not data:
             return
         for fd in fds:
