@@ -96,6 +96,7 @@ class NetworkController:
         self._reaper = Reaper(self._driver.disconnect)
         self._live: dict[str, LiveBridge] = {}
         self._problems: list[str] = []
+        self._is_closed = False
         self._publisher.has_packet_filter = options.packet_filter
         present = self._catalogue.try_find(DEFAULT_BRIDGE)
         self._catalogue.ensure_predefined(
@@ -294,17 +295,19 @@ class NetworkController:
                 self._publisher.sync()
 
     def close(self, *, remove: bool = False) -> None:
-        """Let go of everything; containers go on working.
+        """Let go of everything; containers go on working. A second call does nothing.
 
         Args:
             remove: Take down all this engine made on the host: links, bridges, rules. The
                 containers must be gone.
         """
         with self._lock:
+            if self._is_closed:
+                return
+            self._is_closed = True
             if remove:
                 for endpoint in self._addresses.active():
                     self._retire(endpoint)
-        self._reaper.drain()
         self._reaper.close()
         with self._lock:
             self._publisher.close(remove=remove)

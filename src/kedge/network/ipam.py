@@ -39,26 +39,6 @@ def parse_pool(base: str, size: int) -> SubnetPool:
     return SubnetPool(base=network, size=size)
 
 
-# Docker's own order for the default bridge, continued for hosts with many engines.
-DEFAULT_BRIDGE_POOLS: Final = (
-    parse_pool("172.17.0.0/16", 16),
-    parse_pool("172.18.0.0/15", 16),
-    parse_pool("172.20.0.0/14", 16),
-    parse_pool("172.24.0.0/13", 16),
-    parse_pool("192.168.0.0/16", 20),
-    parse_pool("10.0.0.0/8", 16),
-)
-
-# compat: Docker cuts /16 and runs out at the thirty-first network; these last for thousands.
-DEFAULT_NETWORK_POOLS: Final = (
-    parse_pool("172.18.0.0/15", 24),
-    parse_pool("172.20.0.0/14", 24),
-    parse_pool("172.24.0.0/13", 24),
-    parse_pool("192.168.0.0/16", 24),
-    parse_pool("10.0.0.0/8", 24),
-)
-
-
 def parse_network(text: str) -> IPNetwork:
     """Return a subnet; host bits must be zero.
 
@@ -81,6 +61,26 @@ def parse_address(text: str) -> IPAddress:
         return ipaddress.ip_address(text)
     except ValueError:
         raise InvalidParameterError(f"invalid IP address: {text}") from None
+
+
+# Docker's own order for the default bridge, continued for hosts with many engines.
+DEFAULT_BRIDGE_POOLS: Final = (
+    parse_pool("172.17.0.0/16", 16),
+    parse_pool("172.18.0.0/15", 16),
+    parse_pool("172.20.0.0/14", 16),
+    parse_pool("172.24.0.0/13", 16),
+    parse_pool("192.168.0.0/16", 20),
+    parse_pool("10.0.0.0/8", 16),
+)
+
+# compat: Docker cuts /16 and runs out at the thirty-first network; these last for thousands.
+DEFAULT_NETWORK_POOLS: Final = (
+    parse_pool("172.18.0.0/15", 24),
+    parse_pool("172.20.0.0/14", 24),
+    parse_pool("172.24.0.0/13", 24),
+    parse_pool("192.168.0.0/16", 24),
+    parse_pool("10.0.0.0/8", 24),
+)
 
 
 def find_overlap(subnet: IPNetwork, taken: Iterable[IPNetwork]) -> IPNetwork | None:

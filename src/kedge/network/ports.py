@@ -120,8 +120,8 @@ class Claimer:
             target = f"[{self.target}]" if ":" in self.target else self.target
             reason = os.strerror(failure.code).lower()
             text = (
-                f"{self.prefix}failed to bind host port for {where}:{port}:{target}:{binding.container_port}"
-                f"/{binding.protocol}: {reason}"
+                f"{self.prefix}failed to bind host port for {where}:{port}:{target}:"
+                f"{binding.container_port}/{binding.protocol}: {reason}"
             )
         if failure.code != errno.EADDRINUSE:
             return SystemFailureError(text)
