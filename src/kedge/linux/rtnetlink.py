@@ -63,6 +63,7 @@ _IFLA_IFNAME: Final = 3
 _IFLA_MTU: Final = 4
 _IFLA_MASTER: Final = 10
 _IFLA_LINKINFO: Final = 18
+_IFLA_GROUP: Final = 27
 _IFLA_NET_NS_FD: Final = 28
 _IFLA_INFO_KIND: Final = 1
 _IFLA_INFO_DATA: Final = 2
@@ -102,6 +103,8 @@ class Link(NamedTuple):
     is_up: bool
     master: int
     """Index of the bridge it is a port of; 0 for none."""
+    group: int
+    """A number links can share, so that one request removes them all."""
 
 
 class Address(NamedTuple):
@@ -240,6 +243,19 @@ def delete_link(link: int | str) -> Request:
     return Request(RTM_DELLINK, 0, body, f"remove link {link}")
 
 
+def set_link_group(link: int | str, group: int) -> Request:
+    """Put a link into a group; 0 is where links are by default."""
+    name = link if isinstance(link, str) else ""
+    body = _link_header(link) + _link_attributes(name=name) + attribute_u32(_IFLA_GROUP, group)
+    return Request(RTM_NEWLINK, 0, body, f"change link {link}")
+
+
+def delete_link_group(group: int) -> Request:
+    """Remove all links of a group at once."""
+    body = _link_header() + attribute_u32(_IFLA_GROUP, group)
+    return Request(RTM_DELLINK, 0, body, f"remove link group {group}")
+
+
 def get_link(link: int | str) -> Request:
     """Ask for one link."""
     name = link if isinstance(link, str) else ""
@@ -265,6 +281,7 @@ def parse_link(message: Message) -> Link:
         mtu=_unpack_u32(values, _IFLA_MTU),
         is_up=bool(flags & IFF_UP),
         master=_unpack_u32(values, _IFLA_MASTER),
+        group=_unpack_u32(values, _IFLA_GROUP),
     )
 
 

@@ -184,7 +184,7 @@ class BridgeDriver:
                 self._kernel.batch(requests)
                 return
             if error.what != requests[0].what:
-                self.disconnect(endpoint.link)
+                self.disconnect([endpoint.link])
             raise
 
     def configure(self, endpoint: Endpoint, rtnl_fd: int, *, ifname: str, is_gateway: bool) -> None:
@@ -203,19 +203,33 @@ class BridgeDriver:
         except NetlinkError as error:
             raise _explain(error, f"configure {ifname} in the container") from error
 
-    def disconnect(self, link: str) -> bool:
-        """Remove a link and with it its other end; tell whether it was still there.
+    def disconnect(self, links: Sequence[str]) -> None:
+        """Remove links, and with each its other end; one that is gone already is fine.
 
         Raises:
-            NetlinkError: The kernel refuses for another reason than that it is gone.
+            NetlinkError: The kernel refuses.
         """
+        if len(links) == 1:
+            self._remove(rt.delete_link(links[0]))
+            return
+        # Each removal makes the kernel wait some 20 ms; a group is removed with a single wait.
+        present = self._kernel.links()
+        leaving = [link for link in present if link.name in links]
+        groups = {link.group for link in present}
+        group = 0
+        while group in groups or not group:
+            group = int.from_bytes(os.urandom(4), "big")
+        for link in leaving:
+            self._remove(rt.set_link_group(link.ifindex, group))
+        if leaving:
+            self._remove(rt.delete_link_group(group))
+
+    def _remove(self, request: Request) -> None:
         try:
-            self._kernel.batch([rt.delete_link(link)])
+            self._kernel.remove([request])
         except NetlinkError as error:
-            if error.errno == errno.ENODEV:
-                return False
-            raise
-        return True
+            if error.errno not in {errno.ENODEV, errno.ESRCH}:
+                raise
 
     def orphans(self, bridges: Collection[str], known: Collection[str]) -> list[str]:
         """Return the veths on our bridges that no endpoint accounts for."""

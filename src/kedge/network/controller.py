@@ -149,7 +149,7 @@ class NetworkController:
             self._addresses.drop_pools(network.id)
             self._publisher.remove_network(network.id)
             self._live.pop(network.id, None)
-            self._driver.disconnect(network.bridge)
+            self._driver.disconnect([network.bridge])
         return network
 
     def problems(self) -> tuple[str, ...]:
@@ -312,9 +312,8 @@ class NetworkController:
         with self._lock:
             self._publisher.close(remove=remove)
             if remove:
-                for network in self._catalogue.networks():
-                    if network.bridge:
-                        self._driver.disconnect(network.bridge)
+                bridges = [n.bridge for n in self._catalogue.networks() if n.bridge]
+                self._driver.disconnect(bridges)
             self._live.clear()
             self._kernel.close()
 

@@ -1,6 +1,6 @@
 """The host's kernel as the network controller sees it: one object, thread-safe.
 
-Holds one rtnetlink and one nf_tables socket of the namespace it was made in, and a lock for each.
+Holds rtnetlink and nf_tables sockets of the namespace it was made in, and a lock for each.
 It executes requests and answers questions; what to ask for is decided elsewhere. Tests put a fake
 in its place (`HostKernel` is the interface).
 """
@@ -33,6 +33,10 @@ class HostKernel(Protocol):
 
     def batch(self, requests: Sequence[Request]) -> None:
         """Carry out rtnetlink requests in the host's namespace."""
+        ...
+
+    def remove(self, requests: Sequence[Request]) -> None:
+        """Carry out rtnetlink requests that take long, in nobody's way."""
         ...
 
     def batch_in(self, descriptor: int, requests: Sequence[Request]) -> None:
@@ -99,13 +103,16 @@ class LinuxKernel:
         """Open the route socket; the packet filter's is opened when first needed."""
         self._route = NetlinkSocket(NETLINK_ROUTE)
         self._route_lock = threading.Lock()
+        self._removal = NetlinkSocket(NETLINK_ROUTE)
+        self._removal_lock = threading.Lock()
         self._filter: nft.NftablesSocket | None = None
         self._filter_lock = threading.Lock()
 
     def close(self) -> None:
         """Close the sockets."""
-        with self._route_lock, self._filter_lock:
+        with self._route_lock, self._removal_lock, self._filter_lock:
             self._route.close()
+            self._removal.close()
             if self._filter is not None:
                 self._filter.close()
                 self._filter = None
@@ -114,6 +121,11 @@ class LinuxKernel:
         """Carry out rtnetlink requests; the first refused one is raised as NetlinkError."""
         with self._route_lock:
             self._route.batch(requests)
+
+    def remove(self, requests: Sequence[Request]) -> None:
+        """Carry out removals; the kernel waits after them without its own lock, so do we."""
+        with self._removal_lock:
+            self._removal.batch(requests)
 
     def batch_in(self, descriptor: int, requests: Sequence[Request]) -> None:
         """Carry out rtnetlink requests through a socket of another namespace."""
