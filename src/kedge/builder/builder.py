@@ -1,0 +1,210 @@
+"""`Builder`: Dockerfile and context in, image out.
+
+The one entry to this package for the engine. Synchronous: a build takes one thread, several
+builds may run at once. What a killed engine leaves of a build is removed when the next one opens
+its Builder.
+"""
+
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from kedge.builder.cache import BuildCache
+from kedge.builder.dockerfile.instructions import Dockerfile
+from kedge.builder.dockerfile.typed import parse_dockerfile
+from kedge.builder.events import Event, ImageBuilt, ImageTagged
+from kedge.builder.executor import Execution, build_scope
+from kedge.builder.files.directory import DigestMemo, DirectoryTree
+from kedge.builder.files.ignored import IGNORE_FILE, IgnoredTree
+from kedge.builder.files.tree import Tree, clip, read_text
+from kedge.builder.ignorefile import IgnoreMatcher, parse_ignore_file
+from kedge.builder.layering import Layering, WriteLayer
+from kedge.builder.perform import Performer, Workshop
+from kedge.builder.plan import plan_build
+from kedge.builder.request import BuildRequest, BuildResult
+from kedge.builder.run_step import RunStep
+from kedge.builder.state import StageState
+from kedge.builder.steps import BaseResolver, StepRunner
+from kedge.content.store import ContentStore
+from kedge.errdefs import InvalidParameterError, NotSupportedError
+from kedge.images.image import Image, NewLayer
+from kedge.images.store import ImageStore
+from kedge.images.unpack import LayerSnapshots
+from kedge.lib.clock import SYSTEM_CLOCK, Clock
+from kedge.lib.database import Database
+from kedge.oci.platforms import host_platform
+from kedge.oci.references import Reference, parse_reference
+
+_SYNTAX_ARG: Final = "BUILDKIT_SYNTAX"
+_HOSTNAME_ARG: Final = "BUILDKIT_SANDBOX_HOSTNAME"
+_OWN_FRONTENDS: Final = ("docker/dockerfile", "docker.io/docker/dockerfile", "dockerfile.v0")
+
+
+class Builder:
+    """Builds images for one engine."""
+
+    def __init__(
+        self,
+        database: Database,
+        content: ContentStore,
+        images: ImageStore,
+        snapshots: LayerSnapshots,
+        runner: StepRunner,
+        resolver: BaseResolver,
+        *,
+        write_layer: WriteLayer,
+        scratch: str,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        """Open the cache and remove what an earlier run left half built.
+
+        Args:
+            database: Keeps the cache records.
+            content: Gets the layers' blobs.
+            images: Gets the images.
+            snapshots: Holds the layers.
+            runner: Runs the RUN steps.
+            resolver: Finds base images.
+            write_layer: Makes the tar of a layer.
+            scratch: Directory for temporary files, on a disk with room for a context.
+            clock: Where times come from.
+        """
+        self._images = images
+        self._runner = runner
+        self._resolver = resolver
+        self._lease = images.lease()
+        self._workshop = Workshop(
+            cache=BuildCache(database, self._lease),
+            layering=Layering(snapshots, content, write_layer, clock),
+            memo=DigestMemo(clock),
+            clock=clock,
+            scratch=scratch,
+            host=host_platform(),
+        )
+        self._workshop.layering.remove_leftovers()
+
+    @property
+    def cache(self) -> BuildCache:
+        """The remembered steps."""
+        return self._workshop.cache
+
+    def open_directory(self, path: str) -> DirectoryTree:
+        """Return a folder of the host as a build context; the caller closes it.
+
+        Raises:
+            InvalidParameterError: It is no folder.
+        """
+        return DirectoryTree(path, self._workshop.memo)
+
+    def build(
+        self,
+        request: BuildRequest,
+        on_event: Callable[[Event], None],
+        cancel: threading.Event,
+    ) -> BuildResult:
+        """Build an image, tag it, and return what was made.
+
+        Args:
+            request: What to build; the caller closes its context afterwards.
+            on_event: Told what happens, from this thread.
+            cancel: Set it to end the build between or inside steps.
+
+        Raises:
+            DockerfileError: The Dockerfile cannot be understood; the message names the line.
+            StepFailedError: A RUN failed.
+            BuildCancelledError: ``cancel`` was set.
+            KedgeError: Anything else, in one line; nothing half made is left.
+        """
+        names = [_tag(tag) for tag in request.tags]
+        dockerfile = _read_dockerfile(request)
+        platform = request.platform or self._workshop.host
+        plan = plan_build(
+            dockerfile,
+            target=request.target,
+            build_args=request.build_args,
+            build_platform=self._workshop.host,
+            target_platform=platform,
+        )
+        scope = build_scope(dockerfile, plan, request)
+        run_step = RunStep(
+            self._runner,
+            scratch=self._workshop.scratch,
+            host_certs=request.host_certs,
+            hostname=request.build_args.get(_HOSTNAME_ARG, ""),
+            on_event=on_event,
+            cancel=cancel,
+        )
+        with self._images.lease() as lease:
+            performer = Performer(
+                workshop=self._workshop,
+                lease=lease,
+                run_step=run_step,
+                epoch_ns=scope.epoch_ns,
+                no_cache=request.no_cache,
+                on_event=on_event,
+                cancel=cancel,
+            )
+            try:
+                context = _visible_context(request)
+                state = Execution(scope, context, self._resolver, performer).run()
+            finally:
+                now_ns = self._workshop.clock.time_ns()
+                self._workshop.cache.touch(performer.used_keys, now_ns)
+            performer.check()
+            image = self._store(state, scope.epoch_ns, names)
+        on_event(ImageBuilt(image_id=image.id))
+        for name in names:
+            on_event(ImageTagged(name=name.familiar()))
+        return BuildResult(
+            image_id=image.id,
+            tags=tuple(name.familiar() for name in names),
+            cached_steps=len(performer.used_keys),
+            executed_steps=performer.executed,
+        )
+
+    def _store(self, state: StageState, epoch_ns: int | None, names: list[Reference]) -> Image:
+        unchanged = self._images.find(state.unchanged_id) if state.unchanged_id else None
+        if unchanged is not None:
+            for name in names:
+                self._images.tag(unchanged.id, name)
+            return unchanged
+        layers = [NewLayer(layer.diff_id, layer.blob) for layer in state.layers]
+        return self._images.create_image(state.image_config(epoch_ns), layers, names=names)
+
+
+def _tag(text: str) -> Reference:
+    name = parse_reference(text)
+    if name.digest:
+        raise InvalidParameterError(f"cannot tag a build with a digest: {text}")
+    return name.with_default_tag()
+
+
+def _read_dockerfile(request: BuildRequest) -> Dockerfile:
+    text = request.dockerfile_text
+    if text is None:
+        path = clip(request.dockerfile)
+        text = read_text(request.context, path) if request.context is not None else None
+        if text is None:
+            raise InvalidParameterError(f"Cannot locate specified Dockerfile: {request.dockerfile}")
+    dockerfile = parse_dockerfile(text)
+    syntax = request.build_args.get(_SYNTAX_ARG, dockerfile.syntax)
+    if syntax and syntax.partition(":")[0].partition("@")[0] not in _OWN_FRONTENDS:
+        raise NotSupportedError(
+            f"syntax {syntax} is not supported: kedge understands docker/dockerfile itself; "
+            "remove the line or name that"
+        )
+    return dockerfile
+
+
+def _visible_context(request: BuildRequest) -> Tree | None:
+    """Return the context without what the ignore file of this Dockerfile names."""
+    context = request.context
+    if context is None:
+        return None
+    path = clip(request.dockerfile)
+    candidates = (f"{path}{IGNORE_FILE}", IGNORE_FILE)
+    for candidate in candidates:
+        text = read_text(context, candidate)
+        if text is not None:
+            return IgnoredTree(context, IgnoreMatcher(parse_ignore_file(text)))
+    return context

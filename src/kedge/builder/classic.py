@@ -1,0 +1,75 @@
+"""The classic builder's JSON stream: events to the objects ``POST /build`` sends.
+
+Clients parse these texts: docker-py finds the image by ``Successfully built``, the CLI's
+``--iidfile`` reads the last ``aux``. ``q=1`` is the same stream with everything but the last
+object left out.
+"""
+
+from typing import assert_never
+
+from kedge.builder.events import (
+    CacheHit,
+    Event,
+    ImageBuilt,
+    ImageTagged,
+    Notice,
+    Output,
+    PullProgress,
+    RunFinished,
+    RunStarted,
+    StepDone,
+    StepStarted,
+    Warned,
+)
+from kedge.builder.failures import StepFailedError
+from kedge.lib.ids import short_id
+from kedge.lib.jsontypes import JsonObject
+
+
+def classic_stream(event: Event) -> list[JsonObject]:  # noqa: C901 - one case per event
+    """Return what the classic builder's stream says about ``event``, in order."""
+    match event:
+        case StepStarted():
+            step = f"Step {event.number}/{event.total} : {event.text}"
+            return [{"stream": step}, {"stream": "\n"}]
+        case CacheHit():
+            return [{"stream": " ---> Using cache\n"}]
+        case RunStarted():
+            return [{"stream": f" ---> Running in {short_id(event.container_id)}\n"}]
+        case Output():
+            return [{"stream": event.text}]
+        case RunFinished():
+            if event.exit_code:
+                return []
+            name = short_id(event.container_id)
+            return [{"stream": f" ---> Removed intermediate container {name}\n"}]
+        case StepDone():
+            return [{"stream": f" ---> {short_id(event.image_id)}\n"}]
+        case PullProgress():
+            return [event.message]
+        case Notice():
+            return [{"stream": f"{event.text}\n"}]
+        case Warned():
+            return [{"stream": f"[Warning] {event.text}\n"}]
+        case ImageBuilt():
+            return [
+                {"aux": {"ID": event.image_id}},
+                {"stream": f"Successfully built {short_id(event.image_id)}\n"},
+            ]
+        case ImageTagged():
+            return [{"stream": f"Successfully tagged {event.name}\n"}]
+        case _:
+            assert_never(event)
+
+
+def classic_quiet(event: Event) -> list[JsonObject]:
+    """Return what ``q=1`` leaves of ``classic_stream``: the image's id."""
+    return [{"stream": f"{event.image_id}\n"}] if isinstance(event, ImageBuilt) else []
+
+
+def classic_error(error: Exception) -> JsonObject:
+    """Return the object that ends the stream of a build that failed."""
+    detail: JsonObject = {"message": str(error)}
+    if isinstance(error, StepFailedError):
+        detail = {"code": error.exit_code, **detail}
+    return {"errorDetail": detail, "error": str(error)}

@@ -1,0 +1,110 @@
+"""What a build reports while it runs, as plain data.
+
+The executor emits these in order, from its own thread; `kedge.builder.classic` turns them into
+the stream of ``POST /build``, and other front doors into theirs.
+"""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from kedge.lib.jsontypes import JsonObject
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepStarted:
+    """An instruction begins."""
+
+    number: int
+    total: int
+    text: str
+    """The instruction as the file has it."""
+    stage: str = ""
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheHit:
+    """The result of the step is known; nothing runs."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStarted:
+    """A container of a RUN starts."""
+
+    container_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """Text a RUN printed."""
+
+    stream: str
+    """``stdout`` or ``stderr``."""
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFinished:
+    """The container of a RUN is gone."""
+
+    container_id: str
+    exit_code: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepDone:
+    """An instruction is finished; the id is that of an image made of what stands so far."""
+
+    image_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PullProgress:
+    """A progress line of a base image that is being fetched, in Docker's JSON shape."""
+
+    message: JsonObject
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """One line worth knowing that is no warning."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warned:
+    """One line about something that is allowed but probably not meant."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageBuilt:
+    """The image is in the store."""
+
+    image_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageTagged:
+    """The image has one more name."""
+
+    name: str
+
+
+Event: TypeAlias = (
+    StepStarted
+    | CacheHit
+    | RunStarted
+    | Output
+    | RunFinished
+    | StepDone
+    | PullProgress
+    | Notice
+    | Warned
+    | ImageBuilt
+    | ImageTagged
+)

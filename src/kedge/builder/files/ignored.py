@@ -1,0 +1,66 @@
+"""`IgnoredTree`: a build context without what its ignore file names."""
+
+import posixpath
+from typing import BinaryIO, Final
+
+from kedge.archive.entry import Entry, Kind
+from kedge.builder.files.tree import Tree, join
+from kedge.builder.ignorefile import IgnoreMatcher, MatchState
+
+IGNORE_FILE: Final = ".dockerignore"
+
+
+class IgnoredTree:
+    """Another tree with the ignored paths left out.
+
+    An ignored directory stays as long as an exception lets something below it through.
+    """
+
+    def __init__(self, tree: Tree, matcher: IgnoreMatcher) -> None:
+        self._tree = tree
+        self._matcher = matcher
+        self._states: dict[str, MatchState] = {"": matcher.root}
+        self._visible: dict[str, bool] = {"": True}
+
+    def entry(self, path: str) -> Entry | None:
+        """Return what is at ``path`` unless it is ignored."""
+        found = self._tree.entry(path)
+        return found if found is not None and self._is_visible(path) else None
+
+    def names(self, path: str) -> tuple[str, ...]:
+        """Return the names in a directory that are not ignored."""
+        return tuple(name for name in self._tree.names(path) if self._is_visible(join(path, name)))
+
+    def digest(self, path: str) -> str:
+        """Return the digest of a file."""
+        return self._tree.digest(path)
+
+    def write_to(self, path: str, descriptor: int) -> None:
+        """Write the content of a file to an open file."""
+        self._tree.write_to(path, descriptor)
+
+    def open(self, path: str) -> BinaryIO:
+        """Open a file for reading."""
+        return self._tree.open(path)
+
+    def _state(self, path: str) -> MatchState:
+        state = self._states.get(path)
+        if state is None:
+            parent = self._state(posixpath.dirname(path))
+            state = self._states[path] = self._matcher.below(parent, path)
+        return state
+
+    def _is_visible(self, path: str) -> bool:
+        visible = self._visible.get(path)
+        if visible is None:
+            visible = not self._state(path).matched or self._has_exception_below(path)
+            self._visible[path] = visible
+        return visible
+
+    def _has_exception_below(self, path: str) -> bool:
+        if not self._matcher.has_exceptions:
+            return False
+        found = self._tree.entry(path)
+        if found is None or found.kind is not Kind.DIRECTORY:
+            return False
+        return any(self._is_visible(join(path, name)) for name in self._tree.names(path))

@@ -1,0 +1,271 @@
+"""New layers: an active snapshot to change, then its blob, its diff_id and its chain id.
+
+Order: blob written and verified, snapshot committed, record written by the caller. A crash in
+between leaves an active snapshot of a ``build-`` key, which the next start removes, or a blob and
+a committed snapshot that garbage collection removes; never half a layer.
+"""
+
+import hashlib
+import io
+import os
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import BinaryIO, Final, NamedTuple, cast
+
+from kedge.archive.compression import Compression, compress
+from kedge.builder.state import LayerRecord
+from kedge.content.ingest import BlobWriter
+from kedge.content.leases import Lease
+from kedge.content.store import ContentStore
+from kedge.errdefs import ConflictError, NotFoundError
+from kedge.images.unpack import LayerSnapshots
+from kedge.lib.clock import Clock
+from kedge.lib.ids import new_id
+from kedge.oci import media_types
+from kedge.oci.hashing import chain_ids, sha256_digest
+from kedge.oci.image_spec import Descriptor
+from kedge.oci.mounts import Mount
+
+KEY_PREFIX: Final = "build-"
+
+WriteLayer = Callable[[str, BinaryIO, Sequence[str]], object]
+"""Write the directory of a layer as a layer tar, given the directories below it, top first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenLayer:
+    """A layer that is being made."""
+
+    key: str
+    parent: str
+    """Chain id below; empty for the first layer."""
+    mounts: tuple[Mount, ...]
+    upper: str
+    lower: tuple[str, ...]
+
+
+class WrittenLayer(NamedTuple):
+    """A layer that is committed."""
+
+    record: LayerRecord
+    size_bytes: int
+    """Bytes of the tar."""
+
+
+class Layering:
+    """Makes layers for one engine; thread-safe."""
+
+    def __init__(
+        self,
+        snapshots: LayerSnapshots,
+        content: ContentStore,
+        write_layer: WriteLayer,
+        clock: Clock,
+    ) -> None:
+        self._snapshots = snapshots
+        self._content = content
+        self._write_layer = write_layer
+        self._clock = clock
+
+    def remove_leftovers(self) -> None:
+        """Remove what builds of an earlier run of the engine left; nothing may be building."""
+        for info in list(self._snapshots.walk()):
+            if info.name.startswith(KEY_PREFIX):
+                self._snapshots.remove(info.name)
+
+    @contextmanager
+    def open(self, parent: str) -> Generator[OpenLayer, None, None]:
+        """Enclose the making of a layer on ``parent``; what is not committed is removed."""
+        key = KEY_PREFIX + new_id()
+        mounts = self._snapshots.prepare(key, parent or None)
+        try:
+            yield OpenLayer(
+                key=key,
+                parent=parent,
+                mounts=mounts,
+                upper=self._snapshots.diff_path(key),
+                lower=self._snapshots.lower_paths(key),
+            )
+        finally:
+            # Not there any more when it was committed under its chain id.
+            with suppress(NotFoundError):
+                self._snapshots.remove(key)
+
+    def commit(self, layer: OpenLayer, lease: Lease, created_ns: int | None) -> WrittenLayer:
+        """Turn ``layer`` into a committed snapshot and a blob; equal layers are kept once.
+
+        Args:
+            layer: Finished; nothing writes to it any more.
+            lease: Takes the chain id and the digest of the blob.
+            created_ns: The time to record; None for now.
+        """
+        diff_id, size_bytes, blob = self._write_blob(layer, lease)
+        if layer.parent:
+            chain_id = sha256_digest(f"{layer.parent} {diff_id}".encode())
+        else:
+            chain_id = chain_ids([diff_id])[0]
+        lease.add(chain_id)
+        if not self.is_committed(chain_id):
+            try:
+                self._snapshots.commit(chain_id, layer.key)
+            except ConflictError:
+                if not self.is_committed(chain_id):
+                    raise
+        record = LayerRecord(
+            diff_id=diff_id,
+            chain_id=chain_id,
+            blob=blob,
+            created_ns=self._clock.time_ns() if created_ns is None else created_ns,
+        )
+        return WrittenLayer(record, size_bytes)
+
+    def is_committed(self, chain_id: str) -> bool:
+        """Say whether the snapshot of ``chain_id`` is there."""
+        try:
+            return self._snapshots.stat(chain_id).kind == "committed"
+        except NotFoundError:
+            return False
+
+    def is_whole(self, layer: LayerRecord) -> bool:
+        """Say whether snapshot and blob of a remembered layer are still there."""
+        has_blob = layer.blob is None or self._content.exists(layer.blob.digest)
+        return has_blob and self.is_committed(layer.chain_id)
+
+    def paths(self, chain_id: str) -> tuple[str, ...]:
+        """Return the directories of the file system ``chain_id``, top first."""
+        if not chain_id:
+            return ()
+        return (self._snapshots.diff_path(chain_id), *self._snapshots.lower_paths(chain_id))
+
+    def _write_blob(self, layer: OpenLayer, lease: Lease) -> tuple[str, int, Descriptor]:
+        with self._content.ingest(f"layer of {layer.key}") as writer:
+            try:
+                sink = _BlobSink(writer)
+                zipped = compress(cast("BinaryIO", sink), Compression.GZIP)
+                tar = _HashedStream(zipped)
+                self._write_layer(layer.upper, cast("BinaryIO", tar), layer.lower)
+                zipped.close()
+                lease.add(sink.digest)
+                digest = writer.commit(sink.digest)
+            except BaseException:
+                writer.discard()
+                raise
+        blob = Descriptor(media_types.OCI_LAYER_GZIP, digest, sink.size_bytes)
+        return tar.digest, tar.size_bytes, blob
+
+
+class _Counted(io.RawIOBase):
+    """A writer that knows the digest and the length of what went through."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._hash = hashlib.sha256(usedforsecurity=False)
+        self.size_bytes = 0
+
+    @property
+    def digest(self) -> str:
+        return f"sha256:{self._hash.hexdigest()}"
+
+    def writable(self) -> bool:
+        return True
+
+    def count(self, data: memoryview) -> int:
+        self._hash.update(data)
+        self.size_bytes += len(data)
+        return len(data)
+
+
+class _HashedStream(_Counted):
+    def __init__(self, below: BinaryIO) -> None:
+        super().__init__()
+        self._below = below
+
+    def write(self, data: memoryview, /) -> int:  # type: ignore[override]
+        self._below.write(data)
+        return self.count(data)
+
+
+class _BlobSink(_Counted):
+    def __init__(self, below: BlobWriter) -> None:
+        super().__init__()
+        self._below = below
+
+    def write(self, data: memoryview, /) -> int:  # type: ignore[override]
+        self._below.write(data)
+        return self.count(data)
+
+
+def remove_mountpoints(layer: OpenLayer, paths: Sequence[str]) -> None:
+    """Remove what is in a layer only because something was mounted on it.
+
+    A file goes while it is empty, a directory while it is empty; a parent that is in the layer
+    for no other reason goes too, so that a RUN that changes nothing makes an empty layer.
+
+    Args:
+        layer: What the RUN wrote to.
+        paths: Absolute, as the container saw them.
+    """
+    for path in sorted(paths, key=len, reverse=True):
+        full = _inside(layer.upper, path)
+        if full is None or not _remove_stub(full):
+            continue
+        parent = os.path.dirname(full)
+        while parent != layer.upper and _is_unchanged(parent, layer):
+            os.rmdir(parent)
+            parent = os.path.dirname(parent)
+
+
+def _inside(upper: str, path: str) -> str | None:
+    """Return the host path of ``path`` if each directory on the way is a real one."""
+    full = upper
+    parts = [part for part in path.split("/") if part]
+    if not parts or ".." in parts:
+        return None
+    for part in parts[:-1]:
+        full = f"{full}/{part}"
+        if os.path.islink(full) or not os.path.isdir(full):
+            return None
+    return f"{full}/{parts[-1]}"
+
+
+def _remove_stub(full: str) -> bool:
+    try:
+        if os.path.isdir(full) and not os.path.islink(full):
+            os.rmdir(full)
+        elif os.path.isfile(full) and not os.path.islink(full) and os.path.getsize(full) == 0:
+            os.unlink(full)
+        else:
+            return False
+    except OSError:
+        return False
+    return True
+
+
+def _is_unchanged(directory: str, layer: OpenLayer) -> bool:
+    """Say whether an empty directory of the layer is what the layers below have anyway."""
+    if os.listdir(directory):
+        return False
+    relative = os.path.relpath(directory, layer.upper)
+    for lower in layer.lower:
+        below = f"{lower}/{relative}"
+        if os.path.islink(below) or not os.path.isdir(below):
+            continue
+        mine, theirs = os.lstat(directory), os.lstat(below)
+        if (mine.st_mode, mine.st_uid, mine.st_gid) != (
+            theirs.st_mode,
+            theirs.st_uid,
+            theirs.st_gid,
+        ):
+            return False
+        return "trusted.overlay.opaque" not in os.listxattr(directory, follow_symlinks=False)
+    return False
+
+
+def clamp_times(upper: str, epoch_ns: int) -> None:
+    """Set every time stamp of a layer that is later than ``epoch_ns`` back to it."""
+    for folder, folders, files in os.walk(upper, topdown=False):
+        for name in (*files, *folders):
+            full = f"{folder}/{name}"
+            if os.lstat(full).st_mtime_ns > epoch_ns:
+                os.utime(full, ns=(epoch_ns, epoch_ns), follow_symlinks=False)

@@ -1,0 +1,204 @@
+"""One file-system operation of one build: found in the cache, or made and remembered."""
+
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import assert_never
+
+from kedge.builder.cache import BuildCache, CacheRecord
+from kedge.builder.copy_step import CopyStep, Times, directory_exists, make_directory
+from kedge.builder.events import CacheHit, Event
+from kedge.builder.failures import BuildCancelledError
+from kedge.builder.files.destination import Destination
+from kedge.builder.files.directory import DigestMemo
+from kedge.builder.files.layers import LayersTree
+from kedge.builder.files.tree import Tree
+from kedge.builder.layering import Layering, OpenLayer, clamp_times
+from kedge.builder.operations import (
+    CopyOperation,
+    MakeDirectory,
+    Operation,
+    RunOperation,
+    cache_key,
+    key_document,
+)
+from kedge.builder.run_step import RunStep
+from kedge.builder.state import LayerRecord
+from kedge.content.leases import Lease
+from kedge.errdefs import NotSupportedError
+from kedge.lib.clock import Clock
+from kedge.lib.jsontypes import Json, JsonObject
+from kedge.oci.platforms import Platform, best_match
+
+FindTree = Callable[[str], Tree]
+"""Returns the files that ``COPY --from=name`` means; those of the build context for no name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workshop:
+    """What the steps of every build of one engine share."""
+
+    cache: BuildCache
+    layering: Layering
+    memo: DigestMemo
+    clock: Clock
+    scratch: str
+    host: Platform
+
+
+@dataclass(slots=True, kw_only=True)
+class Performer:
+    """Carries out the operations of one build and counts them."""
+
+    workshop: Workshop
+    lease: Lease
+    run_step: RunStep
+    epoch_ns: int | None
+    no_cache: bool
+    on_event: Callable[[Event], None]
+    cancel: threading.Event
+    used_keys: list[str] = field(default_factory=list[str])
+    executed: int = 0
+
+    def check(self) -> None:
+        """Raise BuildCancelledError once the build is cancelled."""
+        if self.cancel.is_set():
+            raise BuildCancelledError("build cancelled")
+
+    def perform(
+        self, operation: Operation, text: str, parent: str, platform: Platform, find: FindTree
+    ) -> LayerRecord | None:
+        """Return the layer ``operation`` makes on ``parent``; None when there is nothing to do.
+
+        Args:
+            operation: What to do.
+            text: The history entry, kept beside the result.
+            parent: Chain id below; empty for the first layer.
+            platform: What the stage runs on.
+            find: Where COPY finds its sources.
+        """
+        with self._below(parent) as below:
+            match operation:
+                case RunOperation():
+                    self._check_platform(platform)
+                    layer = self._run(operation, text, parent)
+                case CopyOperation():
+                    step = CopyStep(operation, find(operation.from_), below)
+                    layer = self._copy(step, operation, text, parent, below)
+                case MakeDirectory():
+                    if directory_exists(operation.path, below):
+                        return None
+                    layer = self._mkdir(operation, text, parent, below)
+                case _:
+                    assert_never(operation)
+        return layer
+
+    @contextmanager
+    def _below(self, parent: str) -> Generator[LayersTree, None, None]:
+        paths = self.workshop.layering.paths(parent)
+        with LayersTree(paths, self.workshop.memo) as below:
+            yield below
+
+    def _check_platform(self, platform: Platform) -> None:
+        host = self.workshop.host
+        if best_match(host, [platform]) is None:
+            raise NotSupportedError(
+                f"RUN needs {platform}, but this machine is {host} and cannot emulate it; "
+                f"build with --platform {host}"
+            )
+
+    def _run(self, operation: RunOperation, text: str, parent: str) -> LayerRecord:
+        def change(layer: OpenLayer) -> None:
+            self.run_step.run(operation, layer)
+            if self.epoch_ns is not None:
+                clamp_times(layer.upper, self.epoch_ns)
+
+        return self._cached_or_made(operation.describe(), [parent], text, parent, change)
+
+    def _copy(
+        self, step: CopyStep, operation: CopyOperation, text: str, parent: str, below: Tree
+    ) -> LayerRecord:
+        times = self._times()
+
+        def change(layer: OpenLayer) -> None:
+            # --link: nothing of what is below decides where the files go.
+            seen = LayersTree((), self.workshop.memo) if operation.is_link else below
+            destination = Destination(layer.upper, seen)
+            step.apply(destination, times, self.workshop.scratch, self.check)
+            destination.finish()
+
+        inputs: list[Json] = [parent, *step.inputs()]
+        return self._cached_or_made(operation.describe(), inputs, text, parent, change)
+
+    def _mkdir(self, operation: MakeDirectory, text: str, parent: str, below: Tree) -> LayerRecord:
+        times = self._times()
+
+        def change(layer: OpenLayer) -> None:
+            destination = Destination(layer.upper, below)
+            make_directory(operation, destination, below, times)
+            destination.finish()
+
+        return self._cached_or_made(operation.describe(), [parent], text, parent, change)
+
+    def _times(self) -> Times:
+        return Times(now_ns=self.workshop.clock.time_ns(), epoch_ns=self.epoch_ns)
+
+    def _cached_or_made(
+        self,
+        description: JsonObject,
+        inputs: list[Json],
+        text: str,
+        parent: str,
+        change: Callable[[OpenLayer], None],
+    ) -> LayerRecord:
+        document = key_document(description, inputs, self.epoch_ns)
+        key = cache_key(document)
+        found = None if self.no_cache else self._find(key)
+        if found is not None:
+            return found
+        self.check()
+        with self.workshop.layering.open(parent) as layer:
+            change(layer)
+            self.check()
+            written = self.workshop.layering.commit(layer, self.lease, self.epoch_ns)
+        self._remember(key, document, text, parent, written.record, written.size_bytes)
+        self.executed += 1
+        return written.record
+
+    def _find(self, key: str) -> LayerRecord | None:
+        record = self.workshop.cache.find(key)
+        if record is None:
+            return None
+        self.lease.add(record.chain_id, record.blob.digest)
+        if not self.workshop.layering.is_whole(record.layer):
+            return None
+        self.used_keys.append(key)
+        self.on_event(CacheHit(key=key))
+        return record.layer
+
+    def _remember(
+        self,
+        key: str,
+        document: str,
+        text: str,
+        parent: str,
+        layer: LayerRecord,
+        size_bytes: int,
+    ) -> None:
+        if layer.blob is None:
+            return
+        self.workshop.cache.put(
+            CacheRecord(
+                key=key,
+                step=text,
+                parent=parent,
+                diff_id=layer.diff_id,
+                chain_id=layer.chain_id,
+                blob=layer.blob,
+                size_bytes=size_bytes,
+                created_ns=layer.created_ns,
+                last_used_ns=self.workshop.clock.time_ns(),
+                inputs=document,
+            )
+        )

@@ -1,0 +1,46 @@
+"""What a build is asked to do, and what comes out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from kedge.builder.files.tree import Tree
+from kedge.oci.platforms import Platform
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildRequest:
+    """One build."""
+
+    context: Tree | None = None
+    """The files COPY and ADD see: `kedge.builder.files` makes one of a folder or a tar stream."""
+    dockerfile: str = "Dockerfile"
+    """Its path in the context."""
+    dockerfile_text: str | None = None
+    """The Dockerfile itself, where it is not in the context."""
+    tags: tuple[str, ...] = ()
+    build_args: Mapping[str, str] = field(default_factory=dict[str, str])
+    target: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict[str, str])
+    no_cache: bool = False
+    pull: bool = False
+    """Ask the registry for the base images even if they are here."""
+    platform: Platform | None = None
+    """None for this machine's."""
+    network_mode: str = "default"
+    """Of the RUNs that do not say."""
+    extra_hosts: tuple[str, ...] = ()
+    """``name:address``."""
+    host_certs: str | None = None
+    """Path of the host's bundle of certificates for RUN steps; None for none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildResult:
+    """A finished build."""
+
+    image_id: str
+    tags: tuple[str, ...]
+    cached_steps: int
+    """How many layers came from the cache."""
+    executed_steps: int
+    """How many layers were made."""
