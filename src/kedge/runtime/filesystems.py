@@ -55,7 +55,10 @@ def new_filesystem(fstype: str, source: str, options: MountOptions) -> int:
         fd = lm.fsmount(context, options.attr_set)
     except OSError as error:
         said = "; ".join(lm.read_messages(context))
-        raise refusal(f"cannot mount {fstype}" + (f" ({said})" if said else ""), error) from error
+        doing = f"cannot mount {fstype}" + (f" ({said})" if said else "")
+        if error.errno == errno.EINVAL:
+            raise InvalidParameterError(f"{doing}: invalid option or source") from error
+        raise refusal(doing, error) from error
     finally:
         os.close(context)
     return fd

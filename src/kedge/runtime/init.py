@@ -67,7 +67,8 @@ class InitPlan(NamedTuple):
 class Built(NamedTuple):
     """What the later steps need of the finished root."""
 
-    root: RootPath
+    mountpoints: tuple[str, ...]
+    """What had to be created in the root to have something to mount on."""
     master: int
     """The terminal's master and slave; -1 without a terminal."""
     slave: int
@@ -96,6 +97,7 @@ def _leave_parent(plan: InitPlan, line: Channel) -> None:
     keep.update(range(3, 3 + plan.launch.preserve_fds))
     process.close_from(3, keep=[fd for fd in keep if fd >= 0])
     os.setsid()
+    os.umask(launch.DEFAULT_UMASK)
     limits.raise_hard_limits(plan.launch.limits)
     limits.set_oom_score(plan.launch.oom_score_adj)
 
@@ -143,7 +145,7 @@ def _become_container(plan: InitPlan, line: Channel) -> None:
         stdio.connect_terminal(built.slave, plan.launch.console_size, plan.launch.user)
     else:
         stdio.connect_stdio(plan.stdio, plan.launch.user)
-    body = "\0".join(built.root.created).encode(errors="surrogateescape")
+    body = "\0".join(built.mountpoints).encode(errors="surrogateescape")
     line.send(channel.CREATED, body, [built.master] if built.master >= 0 else [])
     if built.master >= 0:
         os.close(built.master)
@@ -168,8 +170,9 @@ def _build_root(plan: InitPlan, line: Channel, proc_fd: int) -> Built:
     if plan.default_dev:
         devices.make_devices(root, tuple(plan.devices), bind=in_user_namespace)
         devices.make_links(root)
-    if plan.launch.cwd:
-        os.close(root.ensure_directory(plan.launch.cwd))
+    mountpoints = tuple(root.created)
+    # As runc does it. This is the image's own directory from now on, so it is not reported.
+    os.close(root.ensure_directory(plan.launch.cwd))
     state = _run_create_hooks(plan.hooks, line)
     master, slave = -1, -1
     if plan.launch.terminal:
@@ -185,7 +188,7 @@ def _build_root(plan: InitPlan, line: Channel, proc_fd: int) -> Built:
     if plan.root_readonly:
         rootfs.make_root_readonly(root)
     rootfs.pivot(root, keep_host_root=plan.keep_host_root)
-    return Built(root, master, slave, state)
+    return Built(mountpoints, master, slave, state)
 
 
 def _run_create_hooks(hooks: Hooks, line: Channel) -> bytes:

@@ -20,6 +20,7 @@ from kedge.errdefs import (
 )
 from kedge.linux import capabilities as caps
 from kedge.linux import prctl, process
+from kedge.linux.seccomp import set_filter
 from kedge.oci.runtime_spec.types import Capabilities, ConsoleSize, Process, User
 from kedge.runtime.failures import reason, refusal
 from kedge.runtime.limits import Limit, set_limits
@@ -199,6 +200,8 @@ def become(launch: Launch, environment: tuple[str, ...], proc_fd: int) -> NoRetu
     path = find_program(launch.args[0], environment)
     set_limits(launch.limits)
     process.set_cloexec_from(3 + launch.preserve_fds)
+    if launch.seccomp:
+        set_filter(launch.seccomp, launch.seccomp_flags)
     if keep:
         masks = launch.masks
         caps.set_capabilities(

@@ -87,7 +87,10 @@ def set_oom_score(value: int | None) -> None:
     if value is None:
         return
     try:
-        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+        with open("/proc/self/oom_score_adj", "r+", encoding="ascii") as file:
+            if int(file.read()) == value:
+                return
+            file.seek(0)
             file.write(str(value))
     except PermissionError as error:
         raise ForbiddenError(

@@ -135,3 +135,11 @@ def parse_mount_options(options: Sequence[str]) -> MountOptions:
         copy_up="tmpcopyup" in words,
         idmap="ridmap" if "ridmap" in words else "idmap" if "idmap" in words else "",
     )
+
+
+def option_names() -> frozenset[str]:
+    """Return every name that is understood here and not passed to the file system."""
+    plain = {*_ATTRIBUTES, *_ATIMES, *_PROPAGATION}
+    others = {"bind", "rbind", "tmpcopyup", "idmap", "ridmap"}
+    known = plain | {f"r{name}" for name in plain} | others | _SUPERBLOCK_FLAGS | _IGNORED
+    return frozenset(known - {""})

@@ -14,7 +14,9 @@ from kedge.runtime.init import InitPlan
 from kedge.runtime.launch import Launch, plan_capabilities
 from kedge.runtime.limits import plan_limits
 from kedge.runtime.namespaces import NamespacePlan
+from kedge.runtime.seccomp import compile_profile, default_program, filter_flags
 
+SECCOMP_ANNOTATION: Final = "org.kedge.seccomp"
 _APPARMOR: Final = "/sys/module/apparmor/parameters/enabled"
 _SELINUX: Final = "/sys/fs/selinux/enforce"
 
@@ -37,6 +39,7 @@ def plan_launch(
         raise InvalidParameterError(f"the working directory {process.cwd!r} must be absolute")
     _check_strings(process)
     _check_labels(process, spec.linux)
+    program, flags = _plan_seccomp(spec)
     in_user_namespace = any(each.type == "user" for each in spec.linux.namespaces)
     return Launch(
         args=process.args,
@@ -50,12 +53,31 @@ def plan_launch(
         no_new_privileges=process.no_new_privileges,
         oom_score_adj=process.oom_score_adj,
         apparmor_profile=process.apparmor_profile,
-        seccomp=b"",
-        seccomp_flags=0,
+        seccomp=program,
+        seccomp_flags=flags,
         keyring=f"_ses.{container_id}",
         die_with_parent=die_with_parent,
         preserve_fds=preserve_fds,
     )
+
+
+def _plan_seccomp(spec: Spec) -> tuple[bytes, int]:
+    """Return the container's filter and its flags; every process of it gets the same.
+
+    The annotation stands for Docker's default profile, which depends on the capabilities: so the
+    engine need not know it, and the program is compiled once per set of capabilities.
+    """
+    profile = spec.linux.seccomp
+    if profile is None:
+        if spec.annotations.get(SECCOMP_ANNOTATION) != "default":
+            return b"", 0
+        process = spec.process
+        held = process.capabilities if process is not None else None
+        return default_program(held.bounding if held is not None else ()), 0
+    actions = {profile.default_action, *(rule.action for rule in profile.syscalls)}
+    if profile.listener_path or "SCMP_ACT_NOTIFY" in actions:
+        raise NotSupportedError("linux.seccomp: SCMP_ACT_NOTIFY is not supported by kedge")
+    return compile_profile(profile), filter_flags(profile)
 
 
 def _check_strings(process: Process) -> None:

@@ -1,0 +1,355 @@
+"""The commands of `kedge-runtime`: each a function from parsed options to an exit code."""
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, NamedTuple
+
+from kedge.errdefs import ConflictError, InvalidParameterError, NotFoundError
+from kedge.lib.clock import format_rfc3339
+from kedge.lib.jsontypes import Json, JsonObject
+from kedge.linux import prctl
+from kedge.oci.fields import read_object
+from kedge.oci.runtime_spec_resources import parse_resources
+from kedge.runtime import lifecycle
+from kedge.runtime.cgroups import Cgroup
+from kedge.runtime.console import relay
+from kedge.runtime.exec_command import EXEC_FLAGS, run_exec
+from kedge.runtime.features import features_document
+from kedge.runtime.options import SWITCH, VALUE, Flag, Parsed, alias
+from kedge.runtime.spec_template import spec_document
+from kedge.runtime.state import Container, StateDirectory, load_all, load_json
+from kedge.runtime.waiting import forward_signals, wait_for
+
+
+class Command(NamedTuple):
+    """A command: what it does, its options, its help."""
+
+    run: Callable[[str, Parsed], int]
+    flags: Mapping[str, Flag]
+    usage: str
+    summary: str
+    failure_code: int = 1
+
+
+def _container(root: str, options: Parsed) -> Container:
+    return StateDirectory(root, _one_id(options)).load()
+
+
+def _one_id(options: Parsed) -> str:
+    if len(options.arguments) != 1:
+        raise InvalidParameterError("exactly one container id is needed")
+    return options.arguments[0]
+
+
+def _print_json(document: Json) -> None:
+    sys.stdout.write(json.dumps(document, indent=2) + "\n")
+
+
+def _create_options(options: Parsed, *, keeps_terminal: bool = False) -> lifecycle.CreateOptions:
+    return lifecycle.CreateOptions(
+        bundle=options.value("bundle"),
+        console_socket=options.value("console-socket"),
+        pid_file=options.value("pid-file"),
+        keep_host_root=options.switch("no-pivot"),
+        preserve_fds=options.number("preserve-fds"),
+        keeps_terminal=keeps_terminal,
+    )
+
+
+def _create(root: str, options: Parsed) -> int:
+    lifecycle.create(root, _one_id(options), _create_options(options))
+    return 0
+
+
+def _start(root: str, options: Parsed) -> int:
+    lifecycle.start(_container(root, options))
+    return 0
+
+
+def _run(root: str, options: Parsed) -> int:
+    detach = options.switch("detach")
+    keeps_terminal = not detach and not options.value("console-socket")
+    container_id = _one_id(options)
+    prctl.set_child_subreaper()
+    created = lifecycle.create(
+        root, container_id, _create_options(options, keeps_terminal=keeps_terminal)
+    )
+    container = StateDirectory(root, container_id).load()
+    try:
+        if not detach:
+            forward_signals(created.pidfd)
+        lifecycle.start(container)
+    except BaseException:
+        lifecycle.delete(container, force=True)
+        raise
+    if detach:
+        return 0
+    if created.pty_master >= 0 and keeps_terminal:
+        relay(created.pty_master)
+    code = wait_for(created.pid)
+    if not options.switch("keep"):
+        lifecycle.delete(container, force=True)
+    return code
+
+
+def _state(root: str, options: Parsed) -> int:
+    container = _container(root, options)
+    status = container.status()
+    _print_json(
+        {
+            "ociVersion": container.spec.oci_version,
+            "id": container.container_id,
+            "pid": container.record.pid if status != "stopped" else 0,
+            "status": status,
+            "bundle": container.record.bundle,
+            "rootfs": _rootfs(container),
+            "created": format_rfc3339(container.record.created_ns),
+            "annotations": dict(container.spec.annotations),
+        }
+    )
+    return 0
+
+
+def _rootfs(container: Container) -> str:
+    root = container.spec.root
+    return os.path.join(container.record.bundle, root.path) if root is not None else ""
+
+
+def parse_signal(text: str) -> int:
+    """Return the number of a signal given as ``9``, ``KILL`` or ``SIGKILL``.
+
+    Raises:
+        InvalidParameterError: There is no such signal.
+    """
+    if text.isdecimal() and 0 < int(text) < signal.NSIG:
+        return int(text)
+    name = text.upper()
+    name = name if name.startswith("SIG") else f"SIG{name}"
+    if name in signal.Signals.__members__:
+        return int(signal.Signals[name])
+    raise InvalidParameterError(f"unknown signal {text!r}")
+
+
+def _kill(root: str, options: Parsed) -> int:
+    if not 1 <= len(options.arguments) <= 2:
+        raise InvalidParameterError("kill needs a container id and at most one signal")
+    container_id, *rest = options.arguments
+    # Docker and runc accept the switch after the id, too.
+    everything = options.switch("all")
+    signum = parse_signal(rest[0]) if rest else signal.SIGTERM
+    container = StateDirectory(root, container_id).load()
+    lifecycle.kill(container, signum, everything=everything)
+    return 0
+
+
+def _delete(root: str, options: Parsed) -> int:
+    force = options.switch("force")
+    container_id = _one_id(options)
+    try:
+        container = StateDirectory(root, container_id).load()
+    except NotFoundError:
+        if not force:
+            raise
+        try:
+            lifecycle.discard(root, container_id)
+        except NotFoundError:
+            return 0
+        return 0
+    lifecycle.delete(container, force=force)
+    return 0
+
+
+def _list(root: str, options: Parsed) -> int:
+    containers = load_all(root)
+    if options.switch("quiet"):
+        for container in containers:
+            sys.stdout.write(container.container_id + "\n")
+        return 0
+    rows: list[JsonObject] = [
+        {
+            "id": container.container_id,
+            "pid": container.record.pid if container.is_alive() else 0,
+            "status": container.status(),
+            "bundle": container.record.bundle,
+            "created": format_rfc3339(container.record.created_ns),
+        }
+        for container in containers
+    ]
+    if options.value("format", "table") == "json":
+        _print_json([*rows])
+        return 0
+    names = ("id", "pid", "status", "bundle", "created")
+    _print_table(
+        [[name.upper() for name in names], *([str(row[n]) for n in names] for row in rows)]
+    )
+    return 0
+
+
+def _print_table(rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        sys.stdout.write("   ".join(cells).rstrip() + "\n")
+
+
+def _cgroup(container: Container) -> Cgroup:
+    cgroup = container.cgroup()
+    if cgroup is None or not cgroup.exists():
+        raise ConflictError(f"container {container.container_id} is not running")
+    return cgroup
+
+
+def _ps(root: str, options: Parsed) -> int:
+    if not options.arguments:
+        raise InvalidParameterError("ps needs a container id")
+    container = StateDirectory(root, options.arguments[0]).load()
+    pids = _cgroup(container).pids()
+    if options.value("format", "table") == "json":
+        _print_json([*pids])
+        return 0
+    rows = [["PID", "COMMAND"]]
+    for pid in pids:
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as file:
+                words = file.read().rstrip(b"\0").replace(b"\0", b" ")
+        except OSError:
+            continue  # it ended meanwhile
+        rows.append([str(pid), words.decode(errors="replace")])
+    _print_table(rows)
+    return 0
+
+
+def _pause(root: str, options: Parsed) -> int:
+    container = _container(root, options)
+    if container.status() not in ("running", "created"):
+        raise ConflictError(
+            f"cannot pause container {container.container_id}: it is {container.status()}"
+        )
+    _cgroup(container).freeze()
+    return 0
+
+
+def _resume(root: str, options: Parsed) -> int:
+    container = _container(root, options)
+    if container.status() != "paused":
+        raise ConflictError(f"container {container.container_id} is not paused")
+    _cgroup(container).thaw()
+    return 0
+
+
+def _update(root: str, options: Parsed) -> int:
+    container = _container(root, options)
+    source = options.value("resources")
+    if not source:
+        raise InvalidParameterError("update needs --resources FILE (- for standard input)")
+    document = load_json("/proc/self/fd/0" if source == "-" else source)
+    _cgroup(container).update(parse_resources(read_object(document, "resources"), "resources"))
+    return 0
+
+
+def _spec(_root: str, options: Parsed) -> int:
+    path = os.path.join(options.value("bundle", "."), "config.json")
+    try:
+        with open(path, "x", encoding="utf-8") as file:
+            json.dump(spec_document(), file, indent=2)
+            file.write("\n")
+    except FileExistsError as error:
+        raise ConflictError(f"{path} exists already; remove it first") from error
+    return 0
+
+
+def _features(_root: str, _options: Parsed) -> int:
+    _print_json(features_document())
+    return 0
+
+
+def _events(root: str, options: Parsed) -> int:
+    container = _container(root, options)
+    interval = options.value("interval", "5s").removesuffix("s")
+    if not interval.isdecimal() or interval == "0":
+        raise InvalidParameterError(f"--interval takes seconds such as 5s, not {interval!r}")
+    while container.is_alive():
+        stats = _cgroup(container).stats()
+        document: JsonObject = {
+            "type": "stats",
+            "id": container.container_id,
+            "data": {
+                "cpu": {
+                    "usage": {
+                        "total": stats.cpu.usage_ns,
+                        "percpu": [*stats.cpu.percpu_ns],
+                        "user": stats.cpu.user_ns,
+                        "kernel": stats.cpu.system_ns,
+                    }
+                },
+                "memory": {
+                    "usage": {"usage": stats.memory.usage, "limit": stats.memory.limit},
+                    "raw": dict(stats.memory.stat),
+                },
+                "pids": {"current": stats.pids.current, "limit": stats.pids.limit},
+            },
+        }
+        sys.stdout.write(json.dumps(document) + "\n")
+        sys.stdout.flush()
+        if options.switch("stats"):
+            break
+        time.sleep(int(interval))
+    return 0
+
+
+_CREATE_FLAGS: Final = {
+    "bundle": VALUE,
+    "b": alias("bundle"),
+    "console-socket": VALUE,
+    "pid-file": VALUE,
+    "no-pivot": SWITCH,
+    "no-new-keyring": SWITCH,
+    "preserve-fds": VALUE,
+}
+_FORMAT_FLAGS: Final = {"format": VALUE, "f": alias("format"), "quiet": SWITCH, "q": alias("quiet")}
+
+COMMANDS: Final = {
+    "create": Command(_create, _CREATE_FLAGS, "[OPTIONS] ID", "create a container from a bundle"),
+    "start": Command(_start, {}, "ID", "run the program of a created container"),
+    "run": Command(
+        _run,
+        {**_CREATE_FLAGS, "detach": SWITCH, "d": alias("detach"), "keep": SWITCH},
+        "[OPTIONS] ID",
+        "create and start a container",
+    ),
+    "state": Command(_state, {}, "ID", "print a container's state as JSON"),
+    "kill": Command(
+        _kill, {"all": SWITCH, "a": alias("all")}, "[--all] ID [SIGNAL]", "send a signal"
+    ),
+    "delete": Command(
+        _delete, {"force": SWITCH, "f": alias("force")}, "[--force] ID", "remove a container"
+    ),
+    "exec": Command(
+        run_exec,
+        EXEC_FLAGS,
+        "[OPTIONS] ID COMMAND [ARG...]",
+        "run another process in a container",
+        failure_code=255,
+    ),
+    "list": Command(_list, _FORMAT_FLAGS, "[-q] [-f table|json]", "list containers"),
+    "ps": Command(_ps, _FORMAT_FLAGS, "[-f table|json] ID", "list a container's processes"),
+    "pause": Command(_pause, {}, "ID", "freeze every process of a container"),
+    "resume": Command(_resume, {}, "ID", "let a paused container go on"),
+    "update": Command(
+        _update,
+        {"resources": VALUE, "r": alias("resources")},
+        "--resources FILE ID",
+        "change limits",
+    ),
+    "events": Command(
+        _events, {"stats": SWITCH, "interval": VALUE}, "[--stats] ID", "print counters as JSON"
+    ),
+    "spec": Command(
+        _spec, {"bundle": VALUE, "b": alias("bundle")}, "[-b DIR]", "write a config.json"
+    ),
+    "features": Command(_features, {}, "", "print what this runtime supports as JSON"),
+}

@@ -1,0 +1,81 @@
+"""Terminals of `kedge-runtime`: handing one over, or relaying it to the caller's own."""
+
+import array
+import contextlib
+import fcntl
+import os
+import select
+import signal
+import socket
+import termios
+import tty
+from collections.abc import Iterator
+from typing import Final
+
+from kedge.errdefs import UnavailableError
+from kedge.linux import pty
+
+_CHUNK: Final = 65536
+
+
+def send_console(path: str, master: int) -> None:
+    """Send ``master`` to whoever listens on the socket ``path``, as OCI runtimes do.
+
+    Raises:
+        UnavailableError: Nobody does.
+    """
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.connect(path)
+            socket.send_fds(connection, [b"/dev/ptmx"], [master])
+    except OSError as error:
+        raise UnavailableError(f"cannot send the terminal to {path}: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def _raw_terminal(fd: int) -> Iterator[None]:
+    if not os.isatty(fd):
+        yield
+        return
+    saved = termios.tcgetattr(fd)
+    tty.setraw(fd)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(fd, termios.TCSADRAIN, saved)
+
+
+def copy_window_size(source: int, target: int) -> None:
+    """Give the terminal ``target`` the size of ``source``, if that is a terminal."""
+    size = array.array("H", [0, 0, 0, 0])
+    with contextlib.suppress(OSError):
+        fcntl.ioctl(source, termios.TIOCGWINSZ, size)
+        pty.set_window_size(target, rows=size[0], columns=size[1])
+
+
+def relay(master: int) -> None:
+    """Copy between the caller's standard streams and ``master`` until the container closes it."""
+    signal.signal(signal.SIGWINCH, lambda _signum, _frame: copy_window_size(0, master))
+    copy_window_size(0, master)
+    with _raw_terminal(0):
+        poll = select.poll()
+        poll.register(master, select.POLLIN)
+        poll.register(0, select.POLLIN)
+        while True:
+            for fd, _events in poll.poll():
+                if fd == master and not _copy(master, 1):
+                    return
+                if fd == 0 and not _copy(0, master):
+                    poll.unregister(0)
+
+
+def _copy(source: int, target: int) -> bool:
+    try:
+        data = os.read(source, _CHUNK)
+        while data:
+            data = data[os.write(target, data) :]
+            if not data:
+                return True
+    except OSError:  # EIO: the last process closed the slave
+        return False
+    return False

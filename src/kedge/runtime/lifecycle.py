@@ -1,0 +1,236 @@
+"""The operations of the OCI lifecycle on a state directory; what `kedge-runtime` does.
+
+Each command is a process of its own, so `create` leaves the container's first process waiting on
+a socket in the state directory and ends; `start` connects to it.
+"""
+
+import os
+import signal
+import time
+from typing import Final, NamedTuple
+
+from kedge.errdefs import ConflictError, InvalidParameterError, NotFoundError
+from kedge.lib.atomicfile import write_atomic
+from kedge.lib.clock import SYSTEM_CLOCK
+from kedge.linux import process
+from kedge.oci.fields import read_object
+from kedge.oci.runtime_spec import Spec, parse_spec
+from kedge.runtime.cgroups import make_cgroup
+from kedge.runtime.channel import Channel
+from kedge.runtime.console import send_console
+from kedge.runtime.container import (
+    Created,
+    Identity,
+    Options,
+    Stdio,
+    create_container,
+    request_start,
+    run_poststart,
+    run_poststop,
+)
+from kedge.runtime.state import (
+    Container,
+    Record,
+    StateDirectory,
+    check_id,
+    load_json,
+    start_time_of,
+)
+
+_STDIO: Final = Stdio(0, 1, 2)
+_DEATH_WITHIN_S: Final = 10.0
+# slice:prefix:name
+_SYSTEMD_COLONS: Final = 2
+_POLL_S: Final = 0.01
+
+
+class CreateOptions(NamedTuple):
+    """The options of `create` and `run`."""
+
+    bundle: str
+    console_socket: str = ""
+    pid_file: str = ""
+    keep_host_root: bool = False
+    preserve_fds: int = 0
+    keeps_terminal: bool = False
+    """The caller relays the terminal itself, so no console socket is needed."""
+
+
+def create(root: str, container_id: str, options: CreateOptions) -> Created:
+    """Create a container and record it; on failure nothing is left.
+
+    Raises:
+        ConflictError: The id is taken.
+        KedgeError: The bundle is not valid, or the host refused something.
+    """
+    bundle = os.path.abspath(options.bundle or ".")
+    document = read_object(load_json(os.path.join(bundle, "config.json")), "config.json")
+    spec = parse_spec(document)
+    _check_console(spec, options)
+    path = _cgroup_path(spec, container_id)
+    directory = StateDirectory(root, check_id(container_id))
+    directory.create()
+    try:
+        with directory.listen() as listener:
+            created = create_container(
+                spec,
+                container_id=container_id,
+                bundle=bundle,
+                stdio=_STDIO,
+                cgroup=make_cgroup(path),
+                options=Options(
+                    die_with_parent=False,
+                    listener=listener,
+                    preserve_fds=options.preserve_fds,
+                    keep_host_root=options.keep_host_root,
+                ),
+            )
+        try:
+            _record(directory, created, bundle, path, options)
+        except BaseException:
+            process.send_signal(created.pidfd, signal.SIGKILL)
+            os.waitpid(created.pid, 0)
+            created.close()
+            make_cgroup(path).delete()
+            raise
+    except BaseException:
+        directory.remove()
+        raise
+    return created
+
+
+def _cgroup_path(spec: Spec, container_id: str) -> str:
+    path = spec.linux.cgroups_path or f"kedge-runtime/{container_id}"
+    if path.count(":") == _SYSTEMD_COLONS:
+        raise InvalidParameterError(
+            f"linux.cgroupsPath {path} is for systemd; kedge-runtime takes a path"
+        )
+    return path
+
+
+def _check_console(spec: Spec, options: CreateOptions) -> None:
+    terminal = spec.process is not None and spec.process.terminal
+    if terminal and not options.console_socket and not options.keeps_terminal:
+        raise InvalidParameterError(
+            "process.terminal is set: --console-socket must say who gets the terminal"
+        )
+    if options.console_socket and not terminal:
+        raise InvalidParameterError("--console-socket is given, but process.terminal is not set")
+
+
+def _record(
+    directory: StateDirectory, created: Created, bundle: str, path: str, options: CreateOptions
+) -> None:
+    if options.console_socket:
+        send_console(options.console_socket, created.pty_master)
+    with open(os.path.join(bundle, "config.json"), "rb") as file:
+        config = file.read()
+    record = Record(
+        pid=created.pid,
+        start_time=start_time_of(created.pid),
+        bundle=bundle,
+        cgroup_path=path,
+        created_ns=SYSTEM_CLOCK.time_ns(),
+    )
+    directory.save(record, config)
+    if options.pid_file:
+        write_atomic(options.pid_file, str(created.pid).encode(), durable=False)
+
+
+def start(container: Container) -> None:
+    """Start a created container; return when its program runs.
+
+    Raises:
+        ConflictError: It is not in the state created.
+        NotFoundError: No such program.
+        ForbiddenError: The program may not be executed.
+    """
+    if container.status() != "created":
+        raise ConflictError(
+            f"cannot start container {container.container_id}: it is {container.status()}"
+        )
+    line = Channel(container.directory.connect())
+    try:
+        request_start(line)
+    finally:
+        line.close()
+        container.directory.forget_start()
+    run_poststart(_identity(container), container.record.pid)
+
+
+def kill(container: Container, signum: int, *, everything: bool) -> None:
+    """Send a signal to the first process, or to every process of the container.
+
+    Raises:
+        ConflictError: The container does not run.
+    """
+    cgroup = container.cgroup()
+    if everything and cgroup is not None:
+        if signum == signal.SIGKILL:
+            cgroup.kill()
+            return
+        for pid in cgroup.pids():
+            _send(pid, signum)
+        return
+    if not container.is_alive():
+        raise ConflictError(f"container {container.container_id} is not running")
+    if not _send(container.record.pid, signum):
+        raise ConflictError(f"container {container.container_id} is not running")
+
+
+def _send(pid: int, signum: int) -> bool:
+    try:
+        os.kill(pid, signum)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def delete(container: Container, *, force: bool) -> None:
+    """Remove a stopped or never started container and all that belongs to it.
+
+    Args:
+        container: Which.
+        force: Kill it first if it runs.
+
+    Raises:
+        ConflictError: It runs, and ``force`` is off.
+    """
+    status = container.status()
+    cgroup = container.cgroup()
+    if status not in ("stopped", "created") and not force:
+        raise ConflictError(
+            f"cannot delete container {container.container_id}: it is {status} (kill it first, "
+            f"or use --force)"
+        )
+    if status != "stopped":
+        _send(container.record.pid, signal.SIGKILL)
+        if cgroup is not None and cgroup.exists():
+            cgroup.kill()
+        _await_death(container)
+    if cgroup is not None and cgroup.exists():
+        # Without a pid namespace of its own, others may have outlived the first process.
+        cgroup.kill()
+        cgroup.delete()
+    container.directory.remove()
+    run_poststop(_identity(container))
+
+
+def _await_death(container: Container) -> None:
+    deadline = time.monotonic() + _DEATH_WITHIN_S
+    while container.is_alive():
+        if time.monotonic() > deadline:
+            raise ConflictError(f"container {container.container_id} does not die")
+        time.sleep(_POLL_S)
+
+
+def discard(root: str, container_id: str) -> None:
+    """Remove what a `create` that was killed left under this name."""
+    directory = StateDirectory(root, container_id)
+    if not os.path.isdir(directory.path):
+        raise NotFoundError(f"container {container_id} does not exist")
+    directory.remove()
+
+
+def _identity(container: Container) -> Identity:
+    return Identity(container.spec, container.container_id, container.record.bundle)

@@ -1,0 +1,77 @@
+"""The config.json that `kedge-runtime spec` writes: a shell with Docker's usual confinement."""
+
+from typing import Final
+
+from kedge.lib.jsontypes import Json, JsonObject
+from kedge.runtime.features import SPEC_VERSION
+
+_CAPABILITIES: Final = ("CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE")
+_PATH: Final = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_MASKED: Final = (
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+)
+_READONLY: Final = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+_MOUNTS: Final = (
+    ("/proc", "proc", "proc", ()),
+    ("/dev", "tmpfs", "tmpfs", ("nosuid", "strictatime", "mode=755", "size=65536k")),
+    (
+        "/dev/pts",
+        "devpts",
+        "devpts",
+        ("nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"),
+    ),
+    (
+        "/dev/shm",  # noqa: S108 - a mount in the container
+        "tmpfs",
+        "shm",
+        ("nosuid", "noexec", "nodev", "mode=1777", "size=65536k"),
+    ),
+    ("/dev/mqueue", "mqueue", "mqueue", ("nosuid", "noexec", "nodev")),
+    ("/sys", "sysfs", "sysfs", ("nosuid", "noexec", "nodev", "ro")),
+    ("/sys/fs/cgroup", "cgroup", "cgroup", ("nosuid", "noexec", "nodev", "relatime", "ro")),
+)
+_NAMESPACES: Final = ("pid", "network", "ipc", "uts", "mount", "cgroup")
+
+
+def spec_document() -> JsonObject:
+    """Return a complete spec to start from."""
+    capabilities: JsonObject = {
+        name: list(_CAPABILITIES) for name in ("bounding", "effective", "permitted")
+    }
+    mounts: list[Json] = [
+        {"destination": destination, "type": kind, "source": source, "options": list(options)}
+        for destination, kind, source, options in _MOUNTS
+    ]
+    return {
+        "ociVersion": SPEC_VERSION,
+        "process": {
+            "terminal": True,
+            "user": {"uid": 0, "gid": 0},
+            "args": ["sh"],
+            "env": [_PATH, "TERM=xterm"],
+            "cwd": "/",
+            "capabilities": capabilities,
+            "rlimits": [{"type": "RLIMIT_NOFILE", "hard": 1024, "soft": 1024}],
+            "noNewPrivileges": True,
+        },
+        "root": {"path": "rootfs", "readonly": True},
+        "hostname": "kedge",
+        "mounts": mounts,
+        "linux": {
+            "resources": {"devices": [{"allow": False, "access": "rwm"}]},
+            "namespaces": [{"type": name} for name in _NAMESPACES],
+            "maskedPaths": list(_MASKED),
+            "readonlyPaths": list(_READONLY),
+        },
+    }
