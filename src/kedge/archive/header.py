@@ -8,6 +8,7 @@ v7, ustar, GNU and PAX; writes ustar and, where that is too small, PAX. Sparse m
 import os
 import struct
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final, NamedTuple
 from zlib import adler32
 
@@ -24,6 +25,7 @@ from kedge.errdefs import InvalidParameterError
 
 BLOCK: Final = 512
 ZERO_BLOCK: Final = bytes(BLOCK)
+NO_RECORDS: Final[Mapping[bytes, bytes]] = MappingProxyType({})
 
 TYPE_KINDS: Final = {
     b"0": Kind.REGULAR,
@@ -138,15 +140,19 @@ def _verify_checksum(block: bytes, field: bytes) -> None:
         raise InvalidParameterError("not a tar archive: the checksum of a header is wrong")
 
 
-def encode_entry(entry: Entry) -> bytes:
+def encode_entry(entry: Entry, extra: Mapping[bytes, bytes] = NO_RECORDS) -> bytes:
     """Return the header blocks of ``entry``: one, or more when PAX records are needed.
 
     The same entry gives the same bytes, always. Content follows, padded to 512 bytes.
 
+    Args:
+        entry: What to describe; a sparse map is not looked at.
+        extra: PAX records to write besides those the entry needs.
+
     Raises:
         InvalidParameterError: The entry cannot be expressed, such as a device number too large.
     """
-    records: dict[bytes, bytes] = {}
+    records = dict(extra)
     name = os.fsencode(entry.name)
     if entry.kind is Kind.DIRECTORY and not name.endswith(b"/"):
         name += b"/"
@@ -172,10 +178,10 @@ def encode_entry(entry: Entry) -> bytes:
     )
     if not records:
         return block
-    return encode_pax_header(records, name) + block
+    return _encode_pax_header(records, name) + block
 
 
-def encode_pax_header(records: Mapping[bytes, bytes], name: bytes) -> bytes:
+def _encode_pax_header(records: Mapping[bytes, bytes], name: bytes) -> bytes:
     """Return the blocks of an extended header for the member ``name``."""
     if not _is_utf8(name) or not _is_utf8(records.get(b"linkpath", b"")):
         records = {b"hdrcharset": b"BINARY", **records}

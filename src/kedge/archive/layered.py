@@ -9,7 +9,7 @@ that renames things meanwhile can cause an error, never a look outside.
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import Final, NamedTuple, Self
 
 from kedge.archive.whiteouts import is_opaque, is_whiteout
@@ -182,10 +182,15 @@ class LayerStack:
                         below.append((found.path, owners))
             pending += reversed(below)
 
-    def open_found(self, found: Found) -> int:
-        """Return a descriptor of a file or directory met on a walk that goes on."""
-        flags = _OPEN_FILE | os.O_NOFOLLOW | os.O_CLOEXEC
-        return os.open(found.name, flags, dir_fd=found.dir_fd)
+    @contextmanager
+    def hold(self, node: Node) -> Iterator[Found]:
+        """Stand beside ``node`` as a walk would, so that it can be opened by its directory."""
+        parent, _, base = node.path.rpartition("/")
+        descriptor = self._open_directory(node.layers[0], parent)
+        try:
+            yield Found(node.path, node.status, descriptor, base or ".", node.layers[0])
+        finally:
+            os.close(descriptor)
 
     def real_path(self, node: Node) -> str:
         """Return the host path of ``node`` in its top-most layer, for messages and tests."""
