@@ -6,7 +6,7 @@ out lowest first, as Docker does, so the first container of a fresh bridge has `
 """
 
 import ipaddress
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -96,11 +96,23 @@ def choose_subnet(pools: Sequence[SubnetPool], taken: Sequence[IPNetwork]) -> IP
     """
     in_the_way: dict[IPNetwork, None] = {}
     for pool in pools:
-        for subnet in _candidates(pool, taken):
-            other = find_overlap(subnet, taken)
+        # As numbers: comparing network objects would take seconds with hundreds of networks.
+        ranges = [
+            (int(network[0]), int(network[-1]), network)
+            for network in taken
+            if network.version == pool.base.version
+        ]
+        step = 1 << (pool.base.max_prefixlen - pool.size)
+        base, end = int(pool.base[0]), int(pool.base[-1])
+        first = base
+        while first <= end:
+            other = next((r for r in ranges if r[0] < first + step and r[1] >= first), None)
             if other is None:
-                return subnet
-            in_the_way[other] = None
+                return ipaddress.ip_network((pool.base.network_address + (first - base), pool.size))
+            in_the_way[other[2]] = None
+            # What one large network covers is skipped at once, up to the next whole subnet.
+            first = max(first + step, other[1] + 1)
+            first += -(first - base) % step
     names = ", ".join(str(network) for network in list(in_the_way)[:_ROUTES_SHOWN])
     more = len(in_the_way) - _ROUTES_SHOWN
     raise ForbiddenError(
@@ -197,16 +209,3 @@ class AddressPool:
 
 def _overlaps(one: IPNetwork, other: IPNetwork) -> bool:
     return one.version == other.version and one.overlaps(other)
-
-
-def _candidates(pool: SubnetPool, taken: Sequence[IPNetwork]) -> Iterator[IPNetwork]:
-    """Yield the pool's subnets; skip at once what one large network in the way covers."""
-    step = 1 << (pool.base.max_prefixlen - pool.size)
-    number = int(pool.base[0])
-    last = int(pool.base[-1])
-    while number <= last:
-        subnet = ipaddress.ip_network((number, pool.size))
-        yield subnet
-        other = find_overlap(subnet, taken)
-        number = number + step if other is None else max(number + step, int(other[-1]) + 1)
-        number += -(number - int(pool.base[0])) % step

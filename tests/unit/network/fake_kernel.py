@@ -1,0 +1,131 @@
+"""A host whose links and packet filter are Python dictionaries, and that can fail on demand."""
+
+import contextlib
+import errno
+import ipaddress
+from collections.abc import Collection, Sequence
+
+from kedge.linux import nftables as nft
+from kedge.linux import rtnetlink as rt
+from kedge.linux.netlink import Message, NetlinkError, Request
+
+
+class Crash(BaseException):
+    """The engine was killed here."""
+
+
+class FakeKernel:
+    """Keeps links by name; everything else is only written down."""
+
+    def __init__(self) -> None:
+        self.present: dict[str, rt.Link] = {"lo": _link(1, "lo", "")}
+        self.route_table: list[rt.Route] = []
+        self.sandboxes: dict[int, list[str]] = {}
+        self.commits: list[list[str]] = []
+        self.sysctls: dict[str, str] = {}
+        self.chains: list[nft.BaseChain] = []
+        self.is_filter_there = True
+        self.is_ipv6_there = True
+        self.crash_at = -1
+        self.steps = 0
+        self.is_locked = False
+
+    def _step(self) -> None:
+        self.steps += 1
+        if self.steps == self.crash_at:
+            raise Crash
+
+    def batch(self, requests: Sequence[Request]) -> None:
+        for request in requests:
+            self._step()
+            self._apply(request)
+
+    remove = batch
+
+    def _apply(self, request: Request) -> None:
+        if request.type not in {rt.RTM_NEWLINK, rt.RTM_DELLINK}:
+            return
+        link = rt.parse_link(Message(request.type, 0, 0, request.body))
+        if request.type == rt.RTM_NEWLINK and request.what.startswith("create"):
+            if link.name in self.present:
+                raise NetlinkError(errno.EEXIST, request.what)
+            index = max(item.ifindex for item in self.present.values()) + 1
+            self.present[link.name] = link._replace(ifindex=index)
+        elif request.type == rt.RTM_NEWLINK and link.group:
+            found = next(item for item in self.present.values() if item.ifindex == link.ifindex)
+            self.present[found.name] = found._replace(group=link.group)
+        elif request.type == rt.RTM_DELLINK and link.group:
+            gone = [item.name for item in self.present.values() if item.group == link.group]
+            for name in gone:
+                del self.present[name]
+        elif request.type == rt.RTM_DELLINK:
+            if link.name not in self.present:
+                raise NetlinkError(errno.ENODEV, request.what)
+            del self.present[link.name]
+
+    def batch_in(self, descriptor: int, requests: Sequence[Request]) -> None:
+        self._step()
+        self.sandboxes.setdefault(descriptor, []).extend(request.what for request in requests)
+
+    def link_in(self, descriptor: int, name: str) -> rt.Link:
+        assert descriptor >= 0
+        return _link(2, name, "veth")
+
+    def try_link(self, name: str) -> rt.Link | None:
+        return self.present.get(name)
+
+    def links(self) -> list[rt.Link]:
+        return list(self.present.values())
+
+    def addresses(self) -> list[rt.Address]:
+        return []
+
+    def routes(self) -> list[rt.Route]:
+        return self.route_table
+
+    def commit(self, requests: Sequence[Request]) -> None:
+        self._step()
+        self.commits.append([request.what for request in requests])
+
+    def has_packet_filter(self) -> bool:
+        return self.is_filter_there
+
+    def base_chains(self) -> list[nft.BaseChain]:
+        return self.chains
+
+    def has_ipv6(self) -> bool:
+        return self.is_ipv6_there
+
+    def ensure_sysctl(self, name: str, value: str) -> bool:
+        self._step()
+        is_changed = self.sysctls.get(name) != value
+        self.sysctls[name] = value
+        return is_changed
+
+    def ensure_forwarding(self, *, ipv6: bool, advertised: Collection[str]) -> list[str]:
+        assert not advertised
+        names = ["ipv4/ip_forward", *(["ipv6/conf/all/forwarding"] if ipv6 else [])]
+        return [name for name in names if self.ensure_sysctl(name, "1")]
+
+    def setup_lock(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
+    def close(self) -> None:
+        return
+
+
+def route(network: str, ifindex: int = 9) -> rt.Route:
+    """A route to a network through some link."""
+    return rt.Route(
+        destination=ipaddress.ip_network(network),
+        gateway=None,
+        ifindex=ifindex,
+        table=rt.RT_TABLE_MAIN,
+        kind=rt.RTN_UNICAST,
+        protocol=rt.RTPROT_BOOT,
+        priority=0,
+    )
+
+
+def _link(index: int, name: str, kind: str) -> rt.Link:
+    return rt.Link(index, name, kind, "02:00:00:00:00:01", 1500, is_up=True, master=0, group=0)
