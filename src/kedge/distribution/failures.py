@@ -97,13 +97,15 @@ def describe_connection_failure(error: BaseException, address: str) -> Connectio
             may_retry=name.errno == socket.EAI_AGAIN,
             reached=False,
         )
-    reached = not isinstance(error, urllib3.exceptions.NewConnectionError)
-    if _find(error, (TimeoutError, urllib3.exceptions.TimeoutError)) is not None:
-        reached = reached and not isinstance(error, urllib3.exceptions.ConnectTimeoutError)
+    # A refused connection is a NewConnectionError, which urllib3 derives from ConnectTimeoutError.
+    reached = _find(error, urllib3.exceptions.ConnectTimeoutError) is None
+    system = _find(error, OSError)
+    if system is not None and system.strerror:
+        cause = system.strerror.lower()
+    elif _find(error, (TimeoutError, urllib3.exceptions.TimeoutError)) is not None:
         cause = "timed out"
     else:
-        system = _find(error, OSError)
-        cause = (system.strerror or str(system)).lower() if system else "connection broken"
+        cause = "connection broken"
     verb = "lost the connection to" if reached else "cannot reach"
     return ConnectionFailedError(
         f"{verb} registry {address}: {cause}", may_retry=reached, reached=reached
