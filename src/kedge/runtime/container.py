@@ -15,15 +15,14 @@ from kedge.errdefs import InvalidParameterError, SystemFailureError
 from kedge.linux import namespaces as ns
 from kedge.linux import prctl
 from kedge.oci.mounts import Mount
-from kedge.oci.runtime_spec.types import Linux, Spec
+from kedge.oci.runtime_spec.types import Spec
 from kedge.runtime import channel
 from kedge.runtime.cgroups.protocol import Cgroup
 from kedge.runtime.channel import Channel, open_channel
 from kedge.runtime.child import Child, fork_child
-from kedge.runtime.failures import refusal
 from kedge.runtime.hooks import run_hooks, state_document
 from kedge.runtime.init import InitPlan, run_init
-from kedge.runtime.namespaces import children_in_pid_namespace, plan_namespaces
+from kedge.runtime.namespaces import children_in_pid_namespace, plan_namespaces, write_id_maps
 from kedge.runtime.plan import plan_init, plan_launch
 
 
@@ -193,6 +192,10 @@ def create_container(
             listener=-1 if options.listener is None else options.listener.fileno(),
             keep_host_root=options.keep_host_root,
         )
+    except BaseException:
+        namespaces.close()
+        raise
+    try:
         if cgroup is not None:
             cgroup.create(spec.linux.resources)
         try:
@@ -202,7 +205,7 @@ def create_container(
                 cgroup.delete()
             raise
     finally:
-        namespaces.close()
+        plan.close()
 
 
 def _fork_and_answer(plan: InitPlan, identity: Identity) -> Created:
@@ -229,7 +232,8 @@ def _answer(line: Channel, child: Child, identity: Identity) -> Created:
     while True:
         message = line.receive()
         if message.kind == channel.MAP_IDS:
-            write_id_maps(child.pid, identity.spec.linux)
+            linux = identity.spec.linux
+            write_id_maps(child.pid, linux.uid_mappings, linux.gid_mappings)
             line.send(channel.CONTINUE)
         elif message.kind == channel.PID:
             child.replace(int(message.body))
@@ -251,14 +255,3 @@ def _answer(line: Channel, child: Child, identity: Identity) -> Created:
             )
         else:
             raise SystemFailureError("the container's process died while it was being set up")
-
-
-def write_id_maps(pid: int, linux: Linux) -> None:
-    """Give the new user namespace of ``pid`` its mappings."""
-    for name, mappings in (("uid", linux.uid_mappings), ("gid", linux.gid_mappings)):
-        text = "".join(f"{each.container_id} {each.host_id} {each.size}\n" for each in mappings)
-        try:
-            with open(f"/proc/{pid}/{name}_map", "w", encoding="ascii") as file:
-                file.write(text)
-        except OSError as error:
-            raise refusal(f"cannot map the {name}s of the user namespace", error) from error

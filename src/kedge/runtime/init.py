@@ -28,11 +28,11 @@ from kedge.runtime.cgroups.protocol import Cgroup
 from kedge.runtime.channel import Channel
 from kedge.runtime.child import run_reporting
 from kedge.runtime.failures import refusal
-from kedge.runtime.filesystems import mount_root
+from kedge.runtime.filesystems import attach_root, detached_root, mount_root
 from kedge.runtime.hooks import run_hooks
 from kedge.runtime.launch import Launch
 from kedge.runtime.namespaces import NamespacePlan
-from kedge.runtime.rootfs import PlannedMount
+from kedge.runtime.rootfs import PlannedMount, Source
 from kedge.runtime.rootpath import RootPath
 
 _NO_HOOKS: Final = Hooks()
@@ -63,6 +63,13 @@ class InitPlan(NamedTuple):
     """Listening socket on which `start` is awaited instead of the parent's line; -1 for none."""
     keep_host_root: bool
 
+    def close(self) -> None:
+        """Close the descriptors of namespaces, in the parent."""
+        self.namespaces.close()
+        for mount in self.mounts:
+            if mount.idmap_fd >= 0:
+                os.close(mount.idmap_fd)
+
 
 class Built(NamedTuple):
     """What the later steps need of the finished root."""
@@ -82,8 +89,8 @@ def run_init(plan: InitPlan, line: Channel) -> NoReturn:
     def set_up() -> None:
         gc.disable()
         _leave_parent(plan, line)
-        _enter_namespaces(plan, line)
-        _become_container(plan, line)
+        prepared = _enter_namespaces(plan, line)
+        _become_container(plan, line, prepared)
 
     run_reporting(line, "set up the container", set_up)
 
@@ -94,6 +101,7 @@ def _leave_parent(plan: InitPlan, line: Channel) -> None:
     if plan.cgroup is not None:
         plan.cgroup.join_self()
     keep = {line.fileno(), plan.listener, *plan.stdio, *plan.namespaces.fds()}
+    keep.update(mount.idmap_fd for mount in plan.mounts)
     keep.update(range(3, 3 + plan.launch.preserve_fds))
     process.close_from(3, keep=[fd for fd in keep if fd >= 0])
     os.setsid()
@@ -102,10 +110,25 @@ def _leave_parent(plan: InitPlan, line: Channel) -> None:
     limits.set_oom_score(plan.launch.oom_score_adj)
 
 
-def _enter_namespaces(plan: InitPlan, line: Channel) -> None:
+class Prepared(NamedTuple):
+    """Detached mounts made with the host's privileges, before a user namespace was entered."""
+
+    root_fd: int = -1
+    sources: Mapping[int, Source] = {}
+
+
+def _enter_namespaces(plan: InitPlan, line: Channel) -> Prepared:
     plan.namespaces.join()
     flags = plan.namespaces.unshare_flags
+    prepared = Prepared()
     if flags & ns.CLONE_NEWUSER:
+        # Whoever is root inside may not reach the host's directories, nor mount an overlay of
+        # them, so what comes from the host is opened first, in a mount namespace to throw away.
+        ns.unshare(ns.CLONE_NEWNS)
+        rootfs.isolate_propagation("")
+        prepared = Prepared(
+            detached_root(plan.root_mounts, plan.root), rootfs.open_sources(plan.mounts)
+        )
         ns.unshare(ns.CLONE_NEWUSER)
         line.send(channel.MAP_IDS)
         if line.receive().kind != channel.CONTINUE:
@@ -119,6 +142,7 @@ def _enter_namespaces(plan: InitPlan, line: Channel) -> None:
         ns.unshare(flags)
     except OSError as error:
         raise refusal("cannot make the container's namespaces", error) from error
+    return prepared
 
 
 def _fork_into_pid_namespace(flags: int, line: Channel) -> None:
@@ -129,9 +153,10 @@ def _fork_into_pid_namespace(flags: int, line: Channel) -> None:
     if pid:
         line.send(channel.PID, str(pid).encode())
         os._exit(0)
+    os.setsid()
 
 
-def _become_container(plan: InitPlan, line: Channel) -> None:
+def _become_container(plan: InitPlan, line: Channel, prepared: Prepared) -> None:
     if plan.launch.keyring:
         launch.join_keyring(plan.launch.keyring)
     if plan.hostname:
@@ -139,7 +164,7 @@ def _become_container(plan: InitPlan, line: Channel) -> None:
     if plan.domainname:
         ns.set_domainname(plan.domainname)
     proc_fd = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    built = _build_root(plan, line, proc_fd)
+    built = _build_root(plan, line, proc_fd, prepared)
     environment = program.complete_environment(plan.launch.env, plan.launch.user.uid)
     if built.slave >= 0:
         stdio.connect_terminal(built.slave, plan.launch.console_size, plan.launch.user)
@@ -160,12 +185,16 @@ def _become_container(plan: InitPlan, line: Channel) -> None:
     run_reporting(gate, "start the container", execute)
 
 
-def _build_root(plan: InitPlan, line: Channel, proc_fd: int) -> Built:
+def _build_root(plan: InitPlan, line: Channel, proc_fd: int, prepared: Prepared) -> Built:
     """Make every mount and pivot."""
     rootfs.isolate_propagation(plan.root_propagation)
-    root = RootPath(mount_root(plan.root_mounts, plan.root))
+    if prepared.root_fd >= 0:
+        attach_root(prepared.root_fd)
+        root = RootPath(prepared.root_fd)
+    else:
+        root = RootPath(mount_root(plan.root_mounts, plan.root))
     cgroups = plan.cgroup.directories() if plan.cgroup is not None else {}
-    rootfs.make_mounts(root, plan.mounts, cgroups)
+    rootfs.make_mounts(root, plan.mounts, cgroups, prepared.sources)
     in_user_namespace = bool(plan.namespaces.unshare_flags & ns.CLONE_NEWUSER)
     if plan.default_dev:
         devices.make_devices(root, tuple(plan.devices), bind=in_user_namespace)

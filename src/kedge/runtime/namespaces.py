@@ -1,13 +1,16 @@
 """Which namespaces a container joins and which it gets anew."""
 
 import os
-from collections.abc import Iterator
+import signal
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, NoReturn
 
 from kedge.errdefs import InvalidParameterError, NotFoundError
 from kedge.linux import namespaces as ns
-from kedge.oci.runtime_spec.types import Namespace
+from kedge.oci.runtime_spec.types import IdMapping, Namespace
+from kedge.runtime.channel import CONTINUE, Channel, open_channel
+from kedge.runtime.child import fork_child, run_reporting
 from kedge.runtime.failures import reason, refusal
 
 FLAGS: Final = {
@@ -107,6 +110,43 @@ def _open(name: str, path: str) -> int:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
         raise NotFoundError(f"cannot join the {name} namespace {path}: {reason(error)}") from error
+
+
+def write_id_maps(pid: int, uids: Sequence[IdMapping], gids: Sequence[IdMapping]) -> None:
+    """Give the new user namespace of ``pid`` its mappings."""
+    for name, mappings in (("uid", uids), ("gid", gids)):
+        text = "".join(f"{each.container_id} {each.host_id} {each.size}\n" for each in mappings)
+        try:
+            with open(f"/proc/{pid}/{name}_map", "w", encoding="ascii") as file:
+                file.write(text)
+        except OSError as error:
+            raise refusal(f"cannot map the {name}s of the user namespace", error) from error
+
+
+def open_user_namespace(uids: Sequence[IdMapping], gids: Sequence[IdMapping]) -> int:
+    """Return a descriptor of a new user namespace with these mappings and nobody in it.
+
+    A mount is id-mapped by such a namespace; the process that made it is gone on return.
+    """
+    line, theirs = open_channel()
+    child = fork_child(lambda: _hold_user_namespace(theirs))
+    try:
+        theirs.close()
+        line.receive()
+        write_id_maps(child.pid, uids, gids)
+        return os.open(f"/proc/{child.pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        line.close()
+        child.destroy()
+
+
+def _hold_user_namespace(line: Channel) -> NoReturn:
+    def hold() -> None:
+        ns.unshare(ns.CLONE_NEWUSER)
+        line.send(CONTINUE)
+        signal.pause()
+
+    run_reporting(line, "make a user namespace", hold)
 
 
 @contextmanager

@@ -13,7 +13,8 @@ from kedge.runtime.cgroups.protocol import Cgroup
 from kedge.runtime.init import InitPlan
 from kedge.runtime.launch import Launch, plan_capabilities
 from kedge.runtime.limits import plan_limits
-from kedge.runtime.namespaces import NamespacePlan
+from kedge.runtime.namespaces import NamespacePlan, open_user_namespace
+from kedge.runtime.rootfs import PlannedMount
 from kedge.runtime.seccomp import compile_profile, default_program, filter_flags
 
 SECCOMP_ANNOTATION: Final = "org.kedge.seccomp"
@@ -123,7 +124,7 @@ def plan_init(
     root = os.path.join(bundle, spec.root.path)
     if not os.path.isdir(root):
         raise NotFoundError(f"the root file system {root} is not a directory")
-    mounts = rootfs.plan_mounts(spec.mounts, bundle)
+    mounts = _map_ids(rootfs.plan_mounts(spec.mounts, bundle), linux)
     return InitPlan(
         launch=launch,
         namespaces=namespaces,
@@ -148,6 +149,25 @@ def plan_init(
         listener=listener,
         keep_host_root=keep_host_root,
     )
+
+
+def _map_ids(mounts: Sequence[PlannedMount], linux: Linux) -> tuple[PlannedMount, ...]:
+    """Open a user namespace for every id-mapped mount, by default with the container's mapping."""
+    found: list[PlannedMount] = []
+    for mount in mounts:
+        own = bool(mount.spec.uid_mappings or mount.spec.gid_mappings)
+        if not own and not mount.options.idmap:
+            found.append(mount)
+            continue
+        source = mount.spec if own else linux
+        if mount.kind != "bind" or not (source.uid_mappings and source.gid_mappings):
+            raise InvalidParameterError(
+                f"the mount at {mount.spec.destination} cannot be id-mapped: it needs to be a "
+                f"bind mount, with uidMappings and gidMappings"
+            )
+        fd = open_user_namespace(source.uid_mappings, source.gid_mappings)
+        found.append(mount._replace(idmap_fd=fd))
+    return tuple(found)
 
 
 def _check_linux(spec: Spec, namespaces: NamespacePlan) -> None:

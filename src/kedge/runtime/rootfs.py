@@ -48,6 +48,8 @@ class PlannedMount(NamedTuple):
     options: MountOptions
     kind: str
     """``bind``, ``cgroup`` or the file-system type."""
+    idmap_fd: int = -1
+    """User namespace whose mapping the mount gets; -1 for none."""
 
 
 def plan_mounts(mounts: Sequence[SpecMount], bundle: str) -> tuple[PlannedMount, ...]:
@@ -87,20 +89,65 @@ def isolate_propagation(rootfs_propagation: str) -> None:
     lm.mount("", "/", "", flag | lm.MS_REC)
 
 
-def make_mounts(root: RootPath, mounts: Sequence[PlannedMount], cgroups: Mapping[str, str]) -> None:
+class Source(NamedTuple):
+    """A detached mount of something on the host."""
+
+    fd: int
+    classic: bool
+    """Whether the attributes are still to be set, after attaching, by an old kernel."""
+
+
+def open_sources(mounts: Sequence[PlannedMount]) -> dict[int, Source]:
+    """Return the bind mounts, detached, by their position; needs the host's privileges."""
+    found: dict[int, Source] = {}
+    for position, mount in enumerate(mounts):
+        if mount.kind == "bind":
+            found[position] = _open_source(mount)
+    return found
+
+
+def _open_source(mount: PlannedMount) -> Source:
+    spec, options, _kind, idmap_fd = mount
+    fd = clone_mount(spec.source, recursive=options.recursive_bind)
+    try:
+        if idmap_fd >= 0:
+            lm.mount_setattr(
+                fd,
+                attr_set=lm.MOUNT_ATTR_IDMAP,
+                userns_fd=idmap_fd,
+                recursive=options.idmap == "ridmap",
+            )
+        return Source(fd, classic=not _try_change(fd, options))
+    except OSError as error:
+        raise refusal(
+            f"cannot set the options of the bind mount at {spec.destination}", error
+        ) from error
+
+
+def make_mounts(
+    root: RootPath,
+    mounts: Sequence[PlannedMount],
+    cgroups: Mapping[str, str],
+    sources: Mapping[int, Source],
+) -> None:
     """Attach every mount in order.
 
     Args:
         root: The container's root.
         mounts: What `plan_mounts` returned.
         cgroups: The container's directory per v1 controller, or under ``""`` on v2.
+        sources: Binds that `open_sources` has opened already.
     """
-    for mount in mounts:
+    for position, mount in enumerate(mounts):
         try:
             if mount.kind == "cgroup":
                 mount_cgroup(root, mount.spec.destination, mount.options, cgroups)
+            elif mount.kind == "bind":
+                _attach(root, mount, sources.get(position) or _open_source(mount))
             else:
-                _make_mount(root, mount)
+                source = mount.spec.source or mount.kind
+                fd = new_filesystem(mount.kind, source, _writable(mount.options))
+                _attach(root, mount, Source(fd, classic=False))
         except OSError as error:
             raise refusal(
                 f"cannot mount {mount.spec.source or mount.kind} at {mount.spec.destination}",
@@ -108,16 +155,10 @@ def make_mounts(root: RootPath, mounts: Sequence[PlannedMount], cgroups: Mapping
             ) from error
 
 
-def _make_mount(root: RootPath, mount: PlannedMount) -> None:
-    spec, options, kind = mount
-    classic = False
-    if kind == "bind":
-        fd = clone_mount(spec.source, recursive=options.recursive_bind)
-        classic = not _try_change(fd, options)
-        is_directory = stat.S_ISDIR(os.fstat(fd).st_mode)
-    else:
-        fd = new_filesystem(kind, spec.source or kind, _writable(options))
-        is_directory = True
+def _attach(root: RootPath, mount: PlannedMount, source: Source) -> None:
+    spec, options, kind, _idmap_fd = mount
+    fd = source.fd
+    is_directory = kind != "bind" or stat.S_ISDIR(os.fstat(fd).st_mode)
     try:
         target = (
             root.ensure_directory(spec.destination)
@@ -132,7 +173,7 @@ def _make_mount(root: RootPath, mount: PlannedMount) -> None:
             lm.move_mount(fd, target)
         finally:
             os.close(target)
-        if classic:
+        if source.classic:
             change_classic(fd, options)
         if options.propagation:
             set_propagation(fd, options)
