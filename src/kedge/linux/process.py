@@ -1,4 +1,4 @@
-"""Processes: pidfds, exec with raw strings, descriptors, keyrings, personality and scheduling.
+"""Processes: pidfds, exec with raw strings, descriptors, signals and keyrings.
 
 What `os`, `signal` and `resource` already have is not repeated here.
 """
@@ -17,7 +17,6 @@ _MAX_FD: Final = 0xFFFFFFFF
 _SYS_PIDFD_SEND_SIGNAL: Final = ctypes.c_long(424)
 _SYS_CLOSE_RANGE: Final = ctypes.c_long(436)
 _KEYCTL: Final = ctypes.c_long({"x86_64": 250}.get(os.uname().machine, 219))
-_IOPRIO_SET: Final = ctypes.c_long({"x86_64": 251}.get(os.uname().machine, 30))
 _KEYCTL_JOIN_SESSION_KEYRING: Final = ctypes.c_int(1)
 
 _syscall = LIBC.syscall
@@ -30,8 +29,6 @@ _sigmask = LIBC.sigprocmask
 _sigmask.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p)
 _SIG_SETMASK: Final = 2
 _SIGSET_SIZE: Final = 128
-_personality = LIBC.personality
-_personality.argtypes = (ctypes.c_ulong,)
 
 
 def send_signal(pidfd: int, signum: int) -> None:
@@ -129,23 +126,4 @@ def join_session_keyring(name: str) -> None:
     check(
         int(_syscall(_KEYCTL, _KEYCTL_JOIN_SESSION_KEYRING, os.fsencode(name), None, None, None)),
         name,
-    )
-
-
-def set_personality(persona: int) -> None:
-    """Set the execution domain, as ``personality(2)``."""
-    check(int(_personality(persona)))
-
-
-def set_io_priority(io_class: int, priority: int) -> None:
-    """Set this process's I/O class and level, as ``ioprio_set(2)``."""
-    check(
-        int(
-            _syscall(
-                _IOPRIO_SET,
-                ctypes.c_int(1),
-                ctypes.c_int(0),
-                ctypes.c_int(io_class << 13 | priority),
-            )
-        )
     )

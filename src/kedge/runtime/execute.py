@@ -9,13 +9,14 @@ the process without being a subreaper.
 import errno
 import gc
 import os
+import select
 from typing import Final, NamedTuple, NoReturn
 
 from kedge.errdefs import ConflictError, SystemFailureError
 from kedge.linux import namespaces as ns
 from kedge.linux import prctl, process
-from kedge.oci.runtime_spec.types import Process, Spec
-from kedge.runtime import channel, launch, limits, program, stdio
+from kedge.oci.runtime_spec.types import CpuAffinity, Process, Spec
+from kedge.runtime import channel, launch, program, stdio
 from kedge.runtime.cgroups.protocol import Cgroup
 from kedge.runtime.channel import Channel, open_channel
 from kedge.runtime.child import Child, fork_child, run_reporting
@@ -24,6 +25,7 @@ from kedge.runtime.launch import Launch
 from kedge.runtime.namespaces import FLAGS, children_in_pid_namespace
 from kedge.runtime.plan import plan_launch
 from kedge.runtime.rootpath import RootPath
+from kedge.runtime.scheduling import apply_cpus, parse_cpus
 
 # Joining a namespace one is in already changes nothing, except that a user namespace refuses.
 _ALWAYS: Final = (
@@ -47,6 +49,9 @@ class _ExecPlan(NamedTuple):
     init_pidfd: int
     cgroup: Cgroup | None
     stdio: tuple[int, int, int]
+    first_cpus: frozenset[int]
+    """Where to run until the cgroup is joined, and from then on; empty for no change."""
+    cpus: frozenset[int]
 
 
 def exec_process(
@@ -82,6 +87,7 @@ def exec_process(
     flags = _ALWAYS
     for namespace in spec.linux.namespaces:
         flags |= FLAGS[namespace.type]
+    affinity = process_.exec_cpu_affinity or CpuAffinity()
     plan = _ExecPlan(
         launch=plan_launch(
             process_,
@@ -95,6 +101,8 @@ def exec_process(
         init_pidfd=init_pidfd,
         cgroup=cgroup,
         stdio=stdio,
+        first_cpus=parse_cpus(affinity.initial),
+        cpus=parse_cpus(affinity.final),
     )
     line, theirs = open_channel()
     child = Child(-1, -1)
@@ -108,7 +116,7 @@ def exec_process(
                 raise ConflictError(f"container {container_id} is not running") from error
             raise
         theirs.close()
-        master = _wait_for_exec(line)
+        master = _wait_for_exec(line, plan, container_id)
     except BaseException:
         theirs.close()
         child.destroy()
@@ -118,9 +126,11 @@ def exec_process(
     return ExecStarted(child.pid, child.pidfd, master)
 
 
-def _wait_for_exec(line: Channel) -> int:
+def _wait_for_exec(line: Channel, plan: _ExecPlan, container_id: str) -> int:
     message = line.receive()
     if message.kind != channel.CREATED:
+        if _has_ended(plan.init_pidfd):
+            raise ConflictError(f"container {container_id} is not running")
         raise SystemFailureError("the process died before it joined the container")
     master = message.fds[0] if message.fds else -1
     try:
@@ -132,6 +142,12 @@ def _wait_for_exec(line: Channel) -> int:
     return master
 
 
+def _has_ended(pidfd: int) -> bool:
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(0))
+
+
 def _run_exec(plan: _ExecPlan, line: Channel) -> NoReturn:
     gc.disable()
     run_reporting(line, "join the container", lambda: _become_exec(plan, line))
@@ -140,14 +156,15 @@ def _run_exec(plan: _ExecPlan, line: Channel) -> NoReturn:
 def _become_exec(plan: _ExecPlan, line: Channel) -> None:
     process.reset_signals()
     prctl.set_dumpable(enabled=False)
+    apply_cpus(plan.first_cpus)
     if plan.cgroup is not None:
         plan.cgroup.join_self()
+    apply_cpus(plan.cpus)
     keep = {line.fileno(), plan.init_pidfd, *plan.stdio}
     keep.update(range(3, 3 + plan.launch.preserve_fds))
     process.close_from(3, keep=[fd for fd in keep if fd >= 0])
     os.setsid()
-    limits.raise_hard_limits(plan.launch.limits)
-    limits.set_oom_score(plan.launch.oom_score_adj)
+    launch.take_host_rights(plan.launch)
     proc_fd = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     _join(plan)
     prctl.set_dumpable(enabled=False)

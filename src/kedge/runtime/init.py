@@ -23,7 +23,7 @@ from kedge.linux import namespaces as ns
 from kedge.linux import prctl, process
 from kedge.oci.mounts import Mount
 from kedge.oci.runtime_spec.types import Device, Hooks
-from kedge.runtime import channel, devices, launch, limits, program, rootfs, stdio
+from kedge.runtime import channel, devices, launch, program, rootfs, stdio
 from kedge.runtime.cgroups.protocol import Cgroup
 from kedge.runtime.channel import Channel
 from kedge.runtime.child import run_reporting
@@ -58,6 +58,7 @@ class InitPlan(NamedTuple):
     domainname: str
     cgroup: Cgroup | None
     hooks: Hooks
+    time_offsets: str
     stdio: tuple[int, int, int]
     listener: int
     """Listening socket on which `start` is awaited instead of the parent's line; -1 for none."""
@@ -106,8 +107,7 @@ def _leave_parent(plan: InitPlan, line: Channel) -> None:
     process.close_from(3, keep=[fd for fd in keep if fd >= 0])
     os.setsid()
     os.umask(launch.DEFAULT_UMASK)
-    limits.raise_hard_limits(plan.launch.limits)
-    limits.set_oom_score(plan.launch.oom_score_adj)
+    launch.take_host_rights(plan.launch)
 
 
 class Prepared(NamedTuple):
@@ -142,7 +142,17 @@ def _enter_namespaces(plan: InitPlan, line: Channel) -> Prepared:
         ns.unshare(flags)
     except OSError as error:
         raise refusal("cannot make the container's namespaces", error) from error
+    if plan.time_offsets:
+        _set_time_offsets(plan.time_offsets)
     return prepared
+
+
+def _set_time_offsets(lines: str) -> None:
+    try:
+        with open("/proc/self/timens_offsets", "w", encoding="ascii") as file:
+            file.write(lines)
+    except OSError as error:
+        raise refusal("cannot set the offsets of the time namespace", error) from error
 
 
 def _fork_into_pid_namespace(flags: int, line: Channel) -> None:

@@ -21,10 +21,19 @@ from kedge.errdefs import (
 from kedge.linux import capabilities as caps
 from kedge.linux import prctl, process
 from kedge.linux.seccomp import set_filter
-from kedge.oci.runtime_spec.types import Capabilities, ConsoleSize, Process, User
+from kedge.oci.runtime_spec.types import (
+    Capabilities,
+    ConsoleSize,
+    IoPriority,
+    Personality,
+    Process,
+    Scheduler,
+    User,
+)
 from kedge.runtime.failures import reason, refusal
-from kedge.runtime.limits import Limit, set_limits
+from kedge.runtime.limits import Limit, raise_hard_limits, set_limits, set_oom_score
 from kedge.runtime.program import find_program
+from kedge.runtime.scheduling import apply_io_priority, apply_personality, apply_scheduler
 
 DEFAULT_UMASK: Final = 0o022
 
@@ -58,6 +67,9 @@ class Launch(NamedTuple):
     keyring: str
     die_with_parent: bool
     preserve_fds: int
+    scheduler: Scheduler | None
+    io_priority: IoPriority | None
+    personality: Personality | None
 
 
 def plan_capabilities(process_: Process, *, in_user_namespace: bool) -> CapabilityMasks:
@@ -104,6 +116,15 @@ def _granted_by_host() -> _Granted:
             )
         )
     return _granted[0]
+
+
+def take_host_rights(launch: Launch) -> None:
+    """Do what needs the host's privileges or its /proc, before any namespace is entered."""
+    raise_hard_limits(launch.limits)
+    set_oom_score(launch.oom_score_adj)
+    apply_scheduler(launch.scheduler)
+    apply_io_priority(launch.io_priority)
+    apply_personality(launch.personality)
 
 
 def join_keyring(name: str) -> None:

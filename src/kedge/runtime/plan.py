@@ -59,6 +59,9 @@ def plan_launch(
         keyring=f"_ses.{container_id}",
         die_with_parent=die_with_parent,
         preserve_fds=preserve_fds,
+        scheduler=process.scheduler,
+        io_priority=process.io_priority,
+        personality=spec.linux.personality,
     )
 
 
@@ -145,9 +148,22 @@ def plan_init(
         domainname=spec.domainname,
         cgroup=cgroup,
         hooks=spec.hooks,
+        time_offsets=_time_offsets(linux),
         stdio=stdio,
         listener=listener,
         keep_host_root=keep_host_root,
+    )
+
+
+def _time_offsets(linux: Linux) -> str:
+    """Return the lines for /proc/self/timens_offsets."""
+    if linux.time_offsets and not _has_namespace(linux, "time"):
+        raise InvalidParameterError("linux.timeOffsets needs a time namespace")
+    for name in linux.time_offsets:
+        if name not in ("monotonic", "boottime"):
+            raise InvalidParameterError(f"linux.timeOffsets: unknown clock {name!r}")
+    return "".join(
+        f"{name} {offset.secs} {offset.nanosecs}\n" for name, offset in linux.time_offsets.items()
     )
 
 
