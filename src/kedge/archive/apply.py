@@ -10,7 +10,7 @@ import stat
 from collections.abc import Callable, Sequence
 from typing import BinaryIO, Literal, NamedTuple, assert_never
 
-from kedge.archive.entry import Entry
+from kedge.archive.entry import Entry, Kind
 from kedge.archive.extract import Content, Extractor
 from kedge.archive.pump import Pump
 from kedge.archive.reader import TarReader
@@ -92,6 +92,7 @@ def extract_tar(
     stream: BinaryIO,
     target: str,
     *,
+    directory: str = "",
     change: ChangeEntry | None = None,
     lower: Sequence[str] = (),
     keep_kinds: bool = False,
@@ -102,7 +103,8 @@ def extract_tar(
 
     Args:
         stream: The archive; its ``read`` is called in another thread until this returns.
-        target: Existing directory; ``/proc/<pid>/root/...`` is fine.
+        target: Existing directory, the root for every link; ``/proc/<pid>/root`` is fine.
+        directory: Path in ``target`` to extract to, made if missing.
         change: Applied to every entry before anything else looks at it.
         lower: With it ``target`` is the top of an overlay mount that nobody uses now, such as a
             stopped container's, and parents are copied up from below.
@@ -125,10 +127,19 @@ def extract_tar(
         for entry in reader:
             changed = entry if change is None else change(entry)
             if changed is not None:
-                extractor.add(changed, reader.content())
+                extractor.add(_moved(changed, directory), reader.content())
         reader.drain()
         extractor.finish()
         return _result(pump, extractor)
+
+
+def _moved(entry: Entry, directory: str) -> Entry:
+    """Return ``entry`` as it stands below ``directory``, which it may not leave either."""
+    if not directory:
+        return entry
+    if entry.kind is Kind.HARD_LINK:
+        entry = entry._replace(link_target=f"{directory}/{clean_path(entry.link_target)}")
+    return entry._replace(name=f"{directory}/{clean_path(entry.name)}")
 
 
 def _result(pump: Pump, extractor: Extractor) -> Applied:

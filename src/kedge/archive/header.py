@@ -8,6 +8,7 @@ v7, ustar, GNU and PAX; writes ustar and, where that is too small, PAX. Sparse m
 import os
 import struct
 from collections.abc import Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Final, NamedTuple
 from zlib import adler32
@@ -52,6 +53,7 @@ _KIND_TYPES: Final = {
 
 # name mode uid gid size mtime checksum type linkname magic+version uname gname major minor prefix
 _LAYOUT: Final = struct.Struct("100s8s8s8s12s12s8s1s100s8s32s32s8s8s155s12x")
+_repeated_number = lru_cache(maxsize=1024)(format_number)
 _ADLER_MODULUS: Final = 65521
 
 
@@ -219,7 +221,7 @@ def _encode_block(
     major, minor = entry.device
     block = _LAYOUT.pack(
         name,
-        format_number(entry.mode, 8),
+        _repeated_number(entry.mode, 8),
         _clipped(entry.uid, 8),
         _clipped(entry.gid, 8),
         _clipped(size, 12),
@@ -230,13 +232,14 @@ def _encode_block(
         b"ustar\x0000",
         b"",
         b"",
-        format_number(major, 8),
-        format_number(minor, 8),
+        _repeated_number(major, 8),
+        _repeated_number(minor, 8),
         prefix,
     )
     return block[:148] + b"%06o\0 " % sum(block) + block[156:]
 
 
+@lru_cache(maxsize=1024)
 def _clipped(value: int, width: int) -> bytes:
     """Return the field for ``value``, 0 where a PAX record carries it instead."""
     return format_number(value if fits_octal(value, width) else 0, width)

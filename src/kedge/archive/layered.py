@@ -6,6 +6,7 @@ access goes through descriptors of the layer roots and refuses links at open, so
 that renames things meanwhile can cause an error, never a look outside.
 """
 
+import errno
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -149,7 +150,7 @@ class LayerStack:
         prefix = f"{node.path}/" if node.path else ""
         names: set[str] = set()
         for layer in node.layers:
-            directory = self._open_directory(layer, node.path)
+            directory = self._open_checked(layer, node.path)
             try:
                 names.update(os.listdir(directory))
             finally:
@@ -158,35 +159,42 @@ class LayerStack:
         return [child for child in children if child is not None]
 
     def walk(self, top: Node, *, keep_whiteouts: bool = False) -> Iterator[Found]:
-        """Yield everything below ``top``: a directory before its content, its files together.
+        """Yield everything below ``top``: a directory, its files, then its subdirectories.
 
-        The order depends on the names alone. Descriptors are valid until the next step.
+        The order depends on the names alone. Descriptors are valid until the next step, and at
+        any time no more of them are open than there are layers.
 
         Args:
             top: A directory.
             keep_whiteouts: Yield overlayfs whiteouts as the devices they are.
         """
-        pending = [(top.path, top.layers)]
+        pending = [top]
         while pending:
-            path, layers = pending.pop()
+            here = pending.pop()
             with ExitStack() as opened:
-                directories = [(layer, self._open_directory(layer, path)) for layer in layers]
-                for _, descriptor in directories:
-                    opened.callback(os.close, descriptor)
-                below: list[tuple[str, tuple[int, ...]]] = []
-                for found, owners in self._merge(path, directories):
-                    if is_whiteout(found.status) and not keep_whiteouts:
-                        continue
-                    yield found
+                try:
+                    directories = self._open_merged(here, opened)
+                except OSError as error:
+                    if error.errno == errno.ENOENT and here is not top:
+                        continue  # a running container deleted it
+                    reason = os.strerror(error.errno or 0).lower()
+                    raise InvalidParameterError(f"cannot list /{here.path}: {reason}") from None
+                if here is not top:
+                    layer, descriptor = directories[0]
+                    yield Found(here.path, here.status, descriptor, ".", layer)
+                below: list[Node] = []
+                for found, owners in self._merge(here.path, directories):
                     if stat.S_ISDIR(found.status.st_mode):
-                        below.append((found.path, owners))
+                        below.append(Node(found.path, found.status, owners))
+                    elif keep_whiteouts or not is_whiteout(found.status):
+                        yield found
             pending += reversed(below)
 
     @contextmanager
     def hold(self, node: Node) -> Iterator[Found]:
         """Stand beside ``node`` as a walk would, so that it can be opened by its directory."""
         parent, _, base = node.path.rpartition("/")
-        descriptor = self._open_directory(node.layers[0], parent)
+        descriptor = self._open_checked(node.layers[0], parent)
         try:
             yield Found(node.path, node.status, descriptor, base or ".", node.layers[0])
         finally:
@@ -280,8 +288,20 @@ class LayerStack:
         return is_opaque(os.path.join(self._layers[layer], path))
 
     def _open_directory(self, layer: int, path: str) -> int:
+        return openat2(self._roots[layer], path or ".", _OPEN_DIRECTORY, resolve=_NO_ESCAPE)
+
+    def _open_checked(self, layer: int, path: str) -> int:
         try:
-            root = self._roots[layer]
-            return openat2(root, path or ".", _OPEN_DIRECTORY, resolve=_NO_ESCAPE)
+            return self._open_directory(layer, path)
         except OSError as error:
-            raise InvalidParameterError(f"cannot list /{path}: {error.strerror}") from None
+            reason = os.strerror(error.errno or 0).lower()
+            raise InvalidParameterError(f"cannot list /{path}: {reason}") from None
+
+    def _open_merged(self, node: Node, opened: ExitStack) -> list[tuple[int, int]]:
+        """Return (layer, descriptor) of each directory that is merged at ``node``."""
+        directories: list[tuple[int, int]] = []
+        for layer in node.layers:
+            descriptor = self._open_directory(layer, node.path)
+            opened.callback(os.close, descriptor)
+            directories.append((layer, descriptor))
+        return directories

@@ -32,7 +32,8 @@ class Member(NamedTuple):
     """It is a directory that overlayfs does not merge with those below."""
 
 
-_Inodes = dict[tuple[int, int], str]
+Inodes = dict[tuple[int, int], str]
+"""The first archive name of every inode that has several, by device and number."""
 
 
 def read_members(
@@ -49,10 +50,9 @@ def read_members(
     Raises:
         InvalidParameterError: A directory vanished or became something else meanwhile.
     """
-    inodes: _Inodes = {}
+    inodes: Inodes = {}
     if name:
-        with stack.hold(top) as found:
-            yield from _member(found, name, inodes)
+        yield from read_member(stack, top, name, inodes)
     if not top.is_directory:
         return
     skip = len(top.path) + 1 if top.path else 0
@@ -61,8 +61,13 @@ def read_members(
         yield from _member(found, prefix + found.path[skip:], inodes)
 
 
-def _member(found: Found, name: str, inodes: _Inodes) -> Iterator[Member]:
-    """Yield the member for one inode; nothing for a socket or what has just vanished."""
+def read_member(stack: LayerStack, node: Node, name: str, inodes: Inodes) -> Iterator[Member]:
+    """Yield ``node`` itself under ``name``; nothing for a socket or what has just vanished."""
+    with stack.hold(node) as found:
+        yield from _member(found, name, inodes)
+
+
+def _member(found: Found, name: str, inodes: Inodes) -> Iterator[Member]:
     mode = found.status.st_mode
     if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
         descriptor = _open(found)
@@ -97,7 +102,7 @@ def _open(found: Found) -> int | None:
         raise InvalidParameterError(f"cannot read /{found.path}: {reason}") from None
 
 
-def _opened_member(found: Found, name: str, descriptor: int, inodes: _Inodes) -> Member:
+def _opened_member(found: Found, name: str, descriptor: int, inodes: Inodes) -> Member:
     entry = entry_of(name, found.status, read_xattrs(descriptor))
     if entry is None:
         raise InvalidParameterError(f"cannot read /{found.path}: it changed its kind")
@@ -110,7 +115,7 @@ def _opened_member(found: Found, name: str, descriptor: int, inodes: _Inodes) ->
     return _linked(Member(entry, content, found.path, is_opaque=False), found, inodes)
 
 
-def _linked(member: Member, found: Found, inodes: _Inodes) -> Member:
+def _linked(member: Member, found: Found, inodes: Inodes) -> Member:
     """Return a hard link in place of every further name of an inode."""
     status = found.status
     if status.st_nlink == 1:

@@ -124,7 +124,7 @@ def create_tar(
     """
     writer = TarWriter(out)
     for member in read_members(stack, stack.require(path, follow=not name), name):
-        entry = _whole_seconds(member.entry)
+        entry = whole_seconds(member.entry)
         changed = entry if change is None else change(entry)
         if changed is not None:
             writer.add(changed, member.content)
@@ -161,24 +161,26 @@ def write_layer(
 
 def _layer_entries(member: Member, below: LayerStack | None) -> Iterator[Entry]:
     """Yield a member of an upper directory as a layer has it."""
-    entry = _whole_seconds(member.entry)
+    entry = whole_seconds(member.entry)
     if entry.kind is Kind.CHAR_DEVICE and entry.device == (0, 0):
         if below is None or below.lookup(member.path, follow=False) is not None:
             parent, slash, base = entry.name.rpartition("/")
-            yield _marker(f"{parent}{slash}{WHITEOUT_PREFIX}{base}")
+            yield deletion_marker(f"{parent}{slash}{WHITEOUT_PREFIX}{base}")
         return
     yield entry
     if member.is_opaque:
         hidden = None if below is None else below.lookup(member.path, follow=False)
         if below is None or (hidden is not None and hidden.is_directory):
-            yield _marker(f"{entry.name}/{OPAQUE_NAME}")
+            yield deletion_marker(f"{entry.name}/{OPAQUE_NAME}")
 
 
-def _marker(name: str) -> Entry:
+def deletion_marker(name: str) -> Entry:
+    """Return the empty file of the given ``.wh.`` name."""
     return Entry(name, Kind.REGULAR, 0)
 
 
-def _whole_seconds(entry: Entry) -> Entry:
+def whole_seconds(entry: Entry) -> Entry:
+    """Return ``entry`` without the fraction of its time."""
     # compat: Docker and BuildKit cut times to the second; a fraction would cost every entry a
     # PAX header of 1 KiB.
     return entry._replace(mtime_ns=entry.mtime_ns // _NANOS * _NANOS)
