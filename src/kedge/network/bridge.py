@@ -154,7 +154,6 @@ class BridgeDriver:
             requests = [rt.delete_address(link.ifindex, item) for item in present - wanted]
             requests += [rt.new_address(link.ifindex, item) for item in wanted - present]
             requests.append(rt.set_link(link.ifindex, up=True, mtu=mtu))
-            # A bridge made a moment ago must not listen to its containers' advertisements.
             self._switch(network)
             self._kernel.batch(requests)
         except NetlinkError as error:
@@ -246,7 +245,10 @@ class BridgeDriver:
         # Connections to 127.0.0.1 that are published leave through the bridge (see firewall).
         self._kernel.ensure_sysctl(f"ipv4/conf/{network.bridge}/route_localnet", "1")
         if self._kernel.has_ipv6():
+            # Not a host among its containers: no default route of theirs, and no two seconds of
+            # duplicate detection before it may ask for a neighbour's address.
             self._kernel.ensure_sysctl(f"ipv6/conf/{network.bridge}/accept_ra", "0")
+            self._kernel.ensure_sysctl(f"ipv6/conf/{network.bridge}/accept_dad", "0")
 
 
 def _explain(error: NetlinkError, action: str) -> SystemFailureError:

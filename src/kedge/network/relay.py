@@ -18,14 +18,13 @@ _CHUNKS_PER_EVENT: Final = 16
 class _Direction:
     """Bytes on their way from one socket to the other."""
 
-    __slots__ = ("buffer", "is_ended", "is_passed_on", "sink", "source")
+    __slots__ = ("buffer", "is_ended", "sink", "source")
 
     def __init__(self, source: socket.socket, sink: socket.socket) -> None:
         self.source = source
         self.sink = sink
         self.buffer = memoryview(b"")
         self.is_ended = False
-        self.is_passed_on = False
 
     def pump(self) -> None:
         """Move what can be moved now; a limit keeps one fast sender from starving the others."""
@@ -37,9 +36,6 @@ class _Direction:
                     return
                 self.buffer = self.buffer[sent:]
             elif self.is_ended:
-                if not self.is_passed_on:
-                    self.is_passed_on = True
-                    self._half_close()
                 return
             else:
                 try:
@@ -47,7 +43,10 @@ class _Direction:
                 except BlockingIOError:
                     return
                 self.buffer = memoryview(data)
-                self.is_ended = not data
+                if not data:
+                    # At once: with the end seen and nothing to send, no event would come for it.
+                    self.is_ended = True
+                    self._half_close()
 
     def _half_close(self) -> None:
         try:
@@ -105,7 +104,7 @@ class TcpRelay:
             self._back.pump()
         except OSError:
             return False
-        if self._forth.is_passed_on and self._back.is_passed_on:
+        if self._forth.is_ended and self._back.is_ended:
             return False
         # A reset peer reports nothing else any more; waiting on would spin.
         return not event & select.EPOLLERR

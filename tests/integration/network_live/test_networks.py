@@ -208,10 +208,8 @@ def test_a_forward_policy_of_others_is_reported(tmp_path: Path) -> None:
     subprocess.run(["nft", "-f", "-"], input=foreign, text=True, check=True)
     with host(tmp_path) as machine:
         machine.run("web")
-        assert machine.controller.problems() == (
-            "chain FORWARD of table filter drops forwarded packets: "
-            "containers reach the outside only where it accepts their bridge",
-        )
+        (problem,) = machine.controller.problems()
+        assert problem.startswith("chain FORWARD of table filter drops forwarded packets")
 
 
 @own_network
@@ -232,7 +230,7 @@ def test_a_restarted_engine_goes_on_where_it_was(tmp_path: Path) -> None:
         assert not is_reachable("127.0.0.1", 8081)
         assert [p.host_port for p in machine.controller.ports(alive)] == [8080, 8080]
         machine.run("third", PortBinding(protocol="tcp", container_port=80, host_port=8081))
-        assert machine.address("third") not in {machine.address("alive")}
+        assert machine.address("third") != machine.address("alive")
         machine.controller.close()
         assert dead_link not in output("ip", "-o", "link")
         machine.crash()
