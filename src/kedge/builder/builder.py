@@ -18,7 +18,7 @@ from kedge.builder.files.directory import DigestMemo, DirectoryTree
 from kedge.builder.files.ignored import IGNORE_FILE, IgnoredTree
 from kedge.builder.files.tree import Tree, clip, read_text
 from kedge.builder.ignorefile import IgnoreMatcher, parse_ignore_file
-from kedge.builder.layering import Layering, WriteLayer
+from kedge.builder.layering import Layering
 from kedge.builder.perform import Performer, Workshop
 from kedge.builder.plan import plan_build
 from kedge.builder.request import BuildRequest, BuildResult
@@ -52,7 +52,6 @@ class Builder:
         runner: StepRunner,
         resolver: BaseResolver,
         *,
-        write_layer: WriteLayer,
         scratch: str,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
@@ -65,7 +64,6 @@ class Builder:
             snapshots: Holds the layers.
             runner: Runs the RUN steps.
             resolver: Finds base images.
-            write_layer: Makes the tar of a layer.
             scratch: Directory for temporary files, on a disk with room for a context.
             clock: Where times come from.
         """
@@ -75,7 +73,7 @@ class Builder:
         self._lease = images.lease()
         self._workshop = Workshop(
             cache=BuildCache(database, self._lease),
-            layering=Layering(snapshots, content, write_layer, clock),
+            layering=Layering(snapshots, content, clock),
             memo=DigestMemo(clock),
             clock=clock,
             scratch=scratch,

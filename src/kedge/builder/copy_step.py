@@ -69,10 +69,9 @@ class CopyStep:
         found: list[Json] = []
         for each in self._selected:
             name = "" if each.is_directory and not operation.keeps_parents else each.name
-            digest = selection_digest(self._source, each, self._skips)
-            found.append({"name": name, "digest": digest})
+            found.append(_fact(name, selection_digest(self._source, each, self._skips)))
         inline = MemoryTree(self._inline())
-        found += [{"name": name, "digest": inline.digest(name)} for name in inline.names("")]
+        found.extend(_fact(name, inline.digest(name)) for name in inline.names(""))
         if operation.owner:
             found += names_digests(operation.owner, self._below)
         return found
@@ -146,6 +145,10 @@ class CopyStep:
     def _is_directory_below(self) -> bool:
         found = self._below.entry(resolve(self._below, clip(self._operation.destination)))
         return found is not None and found.kind is Kind.DIRECTORY
+
+
+def _fact(name: str, digest: str) -> Json:
+    return {"name": name, "digest": digest}
 
 
 def directory_exists(path: str, below: Tree) -> bool:

@@ -8,12 +8,13 @@ a committed snapshot that garbage collection removes; never half a layer.
 import hashlib
 import io
 import os
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import BinaryIO, Final, NamedTuple, cast
 
 from kedge.archive.compression import Compression, compress
+from kedge.archive.writer import write_layer
 from kedge.builder.state import LayerRecord
 from kedge.content.ingest import BlobWriter
 from kedge.content.leases import Lease
@@ -28,9 +29,6 @@ from kedge.oci.image_spec import Descriptor
 from kedge.oci.mounts import Mount
 
 KEY_PREFIX: Final = "build-"
-
-WriteLayer = Callable[[str, BinaryIO, Sequence[str]], object]
-"""Write the directory of a layer as a layer tar, given the directories below it, top first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,12 +58,10 @@ class Layering:
         self,
         snapshots: LayerSnapshots,
         content: ContentStore,
-        write_layer: WriteLayer,
         clock: Clock,
     ) -> None:
         self._snapshots = snapshots
         self._content = content
-        self._write_layer = write_layer
         self._clock = clock
 
     def remove_leftovers(self) -> None:
@@ -143,8 +139,7 @@ class Layering:
             try:
                 sink = _BlobSink(writer)
                 zipped = compress(cast("BinaryIO", sink), Compression.GZIP)
-                tar = _HashedStream(zipped)
-                self._write_layer(layer.upper, cast("BinaryIO", tar), layer.lower)
+                written = write_layer(layer.upper, zipped, lower=layer.lower)
                 zipped.close()
                 lease.add(sink.digest)
                 digest = writer.commit(sink.digest)
@@ -152,14 +147,15 @@ class Layering:
                 writer.discard()
                 raise
         blob = Descriptor(media_types.OCI_LAYER_GZIP, digest, sink.size_bytes)
-        return tar.digest, tar.size_bytes, blob
+        return written.diff_id, written.stream_bytes, blob
 
 
-class _Counted(io.RawIOBase):
-    """A writer that knows the digest and the length of what went through."""
+class _BlobSink(io.RawIOBase):
+    """Passes a blob on and knows its digest, so that it is leased before it is published."""
 
-    def __init__(self) -> None:
+    def __init__(self, below: BlobWriter) -> None:
         super().__init__()
+        self._below = below
         self._hash = hashlib.sha256(usedforsecurity=False)
         self.size_bytes = 0
 
@@ -170,30 +166,11 @@ class _Counted(io.RawIOBase):
     def writable(self) -> bool:
         return True
 
-    def count(self, data: memoryview) -> int:
+    def write(self, data: memoryview, /) -> int:  # type: ignore[override]
+        self._below.write(data)
         self._hash.update(data)
         self.size_bytes += len(data)
         return len(data)
-
-
-class _HashedStream(_Counted):
-    def __init__(self, below: BinaryIO) -> None:
-        super().__init__()
-        self._below = below
-
-    def write(self, data: memoryview, /) -> int:  # type: ignore[override]
-        self._below.write(data)
-        return self.count(data)
-
-
-class _BlobSink(_Counted):
-    def __init__(self, below: BlobWriter) -> None:
-        super().__init__()
-        self._below = below
-
-    def write(self, data: memoryview, /) -> int:  # type: ignore[override]
-        self._below.write(data)
-        return self.count(data)
 
 
 def remove_mountpoints(layer: OpenLayer, paths: Sequence[str]) -> None:

@@ -18,8 +18,8 @@ from kedge.oci.platforms import Platform
 HISTORY_COMMENT: Final = "buildkit.dockerfile.v0"
 DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DEFAULT_SHELL: Final = ("/bin/sh", "-c")
-NO_TIME: Final = "0001-01-01T00:00:00Z"
-"""Go's zero time, which Docker prints for an image that has none."""
+NO_TIME: Final = ""
+"""An image without layers, on no base, has no time that another build would find again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
