@@ -36,26 +36,26 @@ def test_values() -> None:
     assert parsed.unified == (("memory.high", "max"),)
 
 
-@pytest.mark.parametrize(
-    ("document", "message"),
-    [
-        ({"memory": {"limit": "1g"}}, r"linux\.resources\.memory\.limit must be an integer"),
-        ({"memory": {"limit": True}}, r"memory\.limit must be an integer"),
-        ({"memory": {"limit": 1 << 63}}, r"memory\.limit must be between"),
-        ({"memory": []}, r"linux\.resources\.memory must be an object"),
-        ({"devices": {}}, r"linux\.resources\.devices must be an array"),
-        ({"devices": [{}]}, r"devices\[0\]\.allow is required"),
-        ({"devices": [{"allow": "yes"}]}, r"devices\[0\]\.allow must be true or false"),
-        ({"devices": [{"allow": True, "type": "x"}]}, r"devices\[0\]\.type must be a, b or c"),
-        ({"devices": [{"allow": True, "access": "rx"}]}, r"access must be made of r, w and m"),
-        ({"cpu": {"cpus": 3}}, r"cpu\.cpus must be a string"),
-        ({"hugepageLimits": [{"pageSize": "2M", "limit": 1}]}, r"\[0\]\.pageSize must look like"),
-        ({"hugepageLimits": [{"limit": 1}]}, r"hugepageLimits\[0\]\.pageSize is required"),
-        ({"unified": {"../x": "1"}}, r"must be a file name"),
-        ({"unified": {"x": 1}}, r"linux\.resources\.unified\.x must be a string"),
-        ({"blockIO": {"weightDevice": [{"major": 8}]}}, r"weightDevice\[0\]\.minor is required"),
-    ],
-)
+WRONG: list[tuple[JsonObject, str]] = [
+    ({"memory": {"limit": "1g"}}, r"linux\.resources\.memory\.limit must be an integer"),
+    ({"memory": {"limit": True}}, r"memory\.limit must be an integer"),
+    ({"memory": {"limit": 1 << 63}}, r"memory\.limit must be between"),
+    ({"memory": []}, r"linux\.resources\.memory must be an object"),
+    ({"devices": {}}, r"linux\.resources\.devices must be an array"),
+    ({"devices": [{}]}, r"devices\[0\]\.allow is required"),
+    ({"devices": [{"allow": "yes"}]}, r"devices\[0\]\.allow must be true or false"),
+    ({"devices": [{"allow": True, "type": "x"}]}, r"devices\[0\]\.type must be a, b or c"),
+    ({"devices": [{"allow": True, "access": "rx"}]}, r"access must be made of r, w and m"),
+    ({"cpu": {"cpus": 3}}, r"cpu\.cpus must be a string"),
+    ({"hugepageLimits": [{"pageSize": "2M", "limit": 1}]}, r"\[0\]\.pageSize must look like"),
+    ({"hugepageLimits": [{"limit": 1}]}, r"hugepageLimits\[0\]\.pageSize is required"),
+    ({"unified": {"../x": "1"}}, r"must be a file name"),
+    ({"unified": {"x": 1}}, r"linux\.resources\.unified\.x must be a string"),
+    ({"blockIO": {"weightDevice": [{"major": 8}]}}, r"weightDevice\[0\]\.minor is required"),
+]
+
+
+@pytest.mark.parametrize(("document", "message"), WRONG)
 def test_a_wrong_value_is_named_by_its_path(document: JsonObject, message: str) -> None:
     with pytest.raises(InvalidParameterError, match=message):
         parse_resources(document)

@@ -28,41 +28,41 @@ def test_a_profile() -> None:
     assert parse_seccomp(ALLOW).syscalls == ()
 
 
-@pytest.mark.parametrize(
-    ("document", "message"),
-    [
-        ({}, r"linux\.seccomp\.defaultAction is required"),
-        ({"defaultAction": "ALLOW"}, r"unknown action 'ALLOW'"),
-        (ALLOW | {"flags": ["X"]}, r"flags\[0\]: unknown flag 'X'"),
-        (ALLOW | {"syscalls": [{"action": "SCMP_ACT_LOG"}]}, r"syscalls\[0\]\.names must name"),
-        (
-            ALLOW
-            | {
-                "syscalls": [
-                    {
-                        "names": ["a"],
-                        "action": "SCMP_ACT_LOG",
-                        "args": [{"index": 6, "value": 0, "op": "SCMP_CMP_EQ"}],
-                    }
-                ]
-            },
-            r"syscalls\[0\]\.args\[0\]\.index must be between 0 and 5",
-        ),
-        (
-            ALLOW
-            | {
-                "syscalls": [
-                    {
-                        "names": ["a"],
-                        "action": "SCMP_ACT_LOG",
-                        "args": [{"index": 0, "value": 0, "op": "EQ"}],
-                    }
-                ]
-            },
-            r"args\[0\]\.op: unknown operator 'EQ'",
-        ),
-    ],
-)
+WRONG: list[tuple[JsonObject, str]] = [
+    ({}, r"linux\.seccomp\.defaultAction is required"),
+    ({"defaultAction": "ALLOW"}, r"unknown action 'ALLOW'"),
+    ({**ALLOW, "flags": ["X"]}, r"flags\[0\]: unknown flag 'X'"),
+    ({**ALLOW, "syscalls": [{"action": "SCMP_ACT_LOG"}]}, r"syscalls\[0\]\.names must name"),
+    (
+        {
+            **ALLOW,
+            "syscalls": [
+                {
+                    "names": ["a"],
+                    "action": "SCMP_ACT_LOG",
+                    "args": [{"index": 6, "value": 0, "op": "SCMP_CMP_EQ"}],
+                }
+            ],
+        },
+        r"syscalls\[0\]\.args\[0\]\.index must be between 0 and 5",
+    ),
+    (
+        {
+            **ALLOW,
+            "syscalls": [
+                {
+                    "names": ["a"],
+                    "action": "SCMP_ACT_LOG",
+                    "args": [{"index": 0, "value": 0, "op": "EQ"}],
+                }
+            ],
+        },
+        r"args\[0\]\.op: unknown operator 'EQ'",
+    ),
+]
+
+
+@pytest.mark.parametrize(("document", "message"), WRONG)
 def test_a_wrong_value_is_named_by_its_path(document: JsonObject, message: str) -> None:
     with pytest.raises(InvalidParameterError, match=message):
         parse_seccomp(document)

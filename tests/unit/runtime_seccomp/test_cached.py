@@ -20,7 +20,7 @@ def compilations(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(cached, "compile_program", compile_program)
     monkeypatch.setattr(cached, "_programs", {})
-    cached._default_program.cache_clear()
+    monkeypatch.setattr(cached, "_defaults", {})
     return ran
 
 
@@ -64,12 +64,14 @@ def test_a_damaged_file_is_made_again(
     assert len(compilations) == 2
 
 
-def test_a_link_in_the_cache_is_not_followed(tmp_path: Path, compilations: list[str]) -> None:
+def test_a_link_in_the_cache_is_not_followed(
+    compilations: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     compile_profile(PROFILE, native=X86_64, cache_dir=str(tmp_path))
     (file,) = tmp_path.iterdir()
     file.rename(tmp_path / "elsewhere")
     file.symlink_to("elsewhere")
-    cached._programs.clear()
+    monkeypatch.setattr(cached, "_programs", {})
     compile_profile(PROFILE, native=X86_64, cache_dir=str(tmp_path))
     assert len(compilations) == 2
     assert not file.is_symlink()

@@ -78,7 +78,8 @@ def expand_reference(capabilities: list[str], architecture: str, kernel: str) ->
         )
         if matches(includes, including=True) and not matches(excludes, including=False):
             kept.append(rule)
-    return document | {"syscalls": kept}
+    document["syscalls"] = kept
+    return document
 
 
 @pytest.mark.skipif(not REFERENCE.exists(), reason=f"{REFERENCE} is not here")

@@ -8,7 +8,6 @@ file that was cut short is compiled again instead of being refused by the kernel
 import hashlib
 import os
 from collections.abc import Iterable
-from functools import cache
 from typing import Final
 
 from kedge.lib.atomicfile import write_atomic
@@ -23,6 +22,7 @@ _DIGEST_LENGTH: Final = 32
 _KEEP_PROGRAMS: Final = 64
 
 _programs: dict[tuple[Seccomp, str], bytes] = {}
+_defaults: dict[frozenset[str], bytes] = {}
 
 
 def compile_profile(
@@ -52,13 +52,13 @@ def compile_profile(
 
 def default_program(capabilities: Iterable[str], *, cache_dir: str = "") -> bytes:
     """Return the default profile's program for a container with this bounding set."""
-    return _default_program(relevant_capabilities(capabilities), cache_dir)
-
-
-@cache
-def _default_program(capabilities: frozenset[str], cache_dir: str) -> bytes:
-    profile = parse_seccomp(default_seccomp(sorted(capabilities)))
-    return compile_profile(profile, cache_dir=cache_dir)
+    relevant = relevant_capabilities(capabilities)
+    program = _defaults.get(relevant)
+    if program is None:
+        profile = parse_seccomp(default_seccomp(sorted(relevant)))
+        program = compile_profile(profile, cache_dir=cache_dir)
+        _defaults[relevant] = program
+    return program
 
 
 def _load(profile: Seccomp, machine: Architecture, cache_dir: str) -> bytes:
