@@ -1,1 +1,1 @@
-"""Snapshotters: layer directories in, `Mount`s out."""
+"""Snapshots: layers and container file systems as directories that turn into Mounts."""
