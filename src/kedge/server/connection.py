@@ -102,6 +102,16 @@ class Connection(asyncio.Protocol):
         self._close_after = False
         self._want_continue = False
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is under way, not even the head of one."""
+        return self._task is None and self._timer is None and self._body is None
+
+    @property
+    def unread_bytes(self) -> int:
+        """Number of bytes from the client that belong to no request yet."""
+        return len(self._pending)
+
     # asyncio calls these.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -81,9 +81,7 @@ def test_labels_must_all_match() -> None:
     assert not Filters({}).excludes_labels(labels)
 
 
-@given(
-    st.dictionaries(st.text(max_size=5), st.lists(st.text(max_size=5), max_size=3, unique=True))
-)
+@given(st.dictionaries(st.text(max_size=5), st.lists(st.text(max_size=5), max_size=3, unique=True)))
 def test_formatting_is_the_inverse_of_parsing(values: dict[str, list[str]]) -> None:
     filters = Filters(values)
     assert parse_filters(format_filters(filters)) == filters

@@ -160,8 +160,8 @@ class FakeContainers:
         self.find(ref)
         self.calls.append(("attach", ref, options))
         ours, theirs = socket.socketpair()
-        theirs.setblocking(False)
-        ours.setblocking(False)
+        theirs.settimeout(0)
+        ours.settimeout(0)
         self.shim = ours
         return AttachedStream(
             tty=self.tty,
@@ -244,8 +244,8 @@ class FakeExecs:
         if request.detach:
             return None
         ours, theirs = socket.socketpair()
-        theirs.setblocking(False)
-        ours.setblocking(False)
+        theirs.settimeout(0)
+        ours.settimeout(0)
         self.shim = ours
         return AttachedStream(tty=request.tty, stdin=True, sock=theirs)
 

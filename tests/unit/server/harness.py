@@ -126,7 +126,7 @@ class Stage:
         """Return a new client; ``buffer_bytes`` makes the kernel's buffers small."""
         ours, theirs = socket.socketpair()
         for sock in (ours, theirs):
-            sock.setblocking(False)
+            sock.settimeout(0)
             if buffer_bytes:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer_bytes)
         await asyncio.get_running_loop().connect_accepted_socket(

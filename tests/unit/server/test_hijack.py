@@ -50,10 +50,13 @@ def test_the_head_is_exactly_dockerd_s(
         stage.engine.containers.tty = tty
         _, _, head = await attach(stage, target=target, headers=headers)
         if headers:
-            assert head == (
-                f"HTTP/1.1 101 UPGRADED\r\nContent-Type: {content_type}\r\n"
-                "Connection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
-            ).encode()
+            assert (
+                head
+                == (
+                    f"HTTP/1.1 101 UPGRADED\r\nContent-Type: {content_type}\r\n"
+                    "Connection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
+                ).encode()
+            )
         else:
             assert head == f"HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\n\r\n".encode()
 

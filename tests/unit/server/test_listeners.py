@@ -73,7 +73,8 @@ def test_tcp_tells_its_port(host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["", "kedge.sock", "unix://relative", "tcp://", "tcp://host", "tcp://h:x", "ftp://h:1"]
+    "address",
+    ["", "kedge.sock", "unix://relative", "tcp://", "tcp://host", "tcp://h:x", "ftp://h:1"],
 )
 def test_other_addresses_are_refused(address: str) -> None:
     with pytest.raises(InvalidParameterError, match="invalid address"):

@@ -413,7 +413,9 @@ def test_events_parameters_and_auth() -> None:
     async def scenario(stage: Stage) -> None:
         client = await stage.connect()
         stage.engine.system.more_events.set()
-        await client.get("/events?since=1.25&until=3&filters=%7B%22type%22:%5B%22container%22%5D%7D")
+        await client.get(
+            "/events?since=1.25&until=3&filters=%7B%22type%22:%5B%22container%22%5D%7D"
+        )
         expected = EventsOptions(
             since_ns=1_250_000_000,
             until_ns=3_000_000_000,

@@ -78,9 +78,7 @@ def test_every_listed_route_finds_itself() -> None:
 
 
 def test_a_served_operation_needs_a_handler_and_a_handler_an_operation() -> None:
-    handlers = {
-        route.operation: answer for route in ALL_ROUTES if route.support is Support.SERVED
-    }
+    handlers = {route.operation: answer for route in ALL_ROUTES if route.support is Support.SERVED}
     Application(handlers)
     with pytest.raises(InvalidParameterError, match="without an operation: Extra"):
         Application({**handlers, "Extra": answer})

@@ -19,7 +19,7 @@ def test_the_server_serves_and_closes_all_its_listeners(tmp_path: Path) -> None:
         over_tcp = await asyncio.open_connection("127.0.0.1", port)
         for reader, writer in (over_unix, over_tcp):
             writer.write(request_bytes("GET", "/_ping"))
-            assert (await reader.readuntil(b"OK")).startswith(b"HTTP/1.1 200 OK\r\n")
+            assert (await reader.readuntil(b"\r\n\r\nOK")).startswith(b"HTTP/1.1 200 OK\r\n")
         assert server.connection_count == 2
         over_unix[1].write(request_bytes("GET", "/events"))
         await over_unix[0].readuntil(b"\r\n\r\n")
