@@ -260,6 +260,10 @@ class NetworkController:
             ):
                 self._retire(endpoint)
 
+    def drain(self) -> None:
+        """Wait until the links of removed endpoints are gone and their addresses free."""
+        self._reaper.drain()
+
     # The engine's life
 
     def restore(self, active: Collection[str]) -> RestoreReport:

@@ -9,7 +9,7 @@ import errno
 import socket
 import threading
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Final, Protocol
 
@@ -217,7 +217,7 @@ class LinuxKernel:
 
 
 @contextmanager
-def _setup_lock() -> Iterator[None]:
+def _setup_lock() -> Generator[None]:
     deadline = time.monotonic() + _LOCK_TIMEOUT_S
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as lock:
         while True:

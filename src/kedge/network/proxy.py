@@ -30,11 +30,11 @@ _UDP_IDLE_S: Final = 90.0
 class Listener:
     """One claimed port and where its traffic goes."""
 
-    __slots__ = ("flows", "is_stream", "relays", "socket", "target")
+    __slots__ = ("flows", "is_stream", "listening", "relays", "target")
 
     def __init__(self, listening: socket.socket, target: tuple[str, int]) -> None:
         """Serve ``listening`` (already bound, for TCP also listening) towards ``target``."""
-        self.socket = listening
+        self.listening = listening
         self.target = target
         self.is_stream = listening.type == socket.SOCK_STREAM
         self.relays: set[TcpRelay] = set()
@@ -75,11 +75,11 @@ class UserlandProxy:
     def remove(self, listener: Listener) -> None:
         """Stop serving a port: it is free when this returns; its connections end soon after."""
         with self._lock:
-            descriptor = listener.socket.fileno()
+            descriptor = listener.listening.fileno()
             if descriptor >= 0:
                 self._listeners.pop(descriptor, None)
                 self._epoll.unregister(descriptor)
-                listener.socket.close()
+                listener.listening.close()
             self._dropped.append(listener)
         os.eventfd_write(self._wake_fd, 1)
 
@@ -115,12 +115,12 @@ class UserlandProxy:
         elif (stream := self._streams.get(descriptor)) is not None:
             self._advance(*stream, event)
         elif (datagram := self._datagrams.get(descriptor)) is not None:
-            datagram[1].return_answers(datagram[0].socket, time.monotonic())
+            datagram[1].return_answers(datagram[0].listening, time.monotonic())
 
     def _accept(self, listener: Listener) -> None:
         for _ in range(_ACCEPTS_PER_EVENT):
             try:
-                client, _address = listener.socket.accept()
+                client, _address = listener.listening.accept()
             except BlockingIOError:
                 return
             except OSError as error:
@@ -174,7 +174,7 @@ class UserlandProxy:
     def _receive(self, listener: Listener) -> None:
         for _ in range(_DATAGRAMS_PER_EVENT):
             try:
-                data, client = listener.socket.recvfrom(_DATAGRAM_BYTES)
+                data, client = listener.listening.recvfrom(_DATAGRAM_BYTES)
             except BlockingIOError:
                 return
             flow = listener.flows.get(client)

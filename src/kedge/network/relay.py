@@ -12,15 +12,16 @@ import socket
 from typing import Final
 
 _CHUNK_BYTES: Final = 65536
-_CHUNKS_PER_EVENT: Final = 16
+CHUNKS_PER_EVENT: Final = 16
 
 
-class _Direction:
+class Direction:
     """Bytes on their way from one socket to the other."""
 
     __slots__ = ("buffer", "is_ended", "sink", "source")
 
     def __init__(self, source: socket.socket, sink: socket.socket) -> None:
+        """Move what comes from ``source`` to ``sink``."""
         self.source = source
         self.sink = sink
         self.buffer = memoryview(b"")
@@ -28,7 +29,7 @@ class _Direction:
 
     def pump(self) -> None:
         """Move what can be moved now; a limit keeps one fast sender from starving the others."""
-        for _ in range(_CHUNKS_PER_EVENT):
+        for _ in range(CHUNKS_PER_EVENT):
             if self.buffer:
                 try:
                     sent = self.sink.send(self.buffer)
@@ -79,8 +80,8 @@ class TcpRelay:
         self._client = client
         self._server = server
         self._descriptors = (client.fileno(), server.fileno())
-        self._forth = _Direction(client, server)
-        self._back = _Direction(server, client)
+        self._forth = Direction(client, server)
+        self._back = Direction(server, client)
         self._is_connecting = True
 
     def interests(self) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -152,7 +153,7 @@ class UdpFlow:
 
     def return_answers(self, listening: socket.socket, now: float) -> None:
         """Send the container's answers to the client through the published port's socket."""
-        for _ in range(_CHUNKS_PER_EVENT):
+        for _ in range(CHUNKS_PER_EVENT):
             try:
                 data = self._server.recv(_CHUNK_BYTES)
             except OSError:
@@ -167,6 +168,6 @@ class UdpFlow:
         self._server.close()
 
 
-def _interest(*, reading: _Direction, writing: _Direction) -> int:
+def _interest(*, reading: Direction, writing: Direction) -> int:
     wants_read = not reading.buffer and not reading.is_ended
     return (select.EPOLLIN if wants_read else 0) | (select.EPOLLOUT if writing.buffer else 0)

@@ -11,7 +11,7 @@ import os
 import socket
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -157,7 +157,7 @@ class Host:
 
 
 @contextlib.contextmanager
-def host(directory: Path, options: NetworkOptions | None = None) -> Iterator[Host]:
+def host(directory: Path, options: NetworkOptions | None = None) -> Generator[Host]:
     """A host whose engine takes everything down at the end."""
     machine = Host(directory, options)
     try:

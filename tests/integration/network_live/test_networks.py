@@ -1,6 +1,7 @@
 import os
 import socket
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -76,8 +77,8 @@ def test_networks_of_one_engine_do_not_reach_each_other(tmp_path: Path) -> None:
         machine.serve("web", 80)
         for version in (4, 6):
             address = machine.address("web", version)
-            assert machine.spaces["friend"].run(lambda a=address: is_reachable(a, 80))
-            assert not machine.spaces["stranger"].run(lambda a=address: is_reachable(a, 80))
+            assert machine.spaces["friend"].run(partial(is_reachable, address, 80))
+            assert not machine.spaces["stranger"].run(partial(is_reachable, address, 80))
 
 
 @own_network
@@ -302,7 +303,7 @@ def test_an_address_is_free_again_when_the_link_is_gone(tmp_path: Path) -> None:
             machine.run(f"c{number}")
             assert machine.address(f"c{number}") == "172.17.0.2"
             machine.controller.remove_endpoint(machine.id(f"c{number}"))
-            machine.controller._reaper.drain()
+            machine.controller.drain()
 
 
 @own_network

@@ -1,5 +1,6 @@
 import os
 import socket
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -69,7 +70,7 @@ def test_udp_ports(tmp_path: Path) -> None:
             (outside.HOST4, outside.ADDRESS4),
             (outside.HOST6, outside.ADDRESS6),
         ):
-            answer = outside.run(lambda a=address: ask(a, 5353, socket.SOCK_DGRAM))
+            answer = outside.run(partial(ask, address, 5353, socket.SOCK_DGRAM))
             assert answer == client
     outside.close()
 

@@ -28,6 +28,7 @@ class FakeKernel:
         self.is_ipv6_there = True
         self.crash_at = -1
         self.steps = 0
+        self.refuses_removal = False
         self.is_locked = False
 
     def _step(self) -> None:
@@ -40,7 +41,10 @@ class FakeKernel:
             self._step()
             self._apply(request)
 
-    remove = batch
+    def remove(self, requests: Sequence[Request]) -> None:
+        if self.refuses_removal:
+            raise NetlinkError(errno.EBUSY, requests[0].what)
+        self.batch(requests)
 
     def _apply(self, request: Request) -> None:
         if request.type not in {rt.RTM_NEWLINK, rt.RTM_DELLINK}:

@@ -1,5 +1,4 @@
 import contextlib
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,8 +15,6 @@ from kedge.network.controller import NetworkController
 from kedge.network.ipam import parse_network
 from kedge.network.model import Driver, NetworkOptions, NetworkSpec, Subnet
 from tests.unit.network.fake_kernel import Crash, FakeKernel, route
-
-Make = Callable[..., NetworkController]
 
 
 @pytest.fixture
@@ -216,32 +213,34 @@ def test_no_endpoint_no_connection(database: Database, kernel: FakeKernel) -> No
 def play(networks: NetworkController) -> None:
     """A day in the life of an engine."""
     networks.create_network(NetworkSpec(name="other"))
-    for _ in range(2):
-        container = new_id()
+    first, second = new_id(), new_id()
+    for container in (first, second):
         networks.create_endpoint(container, "bridge")
         networks.create_endpoint(container, "other")
         connect(networks, container)
-    networks.remove_endpoint(container)
+    networks.remove_endpoint(first)
     networks.close()
 
 
 def test_a_crash_at_any_step_leaks_nothing(tmp_path: Path) -> None:
     clean = FakeKernel()
+    clean.refuses_removal = True
     play(controller(Database(":memory:"), clean))
     assert clean.steps > 20
     for step in range(1, clean.steps + 1):
         kernel = FakeKernel()
         kernel.crash_at = step
+        # What the background would have removed is still there when the engine dies.
+        kernel.refuses_removal = True
         database = Database(str(tmp_path / f"{step}.db"))
         dying = controller(database, kernel)
         with contextlib.suppress(Crash):
-            # The reaper's thread is not where this test kills: it only removes.
-            dying._reaper.submit = lambda _link, _done: None  # type: ignore[method-assign]
             play(dying)
-        kernel.crash_at = -1
+        dying.close()
+        kernel.refuses_removal = False
         networks = controller(database, kernel)
         networks.restore([])
-        networks._reaper.drain()
+        networks.drain()
         assert networks.endpoints() == []
         assert not any(name.startswith("veth") for name in kernel.present)
         assert database.query("SELECT id FROM network_endpoints") == []
@@ -263,7 +262,7 @@ def test_a_running_container_survives_a_restart(database: Database, kernel: Fake
     networks = controller(database, kernel)
     report = networks.restore([alive])
     assert report.removed_endpoints == (dead,)
-    networks._reaper.drain()
+    networks.drain()
     assert networks.endpoints() == [endpoint]
     assert endpoint.link in kernel.present
     # The dead one's address is free, the living one's is not.
