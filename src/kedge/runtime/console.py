@@ -9,7 +9,7 @@ import signal
 import socket
 import termios
 import tty
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Final
 
 from kedge.errdefs import UnavailableError
@@ -33,7 +33,7 @@ def send_console(path: str, master: int) -> None:
 
 
 @contextlib.contextmanager
-def _raw_terminal(fd: int) -> Iterator[None]:
+def _raw_terminal(fd: int) -> Generator[None, None, None]:
     if not os.isatty(fd):
         yield
         return

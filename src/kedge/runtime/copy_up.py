@@ -49,8 +49,9 @@ def _copy_file(name: str, source: int, target: int) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         writing = os.open(name, flags, 0o600, dir_fd=target)
         try:
-            while os.sendfile(writing, reading, None, _CHUNK):
-                pass
+            offset = 0
+            while copied := os.sendfile(writing, reading, offset, _CHUNK):
+                offset += copied
             _copy_attributes(os.fstat(reading), writing)
         finally:
             os.close(writing)

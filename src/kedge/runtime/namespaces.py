@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Final, NamedTuple, NoReturn
 
@@ -150,7 +150,7 @@ def _hold_user_namespace(line: Channel) -> NoReturn:
 
 
 @contextmanager
-def children_in_pid_namespace(*, new: bool = False, fd: int = -1) -> Iterator[None]:
+def children_in_pid_namespace(*, new: bool = False, fd: int = -1) -> Generator[None, None, None]:
     """Have children forked inside the block start in another pid namespace.
 
     Args:

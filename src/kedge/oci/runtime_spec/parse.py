@@ -196,6 +196,8 @@ def _personality(fields: Fields) -> Personality:
 
 
 def _linux(fields: Fields) -> Linux:
+    # Moving interfaces is not supported, but a wrong document is still a wrong document.
+    fields.object_map("netDevices", lambda device: device.string("name"))
     return Linux(
         namespaces=fields.array("namespaces", _namespace),
         uid_mappings=fields.array("uidMappings", _id_mapping),
