@@ -10,7 +10,7 @@ import os
 import socket
 from typing import Self, TypeVar
 
-from kedge.errdefs import KedgeError, UnavailableError
+from kedge.errdefs import ConflictError, KedgeError, UnavailableError
 from kedge.lib.jsontypes import Json, JsonObject
 from kedge.oci import fields
 from kedge.shim.framing import Message, close_all
@@ -179,6 +179,8 @@ class Shim:
             NotFoundError: There is no such program, in Docker's words.
             ConflictError: The container does not run or is paused.
         """
+        if request.exec_id in self.execs:
+            raise ConflictError(f"exec id {request.exec_id} is already in use")
         attached = request.stdin or request.stdout or request.stderr
         ours: socket.socket | None = None
         fds: tuple[int, ...] = ()

@@ -1,0 +1,114 @@
+"""A task that is a plain child process: the whole process model without root.
+
+The bundle's `config.json` holds ``args``; ``"fail": "create"`` makes creation fail.
+"""
+
+import json
+import os
+import signal
+
+from kedge.errdefs import InvalidParameterError, NotFoundError
+from kedge.lib.jsontypes import JsonObject
+from kedge.linux import prctl, process
+from kedge.shim.messages import CreateRequest, ExecRequest
+from kedge.shim.streams import Pipes
+from kedge.shim.task import ExecProcess
+
+
+class FakeTask:
+    def __init__(self, request: CreateRequest, pid: int, go: int, args: list[str]) -> None:
+        self._request = request
+        self._pid = pid
+        self._go = go
+        self._args = args
+
+    @property
+    def pid(self) -> int:
+        return self._pid
+
+    @property
+    def terminal(self) -> int:
+        return -1
+
+    @property
+    def created_mountpoints(self) -> tuple[str, ...]:
+        return ("/made",)
+
+    @property
+    def dies_with_init(self) -> bool:
+        return False
+
+    def start(self) -> None:
+        if not os.path.exists(self._args[0]):
+            os.kill(self._pid, signal.SIGKILL)
+            raise NotFoundError(f'exec: "{self._args[0]}": executable file not found in $PATH')
+        os.write(self._go, b"x")
+        os.close(self._go)
+
+    def exec(self, request: ExecRequest, pipes: Pipes) -> ExecProcess:
+        args = request.process["args"]
+        assert isinstance(args, list)
+        pid = _fork_program([str(arg) for arg in args], pipes, -1)
+        return ExecProcess(pid, os.pidfd_open(pid), -1)
+
+    def signal(self, signum: int) -> None:
+        os.kill(self._pid, signum)
+
+    def signal_all(self, signum: int) -> None:
+        try:
+            os.killpg(self._pid, signum)
+        except ProcessLookupError:
+            return
+
+    def freeze(self) -> None:
+        os.kill(self._pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        os.kill(self._pid, signal.SIGCONT)
+
+    def pids(self) -> list[int]:
+        return [self._pid]
+
+    def stats(self) -> JsonObject:
+        return {"version": 0}
+
+    def update(self, resources: JsonObject) -> None:
+        raise InvalidParameterError(f"no limit called {next(iter(resources))}")
+
+    def oom_kills(self) -> int:
+        return 0
+
+    def delete(self) -> None:
+        self.signal_all(signal.SIGKILL)
+        with open(os.path.join(self._request.run_dir, "deleted"), "w", encoding="ascii"):
+            pass
+
+
+def make_task(request: CreateRequest, pipes: Pipes) -> FakeTask:
+    with open(os.path.join(request.bundle, "config.json"), encoding="utf-8") as file:
+        config = json.load(file)
+    if config.get("fail") == "create":
+        raise InvalidParameterError("config.json is nonsense")
+    waits, go = os.pipe()
+    pid = _fork_program(config["args"], pipes, waits)
+    os.close(waits)
+    return FakeTask(request, pid, go, config["args"])
+
+
+def _fork_program(args: list[str], pipes: Pipes, waits: int) -> int:
+    pid = os.fork()  # noqa: TID251 - a stand-in for the runtime
+    if pid:
+        return pid
+    try:
+        os.setpgid(0, 0)
+        prctl.set_parent_death_signal(signal.SIGKILL)
+        process.reset_signals()
+        null = os.open(os.devnull, os.O_RDWR)
+        for target, fd in enumerate(pipes.theirs):
+            os.dup2(null if fd < 0 else fd, target)
+        if waits >= 0:
+            os.read(waits, 1)
+        process.close_from(3)
+        os.execv(args[0], args)
+    finally:
+        os._exit(127)
