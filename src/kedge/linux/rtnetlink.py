@@ -40,6 +40,7 @@ LOOPBACK_INDEX: Final = 1
 RTM_NEWLINK: Final = 16
 RTM_DELLINK: Final = 17
 RTM_GETLINK: Final = 18
+RTM_SETLINK: Final = 19
 RTM_NEWADDR: Final = 20
 RTM_DELADDR: Final = 21
 RTM_GETADDR: Final = 22
@@ -63,6 +64,7 @@ _IFLA_IFNAME: Final = 3
 _IFLA_MTU: Final = 4
 _IFLA_MASTER: Final = 10
 _IFLA_LINKINFO: Final = 18
+_IFLA_AF_SPEC: Final = 26
 _IFLA_GROUP: Final = 27
 _IFLA_NET_NS_FD: Final = 28
 _IFLA_INFO_KIND: Final = 1
@@ -72,6 +74,8 @@ _IFLA_INFO_SLAVE_DATA: Final = 5
 _VETH_INFO_PEER: Final = 1
 _IFLA_BRPORT_MODE: Final = 4
 _IFLA_BRPORT_ISOLATED: Final = 33
+_IFLA_INET_CONF: Final = 1
+_IPV4_DEVCONF_ROUTE_LOCALNET: Final = 26
 _IFA_ADDRESS: Final = 1
 _IFA_LOCAL: Final = 2
 _IFA_BROADCAST: Final = 4
@@ -212,6 +216,17 @@ def set_link(
         + (attribute_u32(_IFLA_MASTER, master) if master >= 0 else b"")
     )
     return Request(RTM_NEWLINK, 0, body, f"change link {link}")
+
+
+def set_route_localnet(ifindex: int) -> Request:
+    """Let packets with addresses of 127.0.0.0/8 pass this link (``net.ipv4.conf.*``).
+
+    By netlink, because ``/proc/sys`` is read-only where an engine runs inside a container.
+    """
+    switch = attribute_u32(_IPV4_DEVCONF_ROUTE_LOCALNET, 1)
+    inet = nested(socket.AF_INET, nested(_IFLA_INET_CONF, switch))
+    body = _link_header(ifindex) + nested(_IFLA_AF_SPEC, inet)
+    return Request(RTM_SETLINK, 0, body, f"set route_localnet of link {ifindex}")
 
 
 def set_bridge_port(link: int | str, *, hairpin: bool, isolated: bool = False) -> Request:

@@ -5,6 +5,7 @@ container's end is configured through an rtnetlink socket the shim opened inside
 namespace, so nobody here ever enters it.
 """
 
+import contextlib
 import errno
 import ipaddress
 import os
@@ -154,7 +155,10 @@ class BridgeDriver:
             requests = [rt.delete_address(link.ifindex, item) for item in present - wanted]
             requests += [rt.new_address(link.ifindex, item) for item in wanted - present]
             requests.append(rt.set_link(link.ifindex, up=True, mtu=mtu))
-            self._switch(network)
+            # Connections to 127.0.0.1 that are published leave through the bridge (see firewall).
+            requests.append(rt.set_route_localnet(link.ifindex))
+            if network.enable_ipv6:
+                self._switch_ipv6(network.bridge)
             self._kernel.batch(requests)
         except NetlinkError as error:
             raise _explain(error, f"set up bridge {network.bridge}") from error
@@ -240,15 +244,15 @@ class BridgeDriver:
             if link.master in ours and link.kind == "veth" and link.name not in known
         ]
 
-    def _switch(self, network: Network) -> None:
-        """Set the bridge's own kernel switches."""
-        # Connections to 127.0.0.1 that are published leave through the bridge (see firewall).
-        self._kernel.ensure_sysctl(f"ipv4/conf/{network.bridge}/route_localnet", "1")
-        if self._kernel.has_ipv6():
-            # Not a host among its containers: no default route of theirs, and no two seconds of
-            # duplicate detection before it may ask for a neighbour's address.
-            self._kernel.ensure_sysctl(f"ipv6/conf/{network.bridge}/accept_ra", "0")
-            self._kernel.ensure_sysctl(f"ipv6/conf/{network.bridge}/accept_dad", "0")
+    def _switch_ipv6(self, bridge: str) -> None:
+        """Make the bridge a router among its containers, not a host.
+
+        No default route of theirs, and no two seconds of duplicate detection before it may ask
+        for a neighbour's address. Where ``/proc/sys`` is read-only it works without.
+        """
+        for name in ("accept_ra", "accept_dad"):
+            with contextlib.suppress(SystemFailureError):
+                self._kernel.ensure_sysctl(f"ipv6/conf/{bridge}/{name}", "0")
 
 
 def _explain(error: NetlinkError, action: str) -> SystemFailureError:

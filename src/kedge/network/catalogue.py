@@ -131,7 +131,7 @@ class NetworkCatalogue:
             bridge=spec.options.get(_BRIDGE_NAME_OPTION) or names.bridge_name(network.id),
             is_internal=spec.is_internal,
             is_attachable=spec.is_attachable,
-            enable_ipv6=spec.enable_ipv6,
+            enable_ipv6=any(subnet.network.version == 6 for subnet in subnets),
             options=dict(spec.options),
             labels=dict(spec.labels),
         )

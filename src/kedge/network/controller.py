@@ -22,6 +22,7 @@ from kedge.lib.clock import SYSTEM_CLOCK, Clock
 from kedge.lib.database import Database
 from kedge.lib.ids import short_id
 from kedge.linux import nftables as nft
+from kedge.linux import rtnetlink as rt
 from kedge.linux.netlink import NetlinkError
 from kedge.network import names
 from kedge.network.addresses import AddressBook
@@ -371,18 +372,28 @@ class NetworkController:
                 if network != before:
                     self._addresses.drop_pools(network.id)
             live = self._driver.ensure(network, uplink_mtu(routes, links))
-        if self._options.ip_forward:
-            has_ipv6 = any(subnet.network.version == 6 for subnet in network.subnets)
-            changed = self._kernel.ensure_forwarding(
-                ipv6=has_ipv6, advertised=advertised_links(routes, links) if has_ipv6 else ()
-            )
-            if changed:
-                self._store.remember("switched_on", " ".join(changed))
+        self._switch_forwarding(network, routes, links)
         if not self._live:
             self._look_at_packet_filter()
         self._publisher.add_network(network)
         self._live[network.id] = live
         return network
+
+    def _switch_forwarding(
+        self, network: Network, routes: Sequence[rt.Route], links: Sequence[rt.Link]
+    ) -> None:
+        """Let the host forward; where it cannot be switched, say so and go on without."""
+        if not self._options.ip_forward:
+            return
+        try:
+            changed = self._kernel.ensure_forwarding(
+                ipv6=network.enable_ipv6, advertised=advertised_links(routes, links)
+            )
+        except SystemFailureError as error:
+            self._problems.append(f"containers cannot reach the outside: {error}")
+            return
+        if changed:
+            self._store.remember("switched_on", " ".join(changed))
 
     def _look_at_packet_filter(self) -> None:
         """Find out, once, whether there is a packet filter and who else drops what we forward."""

@@ -131,6 +131,8 @@ class NetworkOptions:
     """Address and prefix of the default bridge, such as ``10.9.0.1/24``; empty to choose."""
     bridge: str = ""
     """Name of the default bridge; empty for one derived from the data root."""
+    # compat: off in Docker. On here, because only then a client of a port published on ``::`` keeps
+    # its address; the prefix is private (fd00::/8) and masqueraded, so nothing new is exposed.
     ipv6: bool = True
     """Give the default bridge an IPv6 subnet where the kernel has IPv6."""
     mtu: int = 0

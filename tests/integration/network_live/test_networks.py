@@ -1,6 +1,7 @@
 import os
 import socket
 import subprocess
+import threading
 from functools import partial
 from pathlib import Path
 
@@ -317,3 +318,31 @@ def test_removing_networks(tmp_path: Path) -> None:
         machine.controller.remove_network("other")
         assert network.bridge not in output("ip", "-o", "link")
         assert network.bridge not in output("nft", "list", "ruleset")
+
+
+@own_network
+def test_many_containers_come_and_go_at_once(tmp_path: Path) -> None:
+    with host(tmp_path) as machine:
+        machine.run("first")
+        seen: list[str] = []
+
+        def live(number: int) -> None:
+            for turn in range(3):
+                name = f"c{number}-{turn}"
+                port = PortBinding(protocol="tcp", container_port=80)
+                container = machine.run(name, port)
+                seen.append(machine.address(name))
+                assert len(machine.controller.ports(container)) == 2
+                machine.controller.remove_endpoint(container)
+
+        threads = [threading.Thread(target=live, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        machine.controller.drain()
+        assert len(seen) == 24
+        assert len(machine.controller.endpoints()) == 1
+        assert output("ip", "-o", "link").count("veth") == 1
+        assert "dport" in output("nft", "list", "ruleset")
+        assert "172.17.0.2 . 80" not in output("nft", "list", "ruleset")
