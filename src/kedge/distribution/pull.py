@@ -272,7 +272,7 @@ class _Pull:
 
         unpacker = self._images.unpacker
         try:
-            unpacker.unpack(task.planned, open_stream, verify=verify)
+            unpacker.unpack(task.planned, open_stream, verify=verify, check=self._check)
         except DataLossError:
             # A bad download explains more than the damage that unpacking it met.
             verify()

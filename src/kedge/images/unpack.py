@@ -5,7 +5,6 @@ snapshot named by its chain id only when its diff_id is right. A crash before th
 active snapshot, which `Unpacker.remove_leftovers` finds by its key.
 """
 
-import errno
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable, Sequence
@@ -13,13 +12,20 @@ from contextlib import contextmanager
 from typing import BinaryIO, Final, NamedTuple, Protocol
 
 from kedge.content.leases import Leases
-from kedge.errdefs import ConflictError, DataLossError, NotFoundError, SystemFailureError
+from kedge.errdefs import (
+    ConflictError,
+    DataLossError,
+    InvalidParameterError,
+    NotFoundError,
+    SystemFailureError,
+)
 from kedge.images.records import ImageRecords
 from kedge.lib.ids import new_id, short_id
 from kedge.oci.digests import is_digest
 from kedge.oci.mounts import Mount
 
 _KEY_PREFIX: Final = "extract-"
+_POLL_S: Final = 0.25
 
 
 class SnapshotFacts(Protocol):
@@ -100,8 +106,9 @@ class AppliedLayer(Protocol):
         ...
 
 
-Apply = Callable[[BinaryIO, str, Sequence[str]], AppliedLayer]
-"""Extract a compressed layer from a stream into a directory over its lower directories."""
+Apply = Callable[[BinaryIO, str, Sequence[str], str], AppliedLayer]
+"""Extract a compressed layer from a stream into a directory over its lower directories; the last
+argument is what messages call it."""
 
 
 class PlannedLayer(NamedTuple):
@@ -144,6 +151,7 @@ class Unpacker:
         open_blob: Callable[[], BinaryIO],
         *,
         verify: Callable[[], None] = lambda: None,
+        check: Callable[[], None] = lambda: None,
     ) -> bool:
         """Ensure the layer's snapshot; tell whether it had to be extracted.
 
@@ -154,11 +162,13 @@ class Unpacker:
             open_blob: Opens the compressed layer; called only if it is needed.
             verify: Called after extraction, before anything is published: waits until the blob
                 itself is verified, or raises.
+            check: Called now and then while another thread unpacks the same layer; what it
+                raises ends the waiting.
 
         Raises:
             DataLossError: The layer is not what its diff_id says.
         """
-        with self._only_one(layer.chain_id):
+        with self._only_one(layer.chain_id, check):
             if self.has(layer.chain_id):
                 return False
             with open_blob() as stream:
@@ -234,29 +244,29 @@ class Unpacker:
 
     def _apply_to(self, key: str, stream: BinaryIO, layer: PlannedLayer) -> AppliedLayer:
         target = self._snapshots.diff_path(key)
-        name = short_id(layer.diff_id)
+        name = f"layer {short_id(layer.diff_id)}"
         try:
-            return self._apply(stream, target, self._snapshots.lower_paths(key))
-        except DataLossError as error:
-            raise DataLossError(f"failed to register layer {name}: {error}") from error
-        except OSError as error:
-            if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-                raise SystemFailureError(
-                    f"no space left on device: cannot unpack layer {name} to {target};"
-                    " free some space there"
-                ) from error
-            raise SystemFailureError(f"failed to register layer {name}: {error}") from error
+            return self._apply(stream, target, self._snapshots.lower_paths(key), name)
+        except (DataLossError, InvalidParameterError) as error:
+            # A layer that is no layer is damage, not somebody's wrong argument.
+            raise DataLossError(f"failed to register {error}") from error
+        except SystemFailureError as error:
+            raise SystemFailureError(f"failed to register {error}") from error
 
     @contextmanager
-    def _only_one(self, chain_id: str) -> Generator[None, None, None]:
+    def _only_one(self, chain_id: str, check: Callable[[], None]) -> Generator[None, None, None]:
         """Let one thread at a time unpack a chain; the others find it done."""
         with self._lock:
             users = self._chain_locks[chain_id]
             lock = users[0] if users else threading.Lock()
             users.append(lock)
         try:
-            with lock:
+            while not lock.acquire(timeout=_POLL_S):
+                check()
+            try:
                 yield
+            finally:
+                lock.release()
         finally:
             with self._lock:
                 users.pop()

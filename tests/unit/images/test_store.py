@@ -87,7 +87,7 @@ class FakeSnapshots:
         return (f"/diff/{parent}", *self.lower_paths(parent)) if parent else ()
 
 
-def apply_plain(stream: BinaryIO, _target: str, _lower: Sequence[str]) -> Applied:
+def apply_plain(stream: BinaryIO, _target: str, _lower: Sequence[str], _name: str) -> Applied:
     data = stream.read()
     return Applied(sha256_digest(data), len(data))
 
