@@ -4,13 +4,16 @@ import asyncio
 import contextlib
 import fcntl
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import BinaryIO
 
-from kedge.archive.apply import apply_layer
+from kedge.archive.apply import Applied, apply_layer
+from kedge.archive.compression import decompress
 from kedge.content.store import ContentStore
 from kedge.daemon.config import DaemonConfig
+from kedge.distribution.endpoints import RegistrySettings
 from kedge.distribution.pull import Puller
 from kedge.engine.builds import BuildService
 from kedge.engine.container_service import ContainerService
@@ -70,11 +73,13 @@ async def open_engine(config: DaemonConfig) -> AsyncIterator[Engine]:
         context = await _make_context(config, paths, stack)
         lifecycle = Lifecycle(context)
         puller = Puller(
-            context.content,
             context.images,
-            mirrors=config.registry_mirrors,
-            insecure=config.insecure_registries,
+            RegistrySettings(
+                mirrors=config.registry_mirrors,
+                insecure=config.insecure_registries,
+            ),
         )
+        stack.callback(puller.close)
         images = ImageService(context, puller)
         containers = ContainerService(context, lifecycle)
         stack.push_async_callback(_stop, context, lifecycle, containers)
@@ -121,7 +126,7 @@ async def _make_context(
         database=database,
         content=content,
         snapshots=snapshots,
-        images=ImageStore(database, content, snapshots, apply=apply_layer),
+        images=ImageStore(database, content, snapshots, apply=_apply),
         network=NetworkController(
             database,
             paths.data_root,
@@ -144,6 +149,12 @@ async def _make_context(
     await context.spawner.start()
     stack.push_async_callback(context.spawner.close)
     return context
+
+
+def _apply(stream: BinaryIO, target: str, lower: Sequence[str]) -> Applied:
+    """Unpack a layer as a registry has it into a snapshot's directory."""
+    with decompress(stream, name="layer") as plain:
+        return apply_layer(plain, target, lower=lower)
 
 
 async def _stop(context: EngineContext, lifecycle: Lifecycle, containers: ContainerService) -> None:

@@ -7,6 +7,7 @@ import msgspec
 
 from kedge.builder.events import Event, PullProgress
 from kedge.builder.steps import BaseImage
+from kedge.distribution.progress import PullEvent
 from kedge.distribution.pull import Puller
 from kedge.engine.context import EngineContext
 from kedge.engine.images import pull_message
@@ -39,7 +40,7 @@ class EngineBaseResolver:
         if image is None:
             name = parse_reference(reference).with_default_tag()
 
-            def report(event: "PullEvent") -> None:  # noqa: F821
+            def report(event: PullEvent) -> None:
                 message: JsonObject = msgspec.to_builtins(pull_message(event))
                 on_event(PullProgress(message=message))
 

@@ -1,5 +1,6 @@
 """``POST /containers/create``: check everything, then make the layer and the record at once."""
 
+import os
 from typing import Final
 
 from kedge.api.types.config import ContainerConfig, HostConfig
@@ -68,6 +69,7 @@ async def create_container(
         },
         mounts=parse_mounts(host),
     )
+    os.mkdir(context.paths.container_dir(container_id), mode=0o710)
     with context.database.transaction():
         context.snapshots.prepare(record.snapshot_key, image.chain_id or None)
         containers.store.save(record)

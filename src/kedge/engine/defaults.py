@@ -103,10 +103,9 @@ DEVICE_RULES: Final = (
     ("c", 5, 0, "rwm"),
     ("c", 5, 1, "rwm"),
     ("c", 5, 2, "rwm"),
-    ("c", 10, 200, ""),
     ("c", 136, -1, "rwm"),
 )
-"""Type, major, minor, access; -1 is any. Everything else is denied; an empty access denies."""
+"""Type, major, minor, access; -1 is any. Everything else is denied."""
 
 SHM_SIZE_BYTES: Final = 64 * 1024 * 1024
 STOP_TIMEOUT_S: Final = 10

@@ -18,15 +18,16 @@ from kedge.api.types.image import (
 from kedge.api.types.progress import ProgressDetail, ProgressMessage
 from kedge.api.types.system import AuthConfig
 from kedge.api.types.wire import Empty
-from kedge.distribution.credentials import Credentials
-from kedge.distribution.pull import Puller, PullEvent
+from kedge.distribution.credentials import ANONYMOUS, Credentials
+from kedge.distribution.progress import PullEvent
+from kedge.distribution.pull import Puller
 from kedge.engine.context import EngineContext
 from kedge.engine.inspect import format_time
 from kedge.engine.threadstream import ThreadStream
 from kedge.errdefs import ConflictError, InvalidParameterError
 from kedge.images.image import Image, ImageUser, Removed
 from kedge.lib.filters import Filters
-from kedge.oci.platforms import host_platform, parse_platform
+from kedge.oci.platforms import parse_platform
 from kedge.oci.references import Reference, parse_reference
 
 STORAGE_DRIVER = "overlay2"
@@ -140,14 +141,14 @@ class ImageService:
             InvalidParameterError: No image name or platform; what fails later is the last message.
         """
         reference = _pull_reference(image, tag)
-        wanted = parse_platform(platform) if platform else host_platform()
+        wanted = parse_platform(platform) if platform else None
         cancel = threading.Event()
         stream = ThreadStream[PullEvent](self._context.workers, on_close=cancel.set)
         stream.run(
             lambda emit: self._puller.pull(
                 reference,
                 platform=wanted,
-                auth=_credentials(auth),
+                credentials=_credentials(auth),
                 progress=emit,
                 cancel=cancel,
             )
@@ -237,9 +238,9 @@ def pull_message(event: PullEvent) -> ProgressMessage:
     return ProgressMessage(status=event.status, id=event.id, progress_detail=detail)
 
 
-def _credentials(auth: AuthConfig | None) -> Credentials | None:
+def _credentials(auth: AuthConfig | None) -> Credentials:
     if auth is None:
-        return None
+        return ANONYMOUS
     return Credentials(
         username=auth.username,
         password=auth.password,

@@ -28,7 +28,7 @@ from kedge.engine.networking import ContainerNetwork
 from kedge.engine.process import NetworkFiles, cgroup_path, container_spec_input, write_bundle
 from kedge.engine.signals import parse_signal
 from kedge.engine.state import Status
-from kedge.errdefs import ConflictError, KedgeError, NotModifiedError
+from kedge.errdefs import ConflictError, KedgeError, NotModifiedError, SystemFailureError
 from kedge.lib.ids import short_id
 from kedge.shim.client import Shim
 from kedge.shim.messages import CreateRequest, ExitStatus, LogConfig
@@ -52,6 +52,7 @@ class Lifecycle:
             NotModifiedError: It runs.
             KedgeError: It cannot be started; its state says why and everything is taken back.
         """
+        failure: KedgeError | None = None
         async with container.lock:
             record = container.record
             if record.alive:
@@ -64,12 +65,16 @@ class Lifecycle:
                 async with contextlib.AsyncExitStack() as undo:
                     await self._start(container, undo)
                     undo.pop_all()
-            except KedgeError as error:
+            except (KedgeError, OSError) as error:
+                failure = error if isinstance(error, KedgeError) else _host_failure(error)
                 container.drop_waiting()
-                record.error = str(error)
-                record.exit_code = _exit_code_of(str(error))
+                record.error = str(failure)
+                record.exit_code = _exit_code_of(str(failure))
                 container.save()
-                raise
+        if failure is not None:
+            if record.host_config.auto_remove:
+                await self.remove(container, force=True)
+            raise failure
         announce(self._context, container, "start")
 
     async def _start(self, container: Container, undo: contextlib.AsyncExitStack) -> None:
@@ -323,6 +328,11 @@ def _running_shim(container: Container) -> Shim:
 async def _dispose(shim: Shim) -> None:
     with contextlib.suppress(KedgeError):
         await shim.shutdown()
+
+
+def _host_failure(error: OSError) -> SystemFailureError:
+    where = f"{error.filename}: " if error.filename else ""
+    return SystemFailureError(f"{where}{(error.strerror or str(error)).lower()}")
 
 
 def _exit_code_of(message: str) -> int:

@@ -248,7 +248,7 @@ def _devices(host: HostConfig) -> list[Json]:
         return [{"allow": True, "access": "rwm"}]
     rules: list[Json] = [{"allow": False, "access": "rwm"}]
     for kind, major, minor, access in defaults.DEVICE_RULES:
-        rule: JsonObject = {"allow": bool(access), "type": kind, "access": access or "rwm"}
+        rule: JsonObject = {"allow": True, "type": kind, "access": access}
         if major >= 0:
             rule["major"] = major
         if minor >= 0:
