@@ -14,11 +14,23 @@ class HijackedStream:
 
     __slots__ = (
         "_buffered", "_ended", "_gone", "_loop", "_on_read", "_pieces", "_reader",
-        "_transport", "_writable",
+        "_silent_until", "_transport", "_writable",
     )  # fmt: skip
 
-    def __init__(self, transport: asyncio.WriteTransport, on_read: Callable[[], None]) -> None:
-        """Take over ``transport``; ``on_read`` is called when input may flow again."""
+    def __init__(
+        self,
+        transport: asyncio.WriteTransport,
+        on_read: Callable[[], None],
+        *,
+        silence_s: float = 0.0,
+    ) -> None:
+        """Take over ``transport``.
+
+        Args:
+            transport: Where the client is.
+            on_read: Called when input may flow again.
+            silence_s: How long the first output waits.
+        """
         self._loop = asyncio.get_running_loop()
         self._transport = transport
         self._on_read = on_read
@@ -27,6 +39,7 @@ class HijackedStream:
         self._ended = False
         self._reader: asyncio.Future[None] | None = None
         self._writable: asyncio.Future[None] | None = None
+        self._silent_until = self._loop.time() + silence_s if silence_s else 0.0
         self._gone: asyncio.Future[None] = self._loop.create_future()
 
     @property
@@ -61,6 +74,9 @@ class HijackedStream:
         Raises:
             ConnectionResetError: The client has gone.
         """
+        if self._silent_until:
+            await asyncio.sleep(self._silent_until - self._loop.time())
+            self._silent_until = 0.0
         if self._gone.done():
             raise ConnectionResetError("the client has gone")
         self._transport.write(data)

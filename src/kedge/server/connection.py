@@ -43,6 +43,10 @@ from kedge.server.response import (
 
 Application: TypeAlias = Callable[[Request], Awaitable[AnyResponse]]
 
+# compat: docker-py reads a response's head through a buffer and then the stream past it, so
+# output that arrives together with the head is lost. dockerd is slow enough not to be met by it.
+_DOCKER_PY_SILENCE_S: Final = 0.02
+
 _logger: Final = logging.getLogger(__name__)
 
 
@@ -341,7 +345,8 @@ class Connection(asyncio.Protocol):
         if transport is None:
             raise ConnectionResetError("the client has gone")
         self._write(hijack_head(response.content_type, upgraded=request.upgraded))
-        stream = HijackedStream(transport, self._resume_reading)
+        silence_s = _DOCKER_PY_SILENCE_S if _is_docker_py(request) else 0.0
+        stream = HijackedStream(transport, self._resume_reading, silence_s=silence_s)
         self._stream = stream
         self._phase = Phase.HIJACKED
         early, self._pending = self._pending, b""
@@ -452,6 +457,10 @@ class Connection(asyncio.Protocol):
     def _abort_transport(self) -> None:
         if self._transport is not None:
             self._transport.abort()
+
+
+def _is_docker_py(request: Request) -> bool:
+    return request.head.headers.get("user-agent", "").startswith("docker-sdk-python")
 
 
 async def _close_iterator(chunks: AsyncIterator[bytes]) -> None:

@@ -264,7 +264,12 @@ class FakeImages:
         self.fail_at = -1
 
     def find(self, ref: str) -> None:
-        if ref not in {"busybox", "docker.io/library/busybox", "localhost:5000/a/b"}:
+        if ref not in {
+            "busybox",
+            "busybox:latest",
+            "docker.io/library/busybox",
+            "localhost:5000/a/b",
+        }:
             raise NotFoundError(f"No such image: {ref}")
 
     async def list(self, options: ImageListOptions) -> Sequence[ImageSummary]:

@@ -246,6 +246,18 @@ def test_input_waits_for_a_slow_process() -> None:
     play(scenario)
 
 
+def test_output_for_docker_py_does_not_arrive_with_the_head() -> None:
+    async def scenario(stage: Stage) -> None:
+        client = await stage.connect()
+        headers = f"{UPGRADE}User-Agent: docker-sdk-python/7.2.0\r\n"
+        await client.send(request_bytes("POST", f"{ATTACH}&logs=1", headers=headers))
+        await settle()
+        assert (await client.receive()).endswith(b"\r\n\r\n")
+        assert await client.receive() == frame(STDOUT, b"before\n")
+
+    play(scenario)
+
+
 def test_exec_is_hijacked_after_its_body() -> None:
     async def scenario(stage: Stage) -> None:
         client = await stage.connect()
