@@ -29,11 +29,11 @@ from kedge.content.store import ContentStore
 from kedge.errdefs import InvalidParameterError, NotSupportedError
 from kedge.images.image import Image, NewLayer
 from kedge.images.store import ImageStore
-from kedge.images.unpack import LayerSnapshots
 from kedge.lib.clock import SYSTEM_CLOCK, Clock
 from kedge.lib.database import Database
 from kedge.oci.platforms import host_platform
 from kedge.oci.references import Reference, parse_reference
+from kedge.snapshots.snapshotter import Snapshotter
 
 _SYNTAX_ARG: Final = "BUILDKIT_SYNTAX"
 _HOSTNAME_ARG: Final = "BUILDKIT_SANDBOX_HOSTNAME"
@@ -48,7 +48,7 @@ class Builder:
         database: Database,
         content: ContentStore,
         images: ImageStore,
-        snapshots: LayerSnapshots,
+        snapshots: Snapshotter,
         runner: StepRunner,
         resolver: BaseResolver,
         *,

@@ -228,6 +228,6 @@ class Execution:
         tree = self._trees.get(chain_id)
         if tree is None:
             workshop = self._performer.workshop
-            tree = LayersTree(workshop.layering.paths(chain_id), workshop.memo)
+            tree = LayersTree(workshop.layering.open_tree(chain_id), workshop.memo)
             self._trees[chain_id] = self._open.enter_context(tree)
         return tree

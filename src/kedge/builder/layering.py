@@ -14,19 +14,19 @@ from dataclasses import dataclass
 from typing import BinaryIO, Final, NamedTuple, cast
 
 from kedge.archive.compression import Compression, compress
-from kedge.archive.writer import write_layer
+from kedge.archive.layered import LayerStack
 from kedge.builder.state import LayerRecord
 from kedge.content.ingest import BlobWriter
 from kedge.content.leases import Lease
 from kedge.content.store import ContentStore
 from kedge.errdefs import ConflictError, NotFoundError
-from kedge.images.unpack import LayerSnapshots
 from kedge.lib.clock import Clock
 from kedge.lib.ids import new_id
 from kedge.oci import media_types
 from kedge.oci.hashing import chain_ids, sha256_digest
 from kedge.oci.image_spec import Descriptor
 from kedge.oci.mounts import Mount
+from kedge.snapshots.snapshotter import Snapshotter
 
 KEY_PREFIX: Final = "build-"
 
@@ -40,7 +40,9 @@ class OpenLayer:
     """Chain id below; empty for the first layer."""
     mounts: tuple[Mount, ...]
     upper: str
+    """The directory that takes the writes."""
     lower: tuple[str, ...]
+    """The directories that show through it, top first; none where it is a full copy."""
 
 
 class WrittenLayer(NamedTuple):
@@ -56,7 +58,7 @@ class Layering:
 
     def __init__(
         self,
-        snapshots: LayerSnapshots,
+        snapshots: Snapshotter,
         content: ContentStore,
         clock: Clock,
     ) -> None:
@@ -66,9 +68,10 @@ class Layering:
 
     def remove_leftovers(self) -> None:
         """Remove what builds of an earlier run of the engine left; nothing may be building."""
-        for info in list(self._snapshots.walk()):
+        for info in self._snapshots.walk():
             if info.name.startswith(KEY_PREFIX):
                 self._snapshots.remove(info.name)
+        self._snapshots.purge()
 
     @contextmanager
     def open(self, parent: str) -> Generator[OpenLayer, None, None]:
@@ -87,6 +90,7 @@ class Layering:
             # Not there any more when it was committed under its chain id.
             with suppress(NotFoundError):
                 self._snapshots.remove(key)
+                self._snapshots.purge()
 
     def commit(self, layer: OpenLayer, lease: Lease, created_ns: int | None) -> WrittenLayer:
         """Turn ``layer`` into a committed snapshot and a blob; equal layers are kept once.
@@ -128,18 +132,16 @@ class Layering:
         has_blob = layer.blob is None or self._content.exists(layer.blob.digest)
         return has_blob and self.is_committed(layer.chain_id)
 
-    def paths(self, chain_id: str) -> tuple[str, ...]:
-        """Return the directories of the file system ``chain_id``, top first."""
-        if not chain_id:
-            return ()
-        return (self._snapshots.diff_path(chain_id), *self._snapshots.lower_paths(chain_id))
+    def open_tree(self, chain_id: str) -> LayerStack | None:
+        """Return a reader of the file system ``chain_id``; None for the empty one."""
+        return self._snapshots.open_tree(chain_id) if chain_id else None
 
     def _write_blob(self, layer: OpenLayer, lease: Lease) -> tuple[str, int, Descriptor]:
         with self._content.ingest(f"layer of {layer.key}") as writer:
             try:
                 sink = _BlobSink(writer)
                 zipped = compress(cast("BinaryIO", sink), Compression.GZIP)
-                written = write_layer(layer.upper, zipped, lower=layer.lower)
+                written = self._snapshots.write_diff(layer.key, zipped)
                 zipped.close()
                 lease.add(sink.digest)
                 digest = writer.commit(sink.digest)
@@ -239,9 +241,11 @@ def _is_unchanged(directory: str, layer: OpenLayer) -> bool:
     return False
 
 
-def clamp_times(upper: str, epoch_ns: int) -> None:
-    """Set every time stamp of a layer that is later than ``epoch_ns`` back to it."""
-    for folder, folders, files in os.walk(upper, topdown=False):
+def clamp_times(layer: OpenLayer, epoch_ns: int) -> None:
+    """Set every time stamp in a layer that is later than ``epoch_ns`` back to it."""
+    if layer.parent and not layer.lower:
+        return  # a full copy: most of what is there belongs to the layers below
+    for folder, folders, files in os.walk(layer.upper, topdown=False):
         for name in (*files, *folders):
             full = f"{folder}/{name}"
             if os.lstat(full).st_mtime_ns > epoch_ns:

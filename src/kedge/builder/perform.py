@@ -96,8 +96,7 @@ class Performer:
 
     @contextmanager
     def _below(self, parent: str) -> Generator[LayersTree, None, None]:
-        paths = self.workshop.layering.paths(parent)
-        with LayersTree(paths, self.workshop.memo) as below:
+        with LayersTree(self.workshop.layering.open_tree(parent), self.workshop.memo) as below:
             yield below
 
     def _check_platform(self, platform: Platform) -> None:
@@ -112,7 +111,7 @@ class Performer:
         def change(layer: OpenLayer) -> None:
             self.run_step.run(operation, layer)
             if self.epoch_ns is not None:
-                clamp_times(layer.upper, self.epoch_ns)
+                clamp_times(layer, self.epoch_ns)
 
         return self._cached_or_made(operation.describe(), [parent], text, parent, change)
 
@@ -123,7 +122,7 @@ class Performer:
 
         def change(layer: OpenLayer) -> None:
             # --link: nothing of what is below decides where the files go.
-            seen = LayersTree((), self.workshop.memo) if operation.is_link else below
+            seen = LayersTree(None, self.workshop.memo) if operation.is_link else below
             destination = Destination(layer.upper, seen)
             step.apply(destination, times, self.workshop.scratch, self.check)
             destination.finish()

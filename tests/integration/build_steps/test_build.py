@@ -3,18 +3,18 @@
 import io
 import json
 import os
-import shutil
 import stat
 import tarfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
-from typing import NamedTuple
+from typing import BinaryIO
 
 import pytest
 
+from kedge.archive.apply import Applied
 from kedge.builder.builder import Builder
 from kedge.builder.events import CacheHit, Event, Notice, Output, StepStarted, Warned
 from kedge.builder.failures import BuildCancelledError, StepFailedError
@@ -25,7 +25,6 @@ from kedge.builder.request import BuildRequest, BuildResult
 from kedge.builder.steps import BaseImage, StepResult, StepSpec
 from kedge.content.store import ContentStore
 from kedge.errdefs import (
-    ConflictError,
     InvalidParameterError,
     KedgeError,
     NotFoundError,
@@ -37,68 +36,19 @@ from kedge.lib.database import Database
 from kedge.lib.hostcerts import CONTAINER_PATH, HINT
 from kedge.oci.mounts import Mount
 from kedge.oci.platforms import Platform
+from kedge.snapshots.overlay import OverlaySnapshotter
+from kedge.snapshots.snapshotter import Snapshotter
+from kedge.snapshots.vfs import VfsSnapshotter
 
 pytestmark = pytest.mark.integration
 
 
-class Info(NamedTuple):
-    name: str
-    kind: str
-    parent: str | None
-
-
-class Usage(NamedTuple):
-    size_bytes: int
-
-
-class FolderSnapshots:
-    """Layers as plain folders; what overlayfs would do to them is not needed here."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.infos: dict[str, Info] = {}
-        self.paths: dict[str, Path] = {}
-
-    def prepare(self, key: str, parent: str | None) -> tuple[Mount, ...]:
-        path = self.root / str(len(list(self.root.iterdir())) + 1)
-        path.mkdir(mode=0o755)
-        self.infos[key] = Info(key, "active", parent)
-        self.paths[key] = path
-        return (Mount("bind", str(path)),)
-
-    def commit(self, name: str, key: str) -> None:
-        if name in self.infos:
-            raise ConflictError(f"snapshot {name} exists")
-        self.infos[name] = Info(name, "committed", self.infos.pop(key).parent)
-        self.paths[name] = self.paths.pop(key)
-
-    def remove(self, key: str) -> None:
-        self.stat(key)
-        shutil.rmtree(self.paths.pop(key))
-        (self.root / f"gone-{key[-8:]}").touch()
-        del self.infos[key]
-
-    def stat(self, key: str) -> Info:
-        if key not in self.infos:
-            raise NotFoundError(f"no such snapshot: {key}")
-        return self.infos[key]
-
-    def usage(self, key: str) -> Usage:
-        return Usage(len(key))
-
-    def walk(self) -> list[Info]:
-        return list(self.infos.values())
-
-    def diff_path(self, key: str) -> str:
-        return str(self.paths[key])
-
-    def lower_paths(self, key: str) -> tuple[str, ...]:
-        found: list[str] = []
-        parent = self.infos[key].parent
-        while parent:
-            found.append(str(self.paths[parent]))
-            parent = self.infos[parent].parent
-        return tuple(found)
+def writable(mount: Mount) -> Path:
+    """Return the folder that takes what is written to a root file system."""
+    for option in mount.options:
+        if option.startswith("upperdir="):
+            return Path(option.removeprefix("upperdir="))
+    return Path(mount.source)
 
 
 @dataclass
@@ -111,7 +61,7 @@ class FakeRunner:
         self, spec: StepSpec, on_output: Callable[[str, bytes], None], cancel: threading.Event
     ) -> StepResult:
         self.specs.append(spec)
-        root = Path(spec.rootfs[0].source)
+        root = writable(spec.rootfs[0])
         variables = dict(item.split("=", 1) for item in spec.env)
         verb, *words = Template(spec.args[-1]).safe_substitute(variables).split()
         if verb == "fail":
@@ -126,7 +76,7 @@ class FakeRunner:
         stubs: tuple[str, ...] = ()
         if verb == "stub":
             stubs = ("/etc/hosts", "/proc")
-            (root / "etc").mkdir()
+            (root / "etc").mkdir(exist_ok=True)
             (root / "etc/hosts").touch()
             (root / "proc").mkdir()
         on_output("stdout", b"ran\xc3")
@@ -163,7 +113,7 @@ class Engine:
     context: Path
     builder: Builder
     images: ImageStore
-    snapshots: FolderSnapshots
+    snapshots: Snapshotter
     runner: FakeRunner
     resolver: FakeResolver
     events: list[Event] = field(default_factory=list[Event])
@@ -180,9 +130,9 @@ class Engine:
         return self.images.get(result.image_id)
 
     def files(self, result: BuildResult) -> LayersTree:
-        top = self.image(result).chain_id
-        paths = (self.snapshots.diff_path(top), *self.snapshots.lower_paths(top))
-        return LayersTree(paths, DigestMemo())
+        chain_id = self.image(result).chain_id
+        stack = self.snapshots.open_tree(chain_id) if chain_id else None
+        return LayersTree(stack, DigestMemo())
 
     def listing(self, result: BuildResult) -> dict[str, str]:
         """Return mode, owner and content of everything in an image."""
@@ -210,26 +160,25 @@ class Engine:
         return sum(isinstance(event, CacheHit) for event in self.events)
 
 
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
+@pytest.fixture(params=[OverlaySnapshotter, VfsSnapshotter], ids=["overlay", "vfs"])
+def engine(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Engine]:
     for name in ("snapshots", "scratch", "context"):
         (tmp_path / name).mkdir()
     database = Database(str(tmp_path / "metadata.db"))
     content = ContentStore(str(tmp_path / "content"))
-    snapshots = FolderSnapshots(tmp_path / "snapshots")
+    snapshots: Snapshotter = request.param(str(tmp_path / "snapshots"), database)
 
-    def refuse(*_: object) -> NotFoundError:
-        raise AssertionError("nothing is unpacked here")
+    def refuse(stream: BinaryIO, target: str, lower: Sequence[str]) -> Applied:
+        raise AssertionError(f"nothing is unpacked here: {stream} {target} {lower}")
 
-    images = ImageStore(database, content, snapshots, apply=refuse)  # type: ignore[arg-type]
+    images = ImageStore(database, content, snapshots, apply=refuse)
     runner = FakeRunner()
     resolver = FakeResolver(images)
     builder = Builder(
         database, content, images, snapshots, runner, resolver, scratch=str(tmp_path / "scratch")
     )
-    engine = Engine(tmp_path, tmp_path / "context", builder, images, snapshots, runner, resolver)
-    yield engine
-    assert not [name for name in snapshots.infos if name.startswith("build-")]
+    yield Engine(tmp_path, tmp_path / "context", builder, images, snapshots, runner, resolver)
+    assert not [info for info in snapshots.walk() if info.kind == "active"]
     assert list((tmp_path / "scratch").iterdir()) == []
     database.close()
 
@@ -350,7 +299,7 @@ def test_equal_layers_are_kept_once(engine: Engine) -> None:
     second = engine.image(engine.build("FROM scratch\nENV A=1\nCOPY --chmod=644 f /g\n"))
     assert second.id != first.id
     assert second.layers == first.layers
-    assert len(engine.snapshots.infos) == 1
+    assert len(list(engine.snapshots.walk())) == 1
 
 
 # Instructions.
@@ -696,7 +645,7 @@ def test_what_a_killed_engine_left_is_removed(engine: Engine, tmp_path: Path) ->
         scratch=str(tmp_path / "scratch"),
     )
     database.close()
-    assert engine.snapshots.walk() == []
+    assert list(engine.snapshots.walk()) == []
 
 
 def test_special_files_and_modes_survive_copies_between_stages(engine: Engine) -> None:

@@ -9,10 +9,12 @@ link in the image or the context leads outside.
 import os
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
 from kedge.archive.entry import Entry, Kind
+from kedge.archive.removal import remove_tree
 from kedge.archive.xattrs import set_xattrs
 from kedge.builder.files.directory import entry_at
 from kedge.builder.files.tree import ROOT_ENTRY, Tree, resolve
@@ -151,22 +153,24 @@ class Destination:
     def _make_directory(self, path: str, entry: Entry) -> None:
         full = self._full(path)
         if path not in self._made:
-            os.mkdir(full, 0o700)
+            # It is there already where layers are full copies of what is below.
+            with suppress(FileExistsError):
+                os.mkdir(full, 0o700)
             self._made.add(path)
         _set_metadata(full, entry)
         self._times[path] = entry.mtime_ns
 
     def _clear(self, path: str) -> None:
         """Remove what the new layer itself has at ``path``; what is below gets covered."""
-        full = self._full(path)
-        if path in self._made:
-            inside = f"{path}/"
-            for made in [each for each in self._made if each == path or each.startswith(inside)]:
-                self._made.discard(made)
-                self._times.pop(made, None)
-            _remove_tree(full)
-        elif os.path.lexists(full):
-            os.unlink(full)
+        inside = f"{path}/"
+        for made in [each for each in self._made if each == path or each.startswith(inside)]:
+            self._made.discard(made)
+            self._times.pop(made, None)
+        root = os.open(self._upper, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            remove_tree(path, dir_fd=root)
+        finally:
+            os.close(root)
 
 
 def _write_file(full: str, entry: Entry, write: WriteContent) -> None:
@@ -190,13 +194,3 @@ def _set_metadata(full: str, entry: Entry) -> None:
         os.chmod(full, entry.mode)
         set_xattrs(full, entry.xattrs)
     os.utime(full, ns=(entry.mtime_ns, entry.mtime_ns), follow_symlinks=False)
-
-
-def _remove_tree(full: str) -> None:
-    with os.scandir(full) as entries:
-        for each in entries:
-            if each.is_dir(follow_symlinks=False):
-                _remove_tree(each.path)
-            else:
-                os.unlink(each.path)
-    os.rmdir(full)

@@ -5,7 +5,6 @@ committed layers never change.
 """
 
 import io
-from collections.abc import Sequence
 from typing import BinaryIO, Self
 
 from kedge.archive.entry import Entry, Kind
@@ -19,9 +18,9 @@ from kedge.errdefs import NotFoundError
 class LayersTree:
     """The merged view of layer directories; owners and attributes are kept. Close it after use."""
 
-    def __init__(self, layers: Sequence[str], memo: DigestMemo) -> None:
-        """Open the layer directories, top first; none at all is an empty tree."""
-        self._stack = LayerStack(layers) if layers else None
+    def __init__(self, stack: LayerStack | None, memo: DigestMemo) -> None:
+        """Take over ``stack``; None is an empty tree."""
+        self._stack = stack
         self._memo = memo
         self._children: dict[str, dict[str, Node]] = {}
 
