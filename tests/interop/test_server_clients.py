@@ -242,7 +242,7 @@ def test_docker_py(running: Running, *, over_tcp: bool) -> None:
         lines = client.api.build(fileobj=io.BytesIO(b"tar"), custom_context=True)
         assert "Successfully built" in json.loads(list(lines)[-1])["stream"]
         sample = container.stats(stream=False)
-        assert sample["name"] == "/web"
+        assert sample["name"] == "/web"  # pyright: ignore[reportIndexIssue]
         running.loop.call_soon_threadsafe(_answer_exec_when_started, running)
         assert container.exec_run(["ls"], demux=True) == (0, (b"listing\n", None))
     finally:
