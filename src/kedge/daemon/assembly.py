@@ -4,13 +4,10 @@ import asyncio
 import contextlib
 import fcntl
 import os
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import BinaryIO
 
-from kedge.archive.apply import Applied, apply_layer
-from kedge.archive.compression import decompress
 from kedge.content.store import ContentStore
 from kedge.daemon.config import DaemonConfig
 from kedge.distribution.endpoints import RegistrySettings
@@ -35,7 +32,7 @@ from kedge.lib.database import Database
 from kedge.network.controller import NetworkController
 from kedge.network.model import NetworkOptions
 from kedge.shim.spawner_client import Spawner
-from kedge.snapshots import open_snapshotter
+from kedge.snapshots.choice import open_snapshotter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +104,7 @@ async def _make_context(
     network_worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kedge-net")
     stack.callback(network_worker.shutdown, cancel_futures=True)
     content = ContentStore(paths.content)
-    snapshots = open_snapshotter(database, paths.snapshots)
+    snapshots = open_snapshotter(paths.snapshots, database)
     context = EngineContext(
         paths=paths,
         settings=EngineSettings(
@@ -126,7 +123,7 @@ async def _make_context(
         database=database,
         content=content,
         snapshots=snapshots,
-        images=ImageStore(database, content, snapshots, apply=_apply),
+        images=ImageStore(database, content, snapshots),
         network=NetworkController(
             database,
             paths.data_root,
@@ -149,12 +146,6 @@ async def _make_context(
     await context.spawner.start()
     stack.push_async_callback(context.spawner.close)
     return context
-
-
-def _apply(stream: BinaryIO, target: str, lower: Sequence[str]) -> Applied:
-    """Unpack a layer as a registry has it into a snapshot's directory."""
-    with decompress(stream, name="layer") as plain:
-        return apply_layer(plain, target, lower=lower)
 
 
 async def _stop(context: EngineContext, lifecycle: Lifecycle, containers: ContainerService) -> None:

@@ -1,20 +1,38 @@
 """``POST /build``: the context from the request, the builder in a thread, its events as the stream."""
 
+import asyncio
+import contextlib
+import dataclasses
+import os
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack
+from typing import BinaryIO, cast
 
 import msgspec
 
+from kedge.api.options import BuildOptions, BuildPruneOptions
+from kedge.api.types.progress import ProgressMessage
+from kedge.api.types.system import BuildCacheRecord, BuildPruneResponse
+from kedge.builder.builder import Builder
+from kedge.builder.classic import classic_error, classic_quiet, classic_stream
 from kedge.builder.events import Event, PullProgress
+from kedge.builder.files.tar import TarTree, read_tar
+from kedge.builder.request import BuildRequest
 from kedge.builder.steps import BaseImage
 from kedge.distribution.progress import PullEvent
 from kedge.distribution.pull import Puller
 from kedge.engine.context import EngineContext
 from kedge.engine.images import pull_message
-from kedge.errdefs import NotFoundError
+from kedge.engine.inspect import format_time
+from kedge.engine.pipe import BodyPipe
+from kedge.engine.steprunner import EngineStepRunner
+from kedge.engine.threadstream import ThreadStream
+from kedge.errdefs import KedgeError, NotFoundError, NotSupportedError, UnavailableError
 from kedge.images.image import Image
+from kedge.lib import hostcerts
 from kedge.lib.jsontypes import JsonObject
-from kedge.oci.platforms import Platform
+from kedge.oci.platforms import Platform, parse_platform
 from kedge.oci.references import parse_reference
 
 
@@ -59,3 +77,156 @@ class EngineBaseResolver:
         here, wanted = image.config.image_platform().normalized(), platform.normalized()
         matches = (here.os, here.architecture) == (wanted.os, wanted.architecture)
         return image if matches else None
+
+
+class BuildService:
+    """Satisfies the server's ``BuildBackend``."""
+
+    def __init__(
+        self, context: EngineContext, puller: Puller, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        """Open the builder on ``context``'s stores."""
+        self._context = context
+        self._builder = Builder(
+            context.database,
+            context.content,
+            context.images,
+            context.snapshots,
+            EngineStepRunner(context, loop),
+            EngineBaseResolver(context, puller),
+            scratch=context.paths.scratch,
+            clock=context.clock,
+        )
+
+    async def build(
+        self, options: BuildOptions, body: AsyncIterator[bytes]
+    ) -> AsyncIterator[ProgressMessage]:
+        """Build an image while its context still comes in.
+
+        Raises:
+            NotSupportedError: A remote context or an option this builder does not have.
+            InvalidParameterError: A platform that is none.
+        """
+        _refuse_unsupported(options)
+        platform = parse_platform(options.platform) if options.platform else None
+        host_certs = self._host_certs(options)
+        request = BuildRequest(
+            dockerfile=options.dockerfile or "Dockerfile",
+            tags=options.tags,
+            build_args=_build_args(options),
+            target=options.target,
+            labels=options.labels,
+            no_cache=options.no_cache,
+            pull=options.pull,
+            platform=platform,
+            network_mode=options.network_mode or "default",
+            extra_hosts=options.extra_hosts,
+            host_certs=host_certs,
+        )
+        cancel = threading.Event()
+        pipe = BodyPipe()
+        stream = ThreadStream[Event](self._context.workers, on_close=cancel.set)
+        filler = asyncio.create_task(pipe.fill(body))
+        stream.run(lambda emit: self._work(request, pipe, emit, cancel))
+        return self._messages(stream, filler, pipe, quiet=options.quiet)
+
+    def _work(
+        self,
+        request: BuildRequest,
+        pipe: BodyPipe,
+        emit: Callable[[Event], None],
+        cancel: threading.Event,
+    ) -> None:
+        with ExitStack() as stack:
+            stack.callback(pipe.abandon)
+            tree: TarTree = read_tar(cast("BinaryIO", pipe), scratch=self._context.paths.scratch)
+            stack.callback(tree.close)
+            self._builder.build(dataclasses.replace(request, context=tree), emit, cancel)
+
+    async def _messages(
+        self,
+        stream: ThreadStream[Event],
+        filler: "asyncio.Task[None]",
+        pipe: BodyPipe,
+        *,
+        quiet: bool,
+    ) -> AsyncIterator[ProgressMessage]:
+        convert = classic_quiet if quiet else classic_stream
+        begun = False
+        try:
+            async with stream:
+                async for event in stream:
+                    for message in convert(event):
+                        begun = True
+                        yield msgspec.convert(message, ProgressMessage)
+        except KedgeError as error:
+            if not begun:
+                raise
+            yield msgspec.convert(classic_error(error), ProgressMessage)
+        finally:
+            pipe.abandon()
+            filler.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await filler
+
+    def _host_certs(self, options: BuildOptions) -> str | None:
+        """Return the bundle that RUN steps shall see, by the request, then the engine's setting."""
+        setting = self._context.settings.host_certs
+        wanted = options.host_certs
+        if wanted is None:
+            wanted = hostcerts.has_own_certificates() if setting == "auto" else setting == "true"
+        if not wanted:
+            return None
+        bundle = hostcerts.find_host_bundle()
+        if bundle is None and options.host_certs:
+            raise UnavailableError(
+                "--host-certs: this host has no CA bundle: install ca-certificates"
+            )
+        return bundle
+
+    async def prune(self, options: BuildPruneOptions) -> BuildPruneResponse:
+        """Forget build cache and free what only it kept."""
+        cache, context = self._builder.cache, self._context
+        response = BuildPruneResponse()
+        for record in cache.records():
+            cache.forget(record.key)
+            response.caches_deleted.append(record.key)
+        collected = await context.run_blocking(context.images.collect_garbage)
+        response.space_reclaimed = collected.freed_bytes
+        return response
+
+    def cache_records(self) -> list[BuildCacheRecord]:
+        """Return the build cache as ``system df`` shows it."""
+        return [
+            BuildCacheRecord(
+                id=record.key.removeprefix("sha256:")[:25],
+                type="regular",
+                description=record.step,
+                size=record.size_bytes,
+                created_at=format_time(record.created_ns),
+                last_used_at=format_time(record.last_used_ns),
+                usage_count=record.uses,
+            )
+            for record in self._builder.cache.records()
+        ]
+
+
+def _build_args(options: BuildOptions) -> dict[str, str]:
+    """Return the build arguments; one without a value takes the engine's environment's."""
+    args: dict[str, str] = {}
+    for name, value in options.build_args.items():
+        found = os.environ.get(name) if value is None else value
+        if found is not None:
+            args[name] = found
+    return args
+
+
+def _refuse_unsupported(options: BuildOptions) -> None:
+    for value, flag in (
+        (options.remote, "a remote context"),
+        (options.squash, "--squash"),
+        (options.session, "a build session"),
+        (options.security_opt, "--security-opt of a build"),
+    ):
+        if value:
+            raise NotSupportedError(f"{flag} is not supported yet: leave it out")

@@ -35,7 +35,6 @@ from kedge.engine.top import list_processes
 from kedge.errdefs import ConflictError, NotFoundError, NotModifiedError
 from kedge.images.listing import parse_moment
 from kedge.lib.filters import Filters
-from kedge.snapshots.layered import Change, layer_changes
 
 
 class ContainerService:
@@ -227,9 +226,7 @@ class ContainerService:
         """Return what it changed in its root filesystem."""
         key = self._get(ref).record.snapshot_key
         snapshots = self._context.snapshots
-        found: Sequence[Change] = await self._context.run_blocking(
-            lambda: layer_changes(snapshots.diff_path(key), snapshots.lower_paths(key))
-        )
+        found = await self._context.run_blocking(lambda: snapshots.changes(key))
         return [FilesystemChange(path=item.path, kind=item.kind) for item in found]
 
     async def prune(self, filters: Filters) -> ContainersPruneResponse:

@@ -15,7 +15,7 @@ from kedge.lib.clock import Clock
 from kedge.lib.database import Database
 from kedge.network.controller import NetworkController
 from kedge.shim.spawner_client import Spawner
-from kedge.snapshots.protocol import Snapshotter
+from kedge.snapshots.snapshotter import Snapshotter
 
 T = TypeVar("T")
 

@@ -148,7 +148,7 @@ class ImageService:
             lambda emit: self._puller.pull(
                 reference,
                 platform=wanted,
-                credentials=_credentials(auth),
+                credentials=make_credentials(auth),
                 progress=emit,
                 cancel=cancel,
             )
@@ -238,7 +238,8 @@ def pull_message(event: PullEvent) -> ProgressMessage:
     return ProgressMessage(status=event.status, id=event.id, progress_detail=detail)
 
 
-def _credentials(auth: AuthConfig | None) -> Credentials:
+def make_credentials(auth: AuthConfig | None) -> Credentials:
+    """Return what the registry client authenticates with; None is anonymous."""
     if auth is None:
         return ANONYMOUS
     return Credentials(

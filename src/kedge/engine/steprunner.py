@@ -7,6 +7,7 @@ that a crash leaves behind is found at the next start, because its bundle's fold
 import asyncio
 import contextlib
 import ipaddress
+import os
 import shutil
 import signal
 import socket
@@ -59,6 +60,7 @@ class EngineStepRunner:
         async with contextlib.AsyncExitStack() as undo:
             directory = context.paths.shim_dir(spec.container_id)
             undo.callback(shutil.rmtree, directory, ignore_errors=True)
+            os.mkdir(directory, mode=0o711)
             own_netns = spec.network != "host"
             endpoint = await self._endpoint(spec, undo) if own_netns else None
             write_bundle(directory, self._plan(spec, directory, endpoint))
