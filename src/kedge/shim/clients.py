@@ -45,6 +45,8 @@ class Client:
         """
         self._reactor = reactor
         self._socket = connection
+        self.has_fed = feeds
+        """Whether it may send input, or might until it stopped."""
         self._streams = streams
         self._framed = framed
         self._feeding = feeds
@@ -53,7 +55,9 @@ class Client:
         self._backlog: deque[memoryview] = deque()
         self.backlog_bytes = 0
         self.on_input: OnInput = _ignore_input
-        """Called with what the client sends; an empty chunk is the end of it."""
+        """Called with what the client sends."""
+        self.on_input_end: OnGone = _ignore_gone
+        """Called when the client has shut down its sending side and still listens."""
         self.on_relief: OnRelief = _ignore_relief
         """Called when the backlog has become smaller, and when the client is gone."""
         self.on_gone: OnGone = _ignore_gone
@@ -78,14 +82,14 @@ class Client:
             self.drop()
 
     def drop(self) -> None:
-        """Close the connection now."""
+        """Close the connection now; `on_gone` says so."""
         if self._socket.fileno() < 0:
             return
         self._reactor.forget(self._socket.fileno())
         self._hang_up()
         self._backlog.clear()
         self.backlog_bytes = 0
-        self._end_input()
+        self._feeding = False
         self.on_gone(self)
         self.on_relief()
 
@@ -163,22 +167,18 @@ class Client:
         if chunk:
             self.on_input(self, chunk)
             return
-        self._end_input()
         if broken:
             self.drop()
-        else:
-            self._update()
+            return
+        self._feeding = False
+        self._update()
+        self.on_input_end(self)
 
     def _abandon_output(self) -> None:
         self._streams = frozenset[int]()
         self._backlog.clear()
         self.backlog_bytes = 0
         self.on_relief()
-
-    def _end_input(self) -> None:
-        if self._feeding:
-            self._feeding = False
-            self.on_input(self, b"")
 
     def _update(self) -> None:
         fd = self._socket.fileno()

@@ -96,13 +96,14 @@ class Reactor:
         """Serve until `stop`."""
         self._running = True
         while self._running:
-            self._run_once()
+            self.run_once()
 
     def stop(self) -> None:
         """Make `run` return once the current callbacks are through."""
         self._running = False
 
-    def _run_once(self) -> None:
+    def run_once(self) -> None:
+        """Wait for something to happen and call back everybody it concerns."""
         timeout = -1.0
         if self._timers:
             timeout = max(0.0, self._timers[0].due - time.monotonic())

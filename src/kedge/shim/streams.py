@@ -141,6 +141,16 @@ class Streams:
         """Whether no client has anything left to get, which is only so after `finish`."""
         return not self._clients
 
+    @property
+    def is_paused(self) -> bool:
+        """Whether a slow client holds the program back."""
+        return self._paused
+
+    @property
+    def takes_input(self) -> bool:
+        """Whether the process's input is open, as far as is known."""
+        return self._stdin >= 0
+
     def resize(self, *, rows: int, columns: int) -> None:
         """Set the terminal's size; without a terminal, or after its end, nothing happens."""
         if self._terminal >= 0:
@@ -156,6 +166,7 @@ class Streams:
             feeds=feeds and self._stdin >= 0,
         )
         client.on_input = self._take_input
+        client.on_input_end = self._take_end
         client.on_relief = self._relieve
         client.on_gone = self._lose
         self._clients.append(client)
@@ -261,22 +272,25 @@ class Streams:
         self._clients.remove(client)
         if client in self._held:
             self._held.remove(client)
+        # Who hangs up a pipe has ended it; who leaves a terminal has only detached.
+        if client.has_fed and self._terminal < 0:
+            self._take_end(client)
 
     # -- input
 
     def _take_input(self, client: Client, chunk: bytes) -> None:
         if self._stdin < 0:
             return
-        if not chunk:
-            if self._close_stdin_once:
-                self._input_ends = True
-                self._feed()
-            return
         self._input.append(memoryview(chunk))
         self._feed()
         if self._input and client not in self._held:
             self._held.append(client)
             client.hold_input()
+
+    def _take_end(self, _client: Client) -> None:
+        if self._close_stdin_once and self._stdin >= 0:
+            self._input_ends = True
+            self._feed()
 
     def _feed(self) -> None:
         """Write what waits; close the input when it was the last and the end was said."""

@@ -5,8 +5,9 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import tempfile
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,7 @@ class Host:
         self.spawner = Spawner(run_dir=str(root), program=PROGRAM)
         self.shims: list[Shim] = []
 
-    def request(self, name: str, *args: str, **options: bool) -> CreateRequest:
+    def request(self, name: str, *args: str, stdin: bool = False) -> CreateRequest:
         directory = self.root / name
         directory.mkdir()
         self.configure(name, {"args": [*args]})
@@ -49,22 +50,25 @@ class Host:
             run_dir=str(directory),
             cgroup_path=f"kedge-none/{name}",
             log=LogConfig(str(directory / "x.log")),
-            **options,
+            stdin=stdin,
         )
 
     def configure(self, name: str, config: JsonObject) -> None:
         (self.root / name / "config.json").write_text(json.dumps(config))
 
-    async def create(self, name: str, *args: str, **options: bool) -> Shim:
-        shim = await self.spawner.create(self.request(name, *args, **options))
+    async def create(self, name: str, *args: str, stdin: bool = False) -> Shim:
+        shim = await self.spawner.create(self.request(name, *args, stdin=stdin))
         self.shims.append(shim)
         await shim.wait_created()
         return shim
 
-    async def run(self, name: str, *args: str, **options: bool) -> Shim:
-        shim = await self.create(name, *args, **options)
+    async def run(self, name: str, *args: str, stdin: bool = False) -> Shim:
+        shim = await self.create(name, *args, stdin=stdin)
         await shim.start()
         return shim
+
+    def has(self, name: str, file: str) -> bool:
+        return (self.root / name / file).exists()
 
     def log(self, name: str) -> str:
         lines = (self.root / name / "x.log").read_text().splitlines()
@@ -83,7 +87,7 @@ class Host:
 
 
 @contextlib.asynccontextmanager
-async def open_host() -> AsyncIterator[Host]:
+async def open_host() -> AsyncGenerator[Host]:
     with tempfile.TemporaryDirectory(prefix="kedge-shim-") as root:
         host = Host(Path(root))
         try:
@@ -111,10 +115,7 @@ async def read_to_end(shim: Shim) -> bytes:
     return await drain(stream)
 
 
-async def drain(stream: object) -> bytes:
-    import socket
-
-    assert isinstance(stream, socket.socket)
+async def drain(stream: socket.socket) -> bytes:
     data = bytearray()
     loop = asyncio.get_running_loop()
     with stream:
@@ -152,8 +153,8 @@ async def test_output_exit_code_and_files(host: Host) -> None:
     assert b"\x01\0\0\0\0\0\0\x04out\n" in await reading
     assert sorted(host.log("web").splitlines()) == ["err", "out"]
     await shim.shutdown()
-    assert not os.path.exists(os.path.join(shim.run_dir, "shim.sock"))
-    assert os.path.exists(os.path.join(shim.run_dir, "deleted"))
+    assert not host.has("web", "shim.sock")
+    assert host.has("web", "deleted")
     await gone(shim.pid)
 
 
@@ -173,11 +174,11 @@ async def test_failed_creation_is_told_and_leaves_no_shim(host: Host) -> None:
     request = host.request("web", "/bin/true")
     host.configure("web", {"fail": "create"})
     shim = await host.spawner.create(request)
-    with pytest.raises(InvalidParameterError, match="config.json is nonsense"):
+    with pytest.raises(InvalidParameterError, match=r"config\.json is nonsense"):
         await shim.wait_created()
     await shim.shutdown()
     await gone(shim.pid)
-    assert not os.path.exists(os.path.join(shim.run_dir, "shim.sock"))
+    assert not host.has("web", "shim.sock")
 
 
 @scenario
@@ -200,7 +201,7 @@ async def test_engine_that_goes_before_start_takes_the_container_along(host: Hos
     shim.close()
     await gone(created.pid)
     await gone(shim.pid)
-    assert os.path.exists(os.path.join(shim.run_dir, "deleted"))
+    assert host.has("web", "deleted")
 
 
 @scenario
@@ -341,7 +342,7 @@ async def test_other_requests(host: Host) -> None:
         await shim.call("dance")
     with pytest.raises(ConflictError, match="Stop the container"):
         await shim.shutdown()
-    with pytest.raises(InvalidParameterError, match="message.signal"):
+    with pytest.raises(InvalidParameterError, match=r"message\.signal"):
         await shim.call("kill", {"signal": "TERM"})
 
 

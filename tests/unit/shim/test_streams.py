@@ -1,5 +1,6 @@
 import os
 import pty
+import select
 import socket
 import tty
 from collections.abc import Callable, Iterator
@@ -73,7 +74,7 @@ def spin(reactor: Reactor, until: Callable[[], bool]) -> None:
         assert not late, "nothing happened for too long"
         # What is waited for may not be an event of the reactor.
         reactor.call_later(0.001, lambda: None)
-        reactor._run_once()
+        reactor.run_once()
     guard.cancel()
 
 
@@ -135,7 +136,7 @@ def test_a_slow_client_holds_the_program_back_and_loses_nothing(bench: Bench) ->
             while True:
                 sent += os.write(bench.stdout, bytes(65536))
         except BlockingIOError:
-            return bench.streams._paused
+            return bench.streams.is_paused
 
     bench.spin(stuck)
     before = sent
@@ -164,11 +165,11 @@ def test_a_vanished_client_is_dropped_and_the_program_goes_on(bench: Bench) -> N
 
     def stuck() -> bool:
         write_more()
-        return bench.streams._paused
+        return bench.streams.is_paused
 
     bench.spin(stuck)
     client.close()
-    bench.spin(lambda: bench.streams.is_flushed and not bench.streams._paused)
+    bench.spin(lambda: bench.streams.is_flushed and not bench.streams.is_paused)
     bench.end_output()
     assert len(bench.log.text(STDOUT)) == sent
 
@@ -183,7 +184,8 @@ def test_a_backlog_is_delivered_after_the_end(bench: Bench) -> None:
     payload = os.urandom(200_000)
     for sent in (1, 2, 3):
         os.write(bench.stdout, payload)
-        bench.spin(lambda sent=sent: len(bench.log.text(STDOUT)) == sent * len(payload))
+        whole = sent * len(payload)
+        bench.spin(lambda whole=whole: len(bench.log.text(STDOUT)) == whole)  # type: ignore[misc]
     bench.streams.drain()
     bench.streams.finish()
     assert not bench.streams.is_flushed
@@ -266,7 +268,7 @@ def test_input_nobody_reads_any_more_is_thrown_away(bench: Bench) -> None:
     os.close(bench.stdin)
     bench.stdin = -1
     client.sendall(b"x" * 100)
-    bench.spin(lambda: bench.streams._stdin < 0)
+    bench.spin(lambda: not bench.streams.takes_input)
     os.write(bench.stdout, b"still here")
     bench.end_output()
     bench.streams.finish()
@@ -290,7 +292,7 @@ def test_terminal_is_raw_and_takes_input_and_size() -> None:
     ours.settimeout(0)
     streams.attach(theirs, frozenset({STDOUT}), feeds=True)
     ours.send(b"typed")
-    spin(reactor, lambda: bool(streams._stdin >= 0 and _readable(slave)))
+    spin(reactor, lambda: bool(streams.takes_input and _readable(slave)))
     assert os.read(slave, 10) == b"typed"
     streams.resize(rows=11, columns=22)
     assert os.get_terminal_size(slave) == (22, 11)
@@ -306,10 +308,25 @@ def test_terminal_is_raw_and_takes_input_and_size() -> None:
     ours.close()
 
 
+def test_a_client_that_leaves_a_terminal_ends_nothing() -> None:
+    reactor = Reactor()
+    streams = Streams(reactor, log=None, close_stdin_once=True)
+    master, slave = pty.openpty()
+    tty.setraw(slave)
+    streams.use_terminal(master, feeds=True)
+    for word in (b"one", b"two"):
+        ours, theirs = socket.socketpair()
+        streams.attach(theirs, frozenset({STDOUT}), feeds=True)
+        ours.send(word)
+        ours.close()
+        spin(reactor, lambda: streams.is_flushed)
+        assert os.read(slave, 10) == word
+    os.close(slave)
+    streams.finish()
+
+
 def _readable(fd: int) -> bool:
     os.set_blocking(fd, False)
-    import select
-
     return bool(select.select([fd], [], [], 0)[0])
 
 
