@@ -1,0 +1,75 @@
+"""What the short-lived processes import: every module costs every user on every call.
+
+The check runs a bare interpreter (``-I -S``) and looks at what is loaded afterwards, so it also
+sees what an allowed module drags in.
+"""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.meta.repository import SOURCE
+
+# typing, enum and re come with one another; signal and socket need enum and selectors.
+CORE = """
+    abc array codecs collections collections.abc contextlib copyreg encodings encodings.aliases
+    encodings.utf_8 enum errno functools genericpath io itertools keyword marshal math operator os
+    os.path posix posixpath re re._casefix re._compiler re._constants re._parser reprlib select
+    selectors signal socket stat sys time types typing typing.io typing.re warnings zipimport
+    builtins heapq
+"""
+JSON = "json json.decoder json.encoder json.scanner"
+SYSTEM = "ctypes ctypes._endian fcntl gc resource struct termios tty"
+RUNTIME = f"{CORE} {JSON} {SYSTEM} hashlib"
+COMMAND_LINE = "argparse gettext importlib importlib._bootstrap importlib._bootstrap_external"
+
+BUDGETS = {
+    "kedge.shim.spawner": f"{CORE} {JSON} {SYSTEM}",
+    "kedge.shim.runtime_task": RUNTIME,
+    "kedge.shim.monitor": f"{CORE} {JSON} {SYSTEM}",
+    "kedge.runtime.main": f"{RUNTIME} string",
+    "kedge.client.http": f"{CORE} {JSON}",
+    "kedge.cli.main": f"{CORE} {JSON} {COMMAND_LINE}",
+}
+# Said by name, so that a budget is not widened for them without a thought.
+HEAVY = {
+    *("asyncio", "ssl", "http", "http.client", "logging", "dataclasses", "subprocess", "urllib"),
+    *("urllib.request", "email", "inspect", "pathlib", "threading", "tempfile", "shutil"),
+    *("msgspec", "rich", "urllib3", "sqlite3", "decimal", "datetime", "uuid", "platform"),
+}
+
+
+def loaded_by(module: str) -> set[str]:
+    """Public modules that importing ``module`` adds to a bare interpreter, without our own."""
+    code = f"""
+import sys
+sys.path.insert(0, {str(SOURCE)!r})
+import {module}
+print(*sys.modules)
+"""
+    result = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code], check=True, capture_output=True, text=True
+    )
+    return {
+        name
+        for name in result.stdout.split()
+        if not name.startswith(("_", "kedge", "encodings")) and "._" not in name
+    }
+
+
+@pytest.mark.parametrize("module", list(BUDGETS))
+def test_nothing_beyond_the_budget_is_imported(module: str) -> None:
+    loaded = loaded_by(module)
+    heavy, beyond = loaded & HEAVY, loaded - set(BUDGETS[module].split())
+    assert not heavy, sorted(heavy)
+    assert not beyond, sorted(beyond)
+
+
+def test_no_budget_holds_a_heavy_module() -> None:
+    granted = {name for budget in BUDGETS.values() for name in budget.split()}
+    assert granted & HEAVY == set()
+
+
+def test_the_package_itself_imports_nothing_but_words() -> None:
+    assert loaded_by("kedge") == loaded_by("typing")
