@@ -7,7 +7,7 @@ its Builder.
 
 import threading
 from collections.abc import Callable
-from typing import Final
+from typing import BinaryIO, Final
 
 from kedge.builder.cache import BuildCache
 from kedge.builder.dockerfile.instructions import Dockerfile
@@ -16,6 +16,7 @@ from kedge.builder.events import Event, ImageBuilt, ImageTagged
 from kedge.builder.executor import Execution, build_scope
 from kedge.builder.files.directory import DigestMemo, DirectoryTree
 from kedge.builder.files.ignored import IGNORE_FILE, IgnoredTree
+from kedge.builder.files.tar import TarTree, read_tar
 from kedge.builder.files.tree import Tree, clip, read_text
 from kedge.builder.ignorefile import IgnoreMatcher, parse_ignore_file
 from kedge.builder.layering import Layering
@@ -93,6 +94,15 @@ class Builder:
             InvalidParameterError: It is no folder.
         """
         return DirectoryTree(path, self._workshop.memo)
+
+    def read_tar(self, stream: BinaryIO) -> TarTree:
+        """Return the tar archive in ``stream`` as a build context; the caller closes it.
+
+        Raises:
+            InvalidParameterError: It is no tar archive.
+            DataLossError: It is damaged or ends too early.
+        """
+        return read_tar(stream, scratch=self._workshop.scratch)
 
     def build(
         self,
@@ -184,7 +194,9 @@ def _read_dockerfile(request: BuildRequest) -> Dockerfile:
         text = read_text(request.context, path) if request.context is not None else None
         if text is None:
             raise InvalidParameterError(f"Cannot locate specified Dockerfile: {request.dockerfile}")
-    dockerfile = parse_dockerfile(text)
+    # An image configuration is JSON, which has no place for bytes that are no UTF-8.
+    readable = text.encode(errors="surrogateescape").decode(errors="replace")
+    dockerfile = parse_dockerfile(readable)
     syntax = request.build_args.get(_SYNTAX_ARG, dockerfile.syntax)
     if syntax and syntax.partition(":")[0].partition("@")[0] not in _OWN_FRONTENDS:
         raise NotSupportedError(

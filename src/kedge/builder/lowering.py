@@ -5,14 +5,13 @@ grammar allows but this engine does not run is refused here with one line, never
 """
 
 import posixpath
-import re
-import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, assert_never
 
 from kedge.builder.arguments import argument_value
 from kedge.builder.dockerfile.errors import DockerfileError
+from kedge.builder.dockerfile.health import describe_health
 from kedge.builder.dockerfile.heredocs import Heredoc, try_parse_heredoc
 from kedge.builder.dockerfile.instructions import (
     Add,
@@ -41,6 +40,7 @@ from kedge.builder.dockerfile.instructions import (
 from kedge.builder.dockerfile.mounts import MountKind, RunMount, parse_mount
 from kedge.builder.dockerfile.ports import parse_exposed_ports
 from kedge.builder.dockerfile.shell import ShellLexer
+from kedge.builder.dockerfile.signals import is_signal
 from kedge.builder.operations import (
     CopyOperation,
     InlineFile,
@@ -50,12 +50,10 @@ from kedge.builder.operations import (
 )
 from kedge.builder.state import StageState
 from kedge.errdefs import NotSupportedError
-from kedge.lib.durations import format_duration
 from kedge.oci.image_spec import Healthcheck as HealthcheckConfig
 
 SCRIPT_FOLDER: Final = "/dev/pipes"
 _HEREDOC_LEXER: Final = ShellLexer(ignore_quotes=True)
-_REALTIME: Final = re.compile(r"RTM(?:IN(?:\+(\d{1,2}))?|AX(?:-(\d{1,2}))?)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +87,18 @@ class _Lowering:
         self.values = state.variables()
 
     def expand(self, text: str) -> str:
-        return self.lexer.word(text, self.values)
+        return no_nul(self.lexer.word(text, self.values))
+
+
+def no_nul(text: str) -> str:
+    """Return ``text``, which the kernel could not take with a NUL in it.
+
+    Raises:
+        DockerfileError: It holds one.
+    """
+    if "\0" in text:
+        raise DockerfileError("an argument holds a NUL byte")
+    return text
 
 
 def lower(command: Command, state: StageState, scope: Scope) -> Effect:
@@ -200,6 +209,9 @@ def _run(command: Run, now: _Lowering) -> Effect:
     args, script = _run_args(command.command)
     if command.command.is_shell:
         args = (*now.state.shell, " ".join(args))
+    if not args:
+        raise DockerfileError("RUN has no command")
+    no_nul("".join(args))
     state = now.state
     env = list(state.config.env)
     names = {item.partition("=")[0] for item in env}
@@ -387,18 +399,6 @@ def _stop_signal(command: StopSignal, now: _Lowering) -> Effect:
     return Effect(created_by=f"STOPSIGNAL {text}")
 
 
-def is_signal(text: str) -> bool:
-    """Say whether ``text`` is a signal's number or name, with or without SIG."""
-    if text.isascii() and text.isdecimal():
-        return len(text) <= 2 and 0 < int(text) <= signal.SIGRTMAX
-    name = text.upper().removeprefix("SIG")
-    if f"SIG{name}" in signal.Signals.__members__:
-        return True
-    match = _REALTIME.fullmatch(name)
-    span = signal.SIGRTMAX - signal.SIGRTMIN
-    return match is not None and int(match[1] or match[2] or "0") <= span
-
-
 def _healthcheck(check: HealthCheck, now: _Lowering) -> Effect:
     config = HealthcheckConfig(
         test=list(check.test),
@@ -409,12 +409,4 @@ def _healthcheck(check: HealthCheck, now: _Lowering) -> Effect:
         retries=check.retries,
     )
     now.state.change(healthcheck=config)
-    times: tuple[tuple[str, Callable[[HealthCheck], int]], ...] = (
-        ("Interval", lambda each: each.interval_ns),
-        ("Timeout", lambda each: each.timeout_ns),
-        ("StartPeriod", lambda each: each.start_period_ns),
-        ("StartInterval", lambda each: each.start_interval_ns),
-    )
-    told = " ".join(f"{name}:{format_duration(read(check))}" for name, read in times)
-    test = " ".join(check.test)
-    return Effect(created_by=f"HEALTHCHECK {{Test:[{test}] {told} Retries:{check.retries}}}")
+    return Effect(created_by=f"HEALTHCHECK {describe_health(check)}")

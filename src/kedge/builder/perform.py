@@ -26,7 +26,7 @@ from kedge.builder.operations import (
 from kedge.builder.run_step import RunStep
 from kedge.builder.state import LayerRecord
 from kedge.content.leases import Lease
-from kedge.errdefs import NotSupportedError
+from kedge.errdefs import InvalidParameterError, NotSupportedError, SystemFailureError
 from kedge.lib.clock import Clock
 from kedge.lib.jsontypes import Json, JsonObject
 from kedge.oci.platforms import Platform, best_match
@@ -78,6 +78,14 @@ class Performer:
             platform: What the stage runs on.
             find: Where COPY finds its sources.
         """
+        try:
+            return self._perform(operation, text, parent, platform, find)
+        except RecursionError:
+            raise InvalidParameterError(f"{text}: directories are nested too deeply") from None
+
+    def _perform(
+        self, operation: Operation, text: str, parent: str, platform: Platform, find: FindTree
+    ) -> LayerRecord | None:
         with self._below(parent) as below:
             match operation:
                 case RunOperation():
@@ -157,10 +165,13 @@ class Performer:
         if found is not None:
             return found
         self.check()
-        with self.workshop.layering.open(parent) as layer:
-            change(layer)
-            self.check()
-            written = self.workshop.layering.commit(layer, self.lease, self.epoch_ns)
+        try:
+            with self.workshop.layering.open(parent) as layer:
+                change(layer)
+                self.check()
+                written = self.workshop.layering.commit(layer, self.lease, self.epoch_ns)
+        except OSError as error:
+            raise SystemFailureError(f"{text}: {error.strerror}") from error
         self._remember(key, document, text, parent, written.record, written.size_bytes)
         self.executed += 1
         return written.record

@@ -18,6 +18,7 @@ from kedge.builder.failures import BuildCancelledError, StepFailedError
 from kedge.builder.layering import OpenLayer, remove_mountpoints
 from kedge.builder.lowering import SCRIPT_FOLDER
 from kedge.builder.operations import RunOperation
+from kedge.builder.state import DEFAULT_PATH
 from kedge.builder.steps import StepRunner, StepSpec
 from kedge.lib.hostcerts import CONTAINER_PATH, HINT, shows_tls_failure, with_host_certs
 from kedge.lib.ids import new_id
@@ -128,7 +129,8 @@ class RunStep:
     def _environment(self, operation: RunOperation) -> tuple[str, ...]:
         names = {item.partition("=")[0] for item in operation.env}
         proxies = [item for item in operation.proxy if item.partition("=")[0] not in names]
-        environment = [*operation.env, *proxies]
+        path = [] if "PATH" in names else [f"PATH={DEFAULT_PATH}"]
+        environment = [*operation.env, *path, *proxies]
         if self._host_certs is not None:
             environment = with_host_certs(environment)
         return tuple(environment)

@@ -1,20 +1,19 @@
 """Whole builds with a runner that changes the layer's folder instead of starting a container."""
 
+import errno
 import io
 import json
 import os
 import stat
 import tarfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
-from typing import BinaryIO
 
 import pytest
 
-from kedge.archive.apply import Applied
 from kedge.builder.builder import Builder
 from kedge.builder.events import CacheHit, Event, Notice, Output, StepStarted, Warned
 from kedge.builder.failures import BuildCancelledError, StepFailedError
@@ -29,6 +28,7 @@ from kedge.errdefs import (
     KedgeError,
     NotFoundError,
     NotSupportedError,
+    SystemFailureError,
 )
 from kedge.images.image import Image
 from kedge.images.store import ImageStore
@@ -168,10 +168,7 @@ def engine(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Engine]:
     content = ContentStore(str(tmp_path / "content"))
     snapshots: Snapshotter = request.param(str(tmp_path / "snapshots"), database)
 
-    def refuse(stream: BinaryIO, target: str, lower: Sequence[str]) -> Applied:
-        raise AssertionError(f"nothing is unpacked here: {stream} {target} {lower}")
-
-    images = ImageStore(database, content, snapshots, apply=refuse)
+    images = ImageStore(database, content, snapshots)
     runner = FakeRunner()
     resolver = FakeResolver(images)
     builder = Builder(
@@ -630,6 +627,39 @@ def test_steps_are_counted_over_the_stages_that_are_needed(app: Engine) -> None:
     steps = [event for event in app.events if isinstance(event, StepStarted)]
     assert [(step.number, step.total) for step in steps] == [(1, 4), (2, 4), (3, 4), (4, 4)]
     assert steps[1].text == "FROM scratch"
+
+
+def test_text_that_is_no_unicode_makes_a_valid_image(engine: Engine) -> None:
+    (engine.context / "Dockerfile").write_bytes(
+        b'FROM scratch\nENV A=\xff\nCMD ["\\ud800", "\\ud83d\\ude00"]\n'
+    )
+    with engine.builder.open_directory(str(engine.context)) as context:
+        result = engine.builder.build(
+            BuildRequest(context=context), engine.events.append, threading.Event()
+        )
+    config = engine.image(result).config.config
+    assert config.env[1:] == ["A=\ufffd"]
+    assert config.cmd == ["\ufffd", "\U0001f600"]
+
+
+def test_a_context_nested_too_deeply_is_refused(engine: Engine) -> None:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo("d/" * 2000 + "f"))
+    stream.seek(0)
+    with pytest.raises(InvalidParameterError, match="nested too deeply"):
+        engine.builder.read_tar(stream)
+
+
+def test_a_full_disk_fails_in_one_line(app: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "sendfile", full)
+        with pytest.raises(SystemFailureError, match=r"COPY .*: No space left on device"):
+            app.build(APP)
+    assert app.build(APP).cached_steps == 1
 
 
 def test_what_a_killed_engine_left_is_removed(engine: Engine, tmp_path: Path) -> None:

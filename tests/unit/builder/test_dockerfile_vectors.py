@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from kedge.builder.dockerfile import globs
+from kedge.builder.dockerfile.devices import parse_device
 from kedge.builder.dockerfile.directives import (
     detect_syntax,
     find_directive,
@@ -26,7 +27,7 @@ from kedge.builder.dockerfile.instructions import Add, Arg, Copy, Instruction, R
 from kedge.builder.dockerfile.ports import parse_exposed_ports
 from kedge.builder.dockerfile.shell import ShellLexer
 from kedge.builder.dockerfile.syntax import Node, parse_document
-from kedge.builder.dockerfile.typed import parse_device, parse_dockerfile, parse_instruction
+from kedge.builder.dockerfile.typed import parse_dockerfile, parse_instruction
 from kedge.builder.dockerfile.words import split_words, try_parse_json_array
 
 REPOSITORY = Path(__file__).resolve().parents[3]

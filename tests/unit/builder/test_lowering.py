@@ -1,8 +1,9 @@
 import pytest
 
 from kedge.builder.dockerfile.errors import DockerfileError
+from kedge.builder.dockerfile.signals import is_signal
 from kedge.builder.dockerfile.typed import parse_dockerfile
-from kedge.builder.lowering import Effect, Scope, is_signal, lower
+from kedge.builder.lowering import Effect, Scope, lower
 from kedge.builder.operations import CopyOperation, MakeDirectory, RunOperation
 from kedge.builder.state import StageState, image_state, scratch_state
 from kedge.errdefs import NotSupportedError

@@ -6,7 +6,7 @@ from kedge.builder.dockerfile.errors import DockerfileError
 from kedge.builder.dockerfile.flags import FlagKind, Flags
 from kedge.builder.dockerfile.instructions import HealthCheck
 from kedge.errdefs import InvalidParameterError
-from kedge.lib.durations import MILLISECOND, parse_duration
+from kedge.lib.durations import MILLISECOND, format_duration, parse_duration
 
 HEALTH_FLAGS: Final[dict[str, FlagKind]] = dict.fromkeys(
     ("interval", "timeout", "start-period", "start-interval", "retries"), FlagKind.TEXT
@@ -39,6 +39,17 @@ def parse_health(words: tuple[str, ...], flags: Flags, *, is_json: bool) -> Heal
         start_interval_ns=_interval(flags, "start-interval"),
         retries=_retries(flags.text("retries", "0")),
     )
+
+
+def describe_health(check: HealthCheck) -> str:
+    """Return ``check`` as the history of an image shows it."""
+    times = (
+        f"Interval:{format_duration(check.interval_ns)} "
+        f"Timeout:{format_duration(check.timeout_ns)} "
+        f"StartPeriod:{format_duration(check.start_period_ns)} "
+        f"StartInterval:{format_duration(check.start_interval_ns)}"
+    )
+    return f"{{Test:[{' '.join(check.test)}] {times} Retries:{check.retries}}}"
 
 
 def _interval(flags: Flags, name: str) -> int:

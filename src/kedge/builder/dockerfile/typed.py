@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from kedge.builder.dockerfile.characters import SPACES
+from kedge.builder.dockerfile.devices import parse_device
 from kedge.builder.dockerfile.directives import detect_syntax, first_word
 from kedge.builder.dockerfile.errors import DockerfileError, suggestion
 from kedge.builder.dockerfile.flags import FlagKind, Flags, parse_flags
@@ -23,7 +24,6 @@ from kedge.builder.dockerfile.instructions import (
     Command,
     CommandLine,
     Copy,
-    Device,
     Dockerfile,
     Entrypoint,
     Env,
@@ -291,29 +291,6 @@ def _one_of(value: str, valid: tuple[str, ...], what: str) -> str:
     if value not in valid:
         raise DockerfileError(f"invalid {what}: {value}{suggestion(value, valid)}")
     return value
-
-
-def parse_device(text: str) -> Device:
-    """Return the device of one ``RUN --device=`` value.
-
-    Raises:
-        DockerfileError: The name is missing or given twice, or ``required`` is no boolean.
-    """
-    name = ""
-    is_required = False
-    for index, field in enumerate(text.split(",")):
-        key, separator, value = field.partition("=")
-        if key == "required":
-            is_required = (value.lower() if separator else "true") in ("1", "t", "true")
-        elif key == "name" or index == 0:
-            if name:
-                raise DockerfileError(f"device name already set to {name}")
-            name = value if key == "name" else field
-        else:
-            raise DockerfileError(f"unexpected key '{key}' in '{field}'")
-    if not name:
-        raise DockerfileError("device name is required")
-    return Device(name=name, is_required=is_required)
 
 
 def _workdir(node: Node, _flags: Flags) -> Workdir:

@@ -4,6 +4,7 @@ Quotes and escapes stay in the words; the expansion removes them later.
 """
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
@@ -13,6 +14,9 @@ from kedge.builder.dockerfile.errors import DockerfileError
 from kedge.lib.jsontypes import Json
 
 _NOT_STRINGS: Final = "when using JSON array syntax, arrays must be comprised of strings only"
+
+
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(slots=True)
@@ -143,7 +147,8 @@ def _strings(document: list[Json]) -> Iterator[str]:
     for value in document:
         if not isinstance(value, str):
             raise DockerfileError(_NOT_STRINGS)
-        yield value
+        # Half of a surrogate pair is no character; Go reads it as U+FFFD too.
+        yield _SURROGATE.sub("\ufffd", value)
 
 
 def _no_constant(name: str) -> Json:

@@ -56,6 +56,8 @@ class Destination:
         full = self._full(path)
         try:
             status = os.lstat(full)
+        except NotADirectoryError:
+            return None
         except FileNotFoundError:
             return None if self._is_hidden(path) else self._lower.entry(path)
         if not path:

@@ -20,6 +20,7 @@ from kedge.builder.files.tree import COPY_BYTES, ROOT_ENTRY, clip
 from kedge.errdefs import DataLossError, InvalidParameterError, NotFoundError
 
 _READ_BYTES: Final = 1 << 20
+_MAX_DEPTH: Final = 256
 _ZEROS: Final = bytes(1 << 16)
 
 
@@ -61,6 +62,8 @@ class TarTree:
         left = self._entries[path].size
         while left:
             sent = os.sendfile(descriptor, self._spool.fileno(), offset, min(left, COPY_BYTES))
+            if not sent:
+                raise DataLossError(f"{path}: its temporary copy is cut off")
             offset += sent
             left -= sent
 
@@ -88,6 +91,8 @@ class TarTree:
     def add(self, entry: Entry, content: Iterator[memoryview]) -> None:
         """Take one member in; its content is read to the end."""
         path = clip(entry.name)
+        if path.count("/") > _MAX_DEPTH:
+            raise InvalidParameterError(f"{path[:40]}...: directories are nested too deeply")
         if not self._owned:
             entry = entry._replace(uid=0, gid=0)
         if not path:
