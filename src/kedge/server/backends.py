@@ -223,7 +223,8 @@ class BuildBackend(Protocol):
     ) -> AsyncIterator[ProgressMessage]:
         """Build an image; ``body`` is the context as it arrives, empty with a remote one.
 
-        A failing build raises from the iterator; the server sends that as the last message.
+        A failing build raises from the iterator, and the server sends that as the last message;
+        or it ends with an `error_message` of its own, where an exit code belongs to it.
         """
         ...
 

@@ -46,6 +46,13 @@ class BodyReader:
         return self._buffered
 
     @property
+    def missing(self) -> int:
+        """Number of bytes still to come in; -1 for chunks that nobody has counted."""
+        if self.complete:
+            return 0
+        return self._left if self._chunked is None else -1
+
+    @property
     def is_empty(self) -> bool:
         """Whether the request announced no body at all."""
         return self.declared == 0
@@ -80,12 +87,10 @@ class BodyReader:
             self._error = error
             self._wake()
 
-    def discard(self) -> int:
-        """Forget what nobody read; return its size in bytes."""
-        size = self._buffered
+    def discard(self) -> None:
+        """Forget what came in and nobody read."""
         self._pieces.clear()
         self._buffered = 0
-        return size
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Yield the pieces as they come in.

@@ -1,35 +1,19 @@
 """One client connection: HTTP/1.1 on an asyncio transport, up to and including the hijack.
 
-A connection is in one of these phases:
-
-    HEAD      collecting a request's head; idle when nothing has come yet
-    BODY      a handler runs and the rest of its request's body is still to come
-    ANSWER    a handler runs, its body is complete; what comes is the next request, kept for later
-    SKIP      the answer is out; the rest of its request's body is dropped to keep the connection
-    HIJACKED  bytes belong to a session
-    LINGER    refused: the answer is out, input is dropped until the client closes
-
 Requests of one connection are served strictly in order, by one task each; an idle connection has
-neither task nor timer. llhttp sees heads only: bodies are framed here, because the raw bytes that
-may follow a hijacked request's head must not be parsed as HTTP.
-
-A client that ends its sending side may still want its answer, so that alone cancels nothing,
-unless the handler is one that would never end (`Request.cancellable`) and the transport cannot
-tell a half-close from a close.
+neither task nor timer. `Phase` says whose the incoming bytes are. llhttp sees heads only: bodies
+are framed here, because the raw bytes that may follow a hijacked request's head must not be
+parsed as HTTP.
 """
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from enum import Enum, auto
-from typing import Final, TypeAlias
+from typing import Final
 
-from kedge.lib.clock import Clock
 from kedge.server.body import BodyReader
 from kedge.server.client_stream import HijackedStream
 from kedge.server.head import Head, ProtocolError, parse_head
-from kedge.server.heads import HeadWriter
-from kedge.server.limits import Limits
 from kedge.server.peer import has_hung_up, tells_hang_up
 from kedge.server.request import Request
 from kedge.server.response import (
@@ -40,8 +24,8 @@ from kedge.server.response import (
     error_response,
     hijack_head,
 )
-
-Application: TypeAlias = Callable[[Request], Awaitable[AnyResponse]]
+from kedge.server.shared import Shared
+from kedge.server.writer import ResponseWriter
 
 # compat: docker-py reads a response's head through a buffer and then the stream past it, so
 # output that arrives together with the head is lost. dockerd is slow enough not to be met by it.
@@ -53,39 +37,27 @@ _logger: Final = logging.getLogger(__name__)
 class Phase(Enum):
     """Whose the incoming bytes are."""
 
+    # A request's head; the connection is idle when nothing of it has come yet.
     HEAD = auto()
+    # A handler runs, and the rest of its request's body is still to come.
     BODY = auto()
+    # A handler runs, its body is complete: what comes is the next request, kept for later.
     ANSWER = auto()
+    # The answer is out; the rest of its request's body is dropped to keep the connection.
     SKIP = auto()
+    # A session's.
     HIJACKED = auto()
+    # Nobody's: the client is refused, the answer is out, and it shall not meet a reset.
     LINGER = auto()
-
-
-class Shared:
-    """What all connections of one server share."""
-
-    __slots__ = ("application", "connections", "heads", "limits", "nobody")
-
-    def __init__(
-        self, application: Application, *, identity_lines: bytes, limits: Limits, clock: Clock
-    ) -> None:
-        """Serve with ``application``, which answers every request and never raises."""
-        self.application = application
-        self.limits = limits
-        self.heads = HeadWriter(identity_lines, clock)
-        self.connections: set[Connection] = set()
-        # Set while there is no connection.
-        self.nobody = asyncio.Event()
-        self.nobody.set()
 
 
 class Connection(asyncio.Protocol):
     """Serves one client until it closes."""
 
     __slots__ = (
-        "_body", "_close_after", "_drained", "_input_ended", "_linger_timer", "_loop", "_paused",
+        "_body", "_close_after", "_input_ended", "_linger_timer", "_loop", "_paused",
         "_pending", "_phase", "_request", "_shared", "_stream", "_task", "_timer", "_transport",
-        "_want_continue",
+        "_want_continue", "_writer",
     )  # fmt: skip
 
     def __init__(self, shared: Shared) -> None:
@@ -100,7 +72,7 @@ class Connection(asyncio.Protocol):
         self._stream: HijackedStream | None = None
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._drained: asyncio.Future[None] | None = None
+        self._writer: ResponseWriter | None = None
         self._paused = False
         self._input_ended = False
         self._close_after = False
@@ -123,8 +95,8 @@ class Connection(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         transport.set_write_buffer_limits(high=self._shared.limits.write_buffer_bytes)
         self._transport = transport
-        self._shared.connections.add(self)
-        self._shared.nobody.clear()
+        self._writer = ResponseWriter(transport, self._shared.heads)
+        self._shared.add(self)
 
     def data_received(self, data: bytes) -> None:
         """Take bytes from the client."""
@@ -138,7 +110,11 @@ class Connection(asyncio.Protocol):
                 self._advance()
 
     def eof_received(self) -> bool:
-        """Take the end of the client's input; return whether the connection stays open."""
+        """Take the end of the client's input; return whether the connection stays open.
+
+        The client may still want its answer, so this alone cancels nothing, unless the handler
+        is one that may never end and the transport cannot tell a half-close from a close.
+        """
         self._input_ended = True
         if self._task is None or has_hung_up(self._transport):
             return False
@@ -154,9 +130,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of everything; a handler that nobody waits for is cancelled if it may be."""
-        self._shared.connections.discard(self)
-        if not self._shared.connections:
-            self._shared.nobody.set()
+        self._shared.discard(self)
         self._stop_timer()
         self._transport = None
         self._pending = b""
@@ -164,26 +138,24 @@ class Connection(asyncio.Protocol):
             self._stream.lose()
         if self._body is not None:
             self._body.fail(ProtocolError(400, "the client closed the connection"))
-        if self._drained is not None and not self._drained.done():
-            self._drained.set_exception(ConnectionResetError("the client has gone"))
-            self._drained.exception()
+        if self._writer is not None:
+            self._writer.lose()
         if self._task is not None and self._request is not None and self._request.cancellable:
             self._task.cancel()
 
     def pause_writing(self) -> None:
-        """Make responses wait for the client."""
+        """Make output wait for the client."""
         if self._stream is not None:
             self._stream.pause()
-        elif self._drained is None:
-            self._drained = self._loop.create_future()
+        elif self._writer is not None:
+            self._writer.pause()
 
     def resume_writing(self) -> None:
-        """Let responses go on."""
+        """Let output go on."""
         if self._stream is not None:
             self._stream.resume()
-        waiter, self._drained = self._drained, None
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        if self._writer is not None:
+            self._writer.resume()
 
     # The server calls these.
 
@@ -290,14 +262,7 @@ class Connection(asyncio.Protocol):
 
     async def _serve(self, request: Request) -> None:
         try:
-            response = await self._shared.application(request)
-            match response:
-                case Response():
-                    await self._send(request, response)
-                case StreamResponse():
-                    await self._send_chunks(request, response)
-                case HijackResponse():
-                    await self._hijack(request, response)
+            await self._respond(request, await self._shared.application(request))
         except (ConnectionError, ProtocolError):
             self._close()
         except asyncio.CancelledError:
@@ -310,70 +275,66 @@ class Connection(asyncio.Protocol):
             self._task = None
             self._finish()
 
-    async def _send(self, request: Request, response: Response) -> None:
-        keep = self._keeps_alive(request)
-        head = self._shared.heads.fixed(response, keep_alive=keep, http_1_0=request.head.http_1_0)
-        self._write(head if request.head.method == "HEAD" else head + response.body)
-        if self._drained is not None:
-            await self._drained
+    async def _respond(self, request: Request, response: AnyResponse) -> None:
+        writer = self._writer
+        if writer is None:
+            return
+        head = request.head
+        match response:
+            case Response():
+                await writer.send(
+                    response,
+                    keep_alive=self._keeps_alive(request.body),
+                    http_1_0=head.http_1_0,
+                    head_only=head.method == "HEAD",
+                )
+            case StreamResponse():
+                # Without chunks, closing is the only way to say that the response has ended.
+                self._close_after |= head.http_1_0
+                await writer.send_chunks(
+                    response,
+                    keep_alive=not self._close_after,
+                    chunked=not head.http_1_0,
+                    head_only=head.method == "HEAD",
+                )
+            case HijackResponse():
+                await self._hijack(request, response, writer)
 
-    async def _send_chunks(self, request: Request, response: StreamResponse) -> None:
-        chunked = not request.head.http_1_0
-        if not chunked:
-            self._close_after = True
-        self._write(
-            self._shared.heads.streamed(response, keep_alive=not self._close_after, chunked=chunked)
-        )
-        try:
-            if request.head.method != "HEAD":
-                async for chunk in response.chunks:
-                    if not chunk:
-                        continue
-                    self._write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk)
-                    if self._drained is not None:
-                        await self._drained
-        finally:
-            await _close_iterator(response.chunks)
-        if chunked and request.head.method != "HEAD":
-            self._write(b"0\r\n\r\n")
-
-    async def _hijack(self, request: Request, response: HijackResponse) -> None:
+    async def _hijack(
+        self, request: Request, response: HijackResponse, writer: ResponseWriter
+    ) -> None:
         self._close_after = True
-        async for _ in request.body:
-            pass
+        try:
+            async for _ in request.body:
+                pass
+            writer.write(hijack_head(response.content_type, upgraded=request.upgraded))
+        except BaseException:
+            response.abandon()
+            raise
         transport = self._transport
-        if transport is None:
-            raise ConnectionResetError("the client has gone")
-        self._write(hijack_head(response.content_type, upgraded=request.upgraded))
+        assert transport is not None
         silence_s = _DOCKER_PY_SILENCE_S if _is_docker_py(request) else 0.0
         stream = HijackedStream(transport, self._resume_reading, silence_s=silence_s)
         self._stream = stream
         self._phase = Phase.HIJACKED
         early, self._pending = self._pending, b""
         stream.feed(early)
-        if self._drained is not None:
+        if writer.is_paused:
             stream.pause()
         if self._input_ended:
             stream.end_input()
         self._resume_reading()
         await response.session(stream)
 
-    def _write(self, data: bytes) -> None:
-        if self._transport is None:
-            raise ConnectionResetError("the client has gone")
-        self._transport.write(data)
-
-    def _keeps_alive(self, request: Request) -> bool:
-        """Return whether the connection can serve on; skip the rest of a body that is at hand."""
-        body = request.body
-        if self._close_after:
-            return False
-        if body.complete:
-            return True
+    def _keeps_alive(self, body: BodyReader) -> bool:
+        """Return whether the connection can serve another request after this answer."""
         # A client that waits for `100 Continue` may send its body or the next request: unknown.
-        left = body.declared - body.discard()
-        self._close_after = self._want_continue or not 0 <= left <= self._shared.limits.drain_bytes
+        if self._want_continue or not self._is_worth_skipping(body):
+            self._close_after = True
         return not self._close_after
+
+    def _is_worth_skipping(self, body: BodyReader) -> bool:
+        return 0 <= body.missing <= self._shared.limits.drain_bytes
 
     # The end of a request and of the connection.
 
@@ -383,7 +344,8 @@ class Connection(asyncio.Protocol):
         if self._transport is None or self._transport.is_closing() or body is None:
             self._body = None
             return
-        if self._close_after:
+        body.discard()
+        if self._close_after or not self._is_worth_skipping(body):
             self._body = None
             self._stop_timer()
             if body.complete:
@@ -461,9 +423,3 @@ class Connection(asyncio.Protocol):
 
 def _is_docker_py(request: Request) -> bool:
     return request.head.headers.get("user-agent", "").startswith("docker-sdk-python")
-
-
-async def _close_iterator(chunks: AsyncIterator[bytes]) -> None:
-    """Run the end of a generator that was left before its end."""
-    if isinstance(chunks, AsyncGenerator):
-        await chunks.aclose()

@@ -7,7 +7,7 @@ class Limits(NamedTuple):
     """Sizes in bytes, times in seconds.
 
     Attributes:
-        head_bytes: Request line and headers together (Go's default is the same).
+        head_bytes: Request line and headers together.
         header_count: Number of header lines.
         json_bytes: A body that is read as a whole.
         buffer_bytes: What is kept of a body, of pipelined requests or of hijacked input before
@@ -20,7 +20,7 @@ class Limits(NamedTuple):
         gone_check_s: How often a half-closed client is checked for being gone.
     """
 
-    head_bytes: int = 1024 * 1024
+    head_bytes: int = 256 * 1024
     header_count: int = 200
     json_bytes: int = 1024 * 1024
     buffer_bytes: int = 256 * 1024

@@ -30,8 +30,13 @@ async def pump(client: ClientStream, stream: AttachedStream) -> None:
             if stream.sock is not None:
                 await _exchange(client, stream, stream.sock)
     finally:
-        if stream.sock is not None:
-            stream.sock.close()
+        close_session(stream)
+
+
+def close_session(stream: AttachedStream) -> None:
+    """Let go of the process, which keeps running."""
+    if stream.sock is not None:
+        stream.sock.close()
 
 
 async def _send_history(client: ClientStream, history: AsyncIterator[bytes]) -> None:

@@ -65,6 +65,10 @@ class ClientStream(Protocol):
         ...
 
 
+def _do_nothing() -> None:
+    """Leave nothing to undo."""
+
+
 @dataclass(frozen=True, slots=True)
 class Response:
     """A complete answer."""
@@ -89,10 +93,14 @@ class StreamResponse:
 
 @dataclass(frozen=True, slots=True)
 class HijackResponse:
-    """The connection itself, for `session`; closed when that returns."""
+    """The connection itself, for `session`; closed when that returns.
+
+    `abandon` is called in its place when the client has gone before.
+    """
 
     session: Callable[[ClientStream], Awaitable[None]]
     content_type: str
+    abandon: Callable[[], None] = _do_nothing
 
 
 AnyResponse: TypeAlias = Response | StreamResponse | HijackResponse

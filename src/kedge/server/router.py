@@ -34,6 +34,7 @@ class Route(NamedTuple):
         operation: The operation's id in Docker's API description.
         cancellable: The handler is cancelled when its client goes; for those that only watch or
             that a user breaks off with ^C, never for those that would leave half a change.
+            A hijacked session sees for itself that its client has gone.
     """
 
     method: str

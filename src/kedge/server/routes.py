@@ -41,7 +41,7 @@ CONTAINER_ROUTES: Final = (
     Route("POST", "/containers/{name}/rename", "ContainerRename"),
     Route("POST", "/containers/{name}/pause", "ContainerPause"),
     Route("POST", "/containers/{name}/unpause", "ContainerUnpause"),
-    Route("POST", "/containers/{name}/attach", "ContainerAttach", cancellable=True),
+    Route("POST", "/containers/{name}/attach", "ContainerAttach"),
     Route("GET", "/containers/{name}/attach/ws", "ContainerAttachWebsocket", _PLANNED),
     Route("POST", "/containers/{name}/wait", "ContainerWait", cancellable=True),
     Route("DELETE", "/containers/{name}", "ContainerDelete"),
@@ -52,7 +52,7 @@ CONTAINER_ROUTES: Final = (
 
 EXEC_ROUTES: Final = (
     Route("POST", "/containers/{name}/exec", "ContainerExec"),
-    Route("POST", "/exec/{name}/start", "ExecStart", cancellable=True),
+    Route("POST", "/exec/{name}/start", "ExecStart"),
     Route("POST", "/exec/{name}/resize", "ExecResize"),
     Route("GET", "/exec/{name}/json", "ExecInspect"),
 )

@@ -16,7 +16,7 @@ from kedge.server.backends import (
     SystemBackend,
     VolumeBackend,
 )
-from kedge.server.connection import Connection, Shared
+from kedge.server.connection import Connection
 from kedge.server.limits import DEFAULT_LIMITS, Limits
 from kedge.server.listeners import LISTEN_BACKLOG, Listener, close_listener
 from kedge.server.response import ServerIdentity
@@ -27,6 +27,7 @@ from kedge.server.routers.execs import ExecRouter
 from kedge.server.routers.images import ImageRouter
 from kedge.server.routers.networks import NetworkRouter, VolumeRouter
 from kedge.server.routers.system import SystemRouter
+from kedge.server.shared import Shared
 
 
 class Backends(NamedTuple):

@@ -5,9 +5,10 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import NamedTuple
 
-from kedge.server.connection import Connection, Shared
+from kedge.server.connection import Connection
 from kedge.server.limits import DEFAULT_LIMITS, Limits
 from kedge.server.server import build_application
+from kedge.server.shared import Shared
 from tests.unit.server.fakes import IDENTITY, FakeClock, FakeEngine
 
 DEADLINE_S = 20

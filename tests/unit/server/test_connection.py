@@ -1,12 +1,19 @@
 import asyncio
+import contextlib
 import json
 import socket
 from collections.abc import AsyncIterator
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from kedge.api.options import AttachOptions, BuildOptions
+from kedge.api.streams import AttachedStream
 from kedge.api.types.container import WaitResponse
+from kedge.api.types.progress import ProgressMessage
 from kedge.api.types.system import Info
+from kedge.errdefs import InvalidParameterError
 from kedge.server.connection import Connection
 from kedge.server.limits import DEFAULT_LIMITS
 from tests.unit.server.harness import RawClient, Stage, play, request_bytes, settle, until
@@ -81,6 +88,7 @@ def test_an_idle_connection_has_neither_task_nor_timer() -> None:
         await client.get("/_ping")
         await settle()
         (connection,) = stage.shared.connections
+        assert isinstance(connection, Connection)
         assert connection.is_idle
 
     play(scenario)
@@ -460,6 +468,7 @@ def test_a_fast_sender_is_stopped_while_a_request_is_under_way() -> None:
         await settle(2000)
         assert not sender.done()
         (connection,) = stage.shared.connections
+        assert isinstance(connection, Connection)
         assert connection.unread_bytes < 1_000_000
         sender.cancel()
 
@@ -540,5 +549,80 @@ def test_many_idle_connections_cost_little() -> None:
             assert (await client.get("/_ping")).status == 200
         assert len(stage.shared.connections) == 50
         await until(lambda: len(asyncio.all_tasks()) == 1)
+
+    play(scenario)
+
+
+def test_a_build_refused_while_the_context_comes_ends_the_connection_without_a_reset() -> None:
+    async def scenario(stage: Stage) -> None:
+        async def build(
+            options: BuildOptions, body: AsyncIterator[bytes]
+        ) -> AsyncIterator[ProgressMessage]:
+            del options
+            return refuse(body)
+
+        async def refuse(body: AsyncIterator[bytes]) -> AsyncIterator[ProgressMessage]:
+            yield ProgressMessage(stream=f"{len(await anext(body))} bytes\n")
+            raise InvalidParameterError("dockerfile parse error on line 1")
+
+        stage.engine.builds.build = build  # type: ignore[method-assign]
+        client = await stage.connect()
+        await client.send(
+            b"POST /build HTTP/1.1\r\nHost: k\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"
+        )
+        got = await client.answer()
+        assert got.body.endswith(b'"error":"dockerfile parse error on line 1"}\r\n')
+        for _ in range(20):
+            await client.send(b"1000\r\n" + b"x" * 4096 + b"\r\n")
+            await settle(5)
+        client.end_input()
+        assert await client.receive_all() == b""
+
+    play(scenario)
+
+
+def test_an_attach_whose_client_has_gone_before_leaves_no_socket() -> None:
+    async def scenario(stage: Stage) -> None:
+        attach, go_on = stage.engine.containers.attach, asyncio.Event()
+
+        async def slow_attach(ref: str, options: AttachOptions) -> AttachedStream:
+            await go_on.wait()
+            return await attach(ref, options)
+
+        stage.engine.containers.attach = slow_attach  # type: ignore[method-assign]
+        client = await stage.connect()
+        await client.send(request_bytes("POST", "/containers/web/attach?stream=1&stdin=1"))
+        await settle()
+        client.close()
+        await stage.shared.nobody.wait()
+        go_on.set()
+        await until(lambda: stage.engine.containers.shim is not None)
+        await settle()
+        shim = stage.engine.containers.shim
+        assert shim is not None
+        assert shim.recv(1) == b""
+
+    play(scenario)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.sampled_from([
+    PING, b"\r\n", b"\0", b"GET / HTTP/1.1\r\n", b"Host: k\r\n", b"\r\n\r\n", b"5\r\nabc",
+    request_bytes("POST", "/containers/create", body=b"{}"), b"Content-Length: 3\r\n",
+    b"Transfer-Encoding: chunked\r\n", b"POST /exec/a/start HTTP/1.1\r\nHost: k\r\n",
+    request_bytes("GET", LONG),
+]) | st.binary(max_size=8), max_size=8))  # fmt: skip
+def test_no_bytes_leave_a_connection_behind(pieces: list[bytes]) -> None:
+    async def scenario(stage: Stage) -> None:
+        stage.engine.containers.follow_forever.set()
+        client = await stage.connect()
+        for piece in pieces:
+            with contextlib.suppress(BrokenPipeError):
+                await client.send(piece)
+            await settle(3)
+        with contextlib.suppress(OSError):
+            client.end_input()
+        await client.receive_all()
+        await until(lambda: not stage.shared.connections)
 
     play(scenario)

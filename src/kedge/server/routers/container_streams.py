@@ -13,7 +13,7 @@ from kedge.api.versions import ApiVersion
 from kedge.errdefs import InvalidParameterError
 from kedge.server.backends import ContainerBackend
 from kedge.server.failures import describe_failure
-from kedge.server.pump import pump
+from kedge.server.pump import close_session, pump
 from kedge.server.request import Request
 from kedge.server.response import HijackResponse, StreamResponse
 from kedge.server.router import Handler
@@ -53,7 +53,9 @@ class ContainerStreamRouter:
         )
         stream = await self._backend.attach(request.name, options)
         return HijackResponse(
-            partial(pump, stream=stream), attach_content_type(request, tty=stream.tty)
+            partial(pump, stream=stream),
+            attach_content_type(request, tty=stream.tty),
+            partial(close_session, stream),
         )
 
     async def logs(self, request: Request) -> StreamResponse:

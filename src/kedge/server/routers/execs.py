@@ -48,8 +48,6 @@ class ExecRouter:
         body = await request.json(ExecStartRequest)
         await self._backend.check(request.name)
         if body.detach:
-            # From here on it must not be left half done, whatever the client does.
-            request.cancellable = False
             await self._backend.start(request.name, body)
             return Response()
         exec_id = request.name
