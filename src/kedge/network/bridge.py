@@ -15,6 +15,7 @@ from typing import Final
 
 from kedge.errdefs import ConflictError, SystemFailureError
 from kedge.linux import rtnetlink as rt
+from kedge.linux import rtnetlink_addresses as ra
 from kedge.linux.netlink import NetlinkError, Request
 from kedge.network.ipam import IPNetwork
 from kedge.network.kernel import HostKernel
@@ -37,7 +38,7 @@ class LiveBridge:
     mtu: int
 
 
-def host_networks(routes: Sequence[rt.Route], *, ignore: Collection[int] = ()) -> list[IPNetwork]:
+def host_networks(routes: Sequence[ra.Route], *, ignore: Collection[int] = ()) -> list[IPNetwork]:
     """Return the networks the host has routes to, apart from the default route.
 
     Args:
@@ -48,14 +49,14 @@ def host_networks(routes: Sequence[rt.Route], *, ignore: Collection[int] = ()) -
         route.destination
         for route in routes
         if route.destination.prefixlen != _EVERYWHERE
-        and route.kind == rt.RTN_UNICAST
+        and route.kind == ra.RTN_UNICAST
         and route.ifindex not in ignore
         and not route.destination.is_link_local
         and not route.destination.is_multicast
     ]
 
 
-def uplink_mtu(routes: Sequence[rt.Route], links: Sequence[rt.Link]) -> int:
+def uplink_mtu(routes: Sequence[ra.Route], links: Sequence[rt.Link]) -> int:
     """Return the MTU of the default route's link.
 
     A bridge with a larger one than the way out would lose big packets wherever the ICMP that
@@ -64,7 +65,7 @@ def uplink_mtu(routes: Sequence[rt.Route], links: Sequence[rt.Link]) -> int:
     defaults = [
         route
         for route in routes
-        if route.destination == _DEFAULT4 and route.table == rt.RT_TABLE_MAIN and route.ifindex
+        if route.destination == _DEFAULT4 and route.table == ra.RT_TABLE_MAIN and route.ifindex
     ]
     by_index = {link.ifindex: link for link in links}
     for route in sorted(defaults, key=lambda route: route.priority):
@@ -74,13 +75,13 @@ def uplink_mtu(routes: Sequence[rt.Route], links: Sequence[rt.Link]) -> int:
     return MTU_DEFAULT
 
 
-def advertised_links(routes: Sequence[rt.Route], links: Sequence[rt.Link]) -> set[str]:
+def advertised_links(routes: Sequence[ra.Route], links: Sequence[rt.Link]) -> set[str]:
     """Return the names of links with a route learned from an IPv6 router advertisement."""
     names = {link.ifindex: link.name for link in links}
     return {
         names[route.ifindex]
         for route in routes
-        if route.protocol == rt.RTPROT_RA and route.ifindex in names
+        if route.protocol == ra.RTPROT_RA and route.ifindex in names
     }
 
 
@@ -94,12 +95,12 @@ def sandbox_requests(endpoint: Endpoint, ifindex: int, *, is_gateway: bool) -> l
     """
     requests = [rt.set_link(rt.LOOPBACK_INDEX, up=True)]
     interfaces = (endpoint.ipv4, endpoint.ipv6)
-    requests += [rt.new_address(ifindex, item) for item in interfaces if item is not None]
+    requests += [ra.new_address(ifindex, item) for item in interfaces if item is not None]
     requests.append(rt.set_link(ifindex, up=True))
     if is_gateway and endpoint.gateway4 is not None:
-        requests.append(rt.new_route(_DEFAULT4, ifindex=ifindex, gateway=endpoint.gateway4))
+        requests.append(ra.new_route(_DEFAULT4, ifindex=ifindex, gateway=endpoint.gateway4))
     if is_gateway and endpoint.gateway6 is not None:
-        requests.append(rt.new_route(_DEFAULT6, ifindex=ifindex, gateway=endpoint.gateway6))
+        requests.append(ra.new_route(_DEFAULT6, ifindex=ifindex, gateway=endpoint.gateway6))
     return requests
 
 
@@ -152,8 +153,8 @@ class BridgeDriver:
                     if item.ifindex == link.ifindex and not item.interface.ip.is_link_local
                 }
             wanted = set(bridge_interfaces(network))
-            requests = [rt.delete_address(link.ifindex, item) for item in present - wanted]
-            requests += [rt.new_address(link.ifindex, item) for item in wanted - present]
+            requests = [ra.delete_address(link.ifindex, item) for item in present - wanted]
+            requests += [ra.new_address(link.ifindex, item) for item in wanted - present]
             requests.append(rt.set_link(link.ifindex, up=True, mtu=mtu))
             # Connections to 127.0.0.1 that are published leave through the bridge (see firewall).
             requests.append(rt.set_route_localnet(link.ifindex))

@@ -4,9 +4,8 @@ Joins the catalogue of networks, the address book, the bridge driver and the por
 keeps them in step with the database. Thread-safe and synchronous.
 
 Order of operations. A record is written before the kernel is changed and removed after, so that
-whatever a crash leaves is known to `restore`. A bridge and the packet filter table are made when
-the first container needs them, under a lock all engines of the host share: the choice of a subnet
-is only worth something if nobody else chooses at the same time.
+whatever a crash leaves is known to `restore`. The host is not changed before the first container
+needs it (see `preparation`).
 
     create_endpoint   addresses and record      the bridge, if it is not there yet
     connect           links, addresses, routes  then the published ports
@@ -21,21 +20,11 @@ from kedge.errdefs import ForbiddenError, KedgeError, NotFoundError, SystemFailu
 from kedge.lib.clock import SYSTEM_CLOCK, Clock
 from kedge.lib.database import Database
 from kedge.lib.ids import short_id
-from kedge.linux import nftables as nft
-from kedge.linux import rtnetlink as rt
 from kedge.linux.netlink import NetlinkError
 from kedge.network import names
 from kedge.network.addresses import AddressBook
-from kedge.network.bridge import (
-    BridgeDriver,
-    LiveBridge,
-    advertised_links,
-    host_networks,
-    uplink_mtu,
-)
+from kedge.network.bridge import BridgeDriver
 from kedge.network.catalogue import DEFAULT_BRIDGE, NetworkCatalogue
-from kedge.network.files import load_nameserver_networks
-from kedge.network.ipam import IPNetwork
 from kedge.network.kernel import HostKernel, LinuxKernel
 from kedge.network.model import (
     Driver,
@@ -48,6 +37,7 @@ from kedge.network.model import (
     PublishedPort,
     RestoreReport,
 )
+from kedge.network.preparation import HostPreparation, taken_networks
 from kedge.network.publishing import PortPublisher
 from kedge.network.reaper import Reaper
 from kedge.network.store import NetworkStore
@@ -94,14 +84,21 @@ class NetworkController:
             default_address=options.default_host_ip,
             container_name=container_name,
         )
+        self._preparation = HostPreparation(
+            self._kernel,
+            options,
+            store=store,
+            catalogue=self._catalogue,
+            addresses=self._addresses,
+            driver=self._driver,
+            publisher=self._publisher,
+        )
         self._reaper = Reaper(self._driver.disconnect)
-        self._live: dict[str, LiveBridge] = {}
-        self._problems: list[str] = []
         self._is_closed = False
         self._publisher.has_packet_filter = options.packet_filter
         present = self._catalogue.try_find(DEFAULT_BRIDGE)
         self._catalogue.ensure_predefined(
-            self._taken(present),
+            taken_networks(self._kernel, present),
             has_ipv6=self._kernel.has_ipv6(),
             in_use=present is not None and self._addresses.is_in_use(present.id),
         )
@@ -129,7 +126,7 @@ class NetworkController:
             KedgeError: Name taken or malformed, subnet in the way of another network or route.
         """
         with self._lock, self._kernel.setup_lock():
-            return self._catalogue.create(spec, self._taken(None))
+            return self._catalogue.create(spec, taken_networks(self._kernel, None))
 
     def remove_network(self, reference: str) -> Network:
         """Remove a network nobody is in, with its bridge.
@@ -149,14 +146,14 @@ class NetworkController:
             self._catalogue.remove(network)
             self._addresses.drop_pools(network.id)
             self._publisher.remove_network(network.id)
-            self._live.pop(network.id, None)
+            self._preparation.forget(network.id)
             self._driver.disconnect([network.bridge])
         return network
 
     def problems(self) -> tuple[str, ...]:
         """Return what does not work on this host, one line each, for ``info`` and the log."""
         with self._lock:
-            return tuple(self._problems)
+            return tuple(self._preparation.problems)
 
     # Endpoints
 
@@ -176,7 +173,7 @@ class NetworkController:
         with self._lock:
             found = self._catalogue.find(network)
             if found.driver is Driver.BRIDGE:
-                found = self._ensure_live(found)
+                found = self._preparation.ensure_live(found)
             return self._addresses.create(container_id, found, settings)
 
     def endpoints(self, *, network: str = "", container_id: str = "") -> list[Endpoint]:
@@ -283,10 +280,10 @@ class NetworkController:
                 self._reap(endpoint)
             for network in self._catalogue.networks():
                 if self._addresses.active(network_id=network.id) and network.bridge:
-                    self._ensure_live(network)
+                    self._preparation.ensure_live(network)
             problems = self._republish()
             orphans = self._remove_orphans()
-            self._problems += problems
+            self._preparation.problems += problems
         return RestoreReport(
             removed_endpoints=tuple(removed),
             removed_links=tuple(orphans),
@@ -296,7 +293,7 @@ class NetworkController:
     def reconcile(self) -> None:
         """Make the packet filter table anew, for when somebody has flushed it."""
         with self._lock:
-            if self._live:
+            if self._preparation.is_any_live():
                 self._publisher.sync()
 
     def close(self, *, remove: bool = False) -> None:
@@ -319,21 +316,20 @@ class NetworkController:
             if remove:
                 bridges = [n.bridge for n in self._catalogue.networks() if n.bridge]
                 self._driver.disconnect(bridges)
-            self._live.clear()
             self._kernel.close()
 
     def _link(self, endpoint: Endpoint, *, netns_fd: int, ifname: str) -> None:
         """Make an endpoint's link; if its bridge has been removed behind our back, that first."""
         for attempt in (1, 2):
             with self._lock:
-                network = self._ensure_live(self._catalogue.find(endpoint.network_id))
-                live = self._live[network.id]
+                network = self._preparation.ensure_live(self._catalogue.find(endpoint.network_id))
+                live = self._preparation.bridge(network.id)
             try:
                 self._driver.connect(endpoint, network, live, netns_fd=netns_fd, ifname=ifname)
             except NetlinkError as error:
                 if attempt == 1 and error.errno in {errno.ENODEV, errno.EINVAL}:
                     with self._lock:
-                        self._live.pop(network.id, None)
+                        self._preparation.forget(network.id)
                     continue
                 raise SystemFailureError(
                     f"cannot connect container {short_id(endpoint.container_id)} "
@@ -360,65 +356,6 @@ class NetworkController:
         with self._lock:
             self._addresses.forget([endpoint_id])
 
-    def _ensure_live(self, network: Network) -> Network:
-        """Return the network with its bridge and rules in place, perhaps with a new subnet."""
-        if network.id in self._live:
-            return network
-        with self._kernel.setup_lock():
-            routes, links = self._kernel.routes(), self._kernel.links()
-            if not self._addresses.is_in_use(network.id):
-                before = network
-                network = self._catalogue.choose_again(network, self._taken(network))
-                if network != before:
-                    self._addresses.drop_pools(network.id)
-            live = self._driver.ensure(network, uplink_mtu(routes, links))
-        self._switch_forwarding(network, routes, links)
-        if not self._live:
-            self._look_at_packet_filter()
-        self._publisher.add_network(network)
-        self._live[network.id] = live
-        return network
-
-    def _switch_forwarding(
-        self, network: Network, routes: Sequence[rt.Route], links: Sequence[rt.Link]
-    ) -> None:
-        """Let the host forward; where it cannot be switched, say so and go on without."""
-        if not self._options.ip_forward:
-            return
-        try:
-            changed = self._kernel.ensure_forwarding(
-                ipv6=network.enable_ipv6, advertised=advertised_links(routes, links)
-            )
-        except SystemFailureError as error:
-            self._problems.append(f"containers cannot reach the outside: {error}")
-            return
-        if changed:
-            self._store.remember("switched_on", " ".join(changed))
-
-    def _look_at_packet_filter(self) -> None:
-        """Find out, once, whether there is a packet filter and who else drops what we forward."""
-        if not self._options.packet_filter:
-            return
-        if not self._kernel.has_packet_filter():
-            self._publisher.has_packet_filter = False
-            self._problems.append(
-                "this kernel has no nf_tables: published ports go through the userland proxy, "
-                "and containers cannot reach the outside"
-            )
-            return
-        for chain in self._kernel.base_chains():
-            if chain.hook == nft.NF_INET_FORWARD and chain.policy == nft.NF_DROP:
-                self._problems.append(
-                    f"chain {chain.name} of table {chain.table} drops forwarded packets: "
-                    "containers reach the outside only where it accepts their bridge"
-                )
-
-    def _taken(self, network: Network | None) -> list[IPNetwork]:
-        """Return what a subnet must not overlap, apart from the network's own bridge."""
-        own = self._kernel.try_link(network.bridge) if network and network.bridge else None
-        ignore = () if own is None else (own.ifindex,)
-        return host_networks(self._kernel.routes(), ignore=ignore) + load_nameserver_networks()
-
     def _republish(self) -> list[str]:
         endpoints = {endpoint.id: endpoint for endpoint in self._addresses.active()}
         problems: list[str] = []
@@ -426,7 +363,7 @@ class NetworkController:
             endpoint = endpoints.get(endpoint_id)
             if endpoint is not None:
                 problems += self._publisher.republish(endpoint, [port])
-        if self._live or self._has_stale_table():
+        if self._preparation.is_any_live() or self._has_stale_table():
             try:
                 self._publisher.sync()
             except KedgeError as error:

@@ -16,6 +16,7 @@ from typing import Final, Protocol
 from kedge.errdefs import UnavailableError
 from kedge.linux import nftables as nft
 from kedge.linux import rtnetlink as rt
+from kedge.linux import rtnetlink_addresses as ra
 from kedge.linux.netlink import NETLINK_ROUTE, NetlinkError, NetlinkSocket, Request
 from kedge.network import sysctls
 
@@ -55,11 +56,11 @@ class HostKernel(Protocol):
         """Return the host's links."""
         ...
 
-    def addresses(self) -> list[rt.Address]:
+    def addresses(self) -> list[ra.Address]:
         """Return the addresses of the host's links."""
         ...
 
-    def routes(self) -> list[rt.Route]:
+    def routes(self) -> list[ra.Route]:
         """Return the host's routes, IPv4 and IPv6, of all tables."""
         ...
 
@@ -152,18 +153,18 @@ class LinuxKernel:
         with self._route_lock:
             return [rt.parse_link(message) for message in self._route.query(rt.dump_links())]
 
-    def addresses(self) -> list[rt.Address]:
+    def addresses(self) -> list[ra.Address]:
         """Return the addresses of the host's links."""
         with self._route_lock:
-            return [rt.parse_address(found) for found in self._route.query(rt.dump_addresses())]
+            return [ra.parse_address(found) for found in self._route.query(ra.dump_addresses())]
 
-    def routes(self) -> list[rt.Route]:
+    def routes(self) -> list[ra.Route]:
         """Return the host's routes, IPv4 and IPv6, of all tables."""
         with self._route_lock:
             return [
-                rt.parse_route(message)
+                ra.parse_route(message)
                 for family in (socket.AF_INET, socket.AF_INET6)
-                for message in self._route.query(rt.dump_routes(family))
+                for message in self._route.query(ra.dump_routes(family))
             ]
 
     def commit(self, requests: Sequence[Request]) -> None:

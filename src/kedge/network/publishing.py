@@ -74,10 +74,14 @@ class PortPublisher:
             return
         is_new = network.id not in self._bridges
         self._bridges[network.id] = rule
-        if self._is_table_made and is_new:
-            self._change(firewall.add_bridge(self._table, rule))
-        else:
-            self.sync()
+        try:
+            if self._is_table_made and is_new:
+                self._change(firewall.add_bridge(self._table, rule))
+            else:
+                self.sync()
+        except BaseException:
+            del self._bridges[network.id]
+            raise
 
     def remove_network(self, network_id: str) -> None:
         """Take a network's bridge out of the packet filter."""

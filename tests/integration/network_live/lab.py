@@ -18,6 +18,7 @@ from typing import ParamSpec, TypeVar
 from kedge.lib.database import Database
 from kedge.lib.ids import new_id
 from kedge.linux import rtnetlink as rt
+from kedge.linux import rtnetlink_addresses as ra
 from kedge.linux.namespaces import CLONE_NEWNET, setns, unshare
 from kedge.linux.netlink import NETLINK_ROUTE, NetlinkSocket
 from kedge.network.controller import NetworkController
@@ -254,10 +255,10 @@ class Outside(Namespace):
                     [
                         rt.set_link(rt.LOOPBACK_INDEX, up=True),
                         rt.set_link(index, up=True),
-                        rt.new_address(index, ipaddress.ip_interface(f"{four}/24")),
-                        rt.new_address(index, ipaddress.ip_interface(f"{six}/64")),
+                        ra.new_address(index, ipaddress.ip_interface(f"{four}/24")),
+                        ra.new_address(index, ipaddress.ip_interface(f"{six}/64")),
                         *(
-                            rt.new_route(
+                            ra.new_route(
                                 ipaddress.ip_network("::/0" if ":" in gateway else "0.0.0.0/0"),
                                 ifindex=index,
                                 gateway=ipaddress.ip_address(gateway),

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kedge.linux import rtnetlink as rt
+from kedge.linux import rtnetlink_addresses as ra
 from kedge.linux.netlink import Message, Request, parse_attributes
 
 names = st.text("abcdefghijklmnopqrstuvwxyz0123456789-", min_size=1, max_size=15)
@@ -33,30 +34,30 @@ def test_a_bridge_comes_back(name: str, mac: str, mtu: int) -> None:
 
 
 @given(indexes, addresses, st.data())
-def test_an_address_comes_back(index: int, address: rt.IPAddress, data: st.DataObject) -> None:
+def test_an_address_comes_back(index: int, address: ra.IPAddress, data: st.DataObject) -> None:
     length = data.draw(st.integers(min_value=0, max_value=address.max_prefixlen))
     interface = ipaddress.ip_interface(f"{address}/{length}")
-    found = rt.parse_address(echoed(rt.new_address(index, interface)))
-    assert found == rt.Address(index, interface)
+    found = ra.parse_address(echoed(ra.new_address(index, interface)))
+    assert found == ra.Address(index, interface)
 
 
 @given(indexes, addresses, addresses, st.integers(min_value=0, max_value=2**32 - 1), st.data())
 def test_a_route_comes_back(
-    index: int, address: rt.IPAddress, gateway: rt.IPAddress, priority: int, data: st.DataObject
+    index: int, address: ra.IPAddress, gateway: ra.IPAddress, priority: int, data: st.DataObject
 ) -> None:
     length = data.draw(st.integers(min_value=0, max_value=address.max_prefixlen))
     network = ipaddress.ip_network(f"{address}/{length}", strict=False)
     way = gateway if gateway.version == address.version else None
-    request = rt.new_route(network, ifindex=index, gateway=way, priority=priority)
-    found = rt.parse_route(echoed(request))
+    request = ra.new_route(network, ifindex=index, gateway=way, priority=priority)
+    found = ra.parse_route(echoed(request))
     assert (found.destination, found.gateway, found.ifindex) == (network, way, index)
-    assert (found.table, found.priority) == (rt.RT_TABLE_MAIN, priority)
+    assert (found.table, found.priority) == (ra.RT_TABLE_MAIN, priority)
 
 
 @given(indexes, addresses, macs)
-def test_a_neighbour_comes_back(index: int, address: rt.IPAddress, mac: str) -> None:
-    found = rt.parse_neighbour(echoed(rt.new_neighbour(index, address, mac)))
-    assert found == rt.Neighbour(index, address, mac, rt.NUD_PERMANENT)
+def test_a_neighbour_comes_back(index: int, address: ra.IPAddress, mac: str) -> None:
+    found = ra.parse_neighbour(echoed(ra.new_neighbour(index, address, mac)))
+    assert found == ra.Neighbour(index, address, mac, ra.NUD_PERMANENT)
 
 
 def test_a_veths_far_end_is_made_in_the_other_namespace() -> None:
@@ -87,9 +88,9 @@ def test_only_what_is_given_changes() -> None:
 @pytest.mark.parametrize(
     ("request_", "family"),
     [
-        (rt.dump_routes(socket.AF_INET6), socket.AF_INET6),
-        (rt.dump_addresses(socket.AF_INET), socket.AF_INET),
-        (rt.dump_neighbours(socket.AF_INET), socket.AF_INET),
+        (ra.dump_routes(socket.AF_INET6), socket.AF_INET6),
+        (ra.dump_addresses(socket.AF_INET), socket.AF_INET),
+        (ra.dump_neighbours(socket.AF_INET), socket.AF_INET),
         (rt.dump_links(), socket.AF_UNSPEC),
     ],
 )

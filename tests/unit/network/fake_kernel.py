@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 
 from kedge.linux import nftables as nft
 from kedge.linux import rtnetlink as rt
+from kedge.linux import rtnetlink_addresses as ra
 from kedge.linux.netlink import Message, NetlinkError, Request
 
 
@@ -19,7 +20,7 @@ class FakeKernel:
 
     def __init__(self) -> None:
         self.present: dict[str, rt.Link] = {"lo": _link(1, "lo", "")}
-        self.route_table: list[rt.Route] = []
+        self.route_table: list[ra.Route] = []
         self.sandboxes: dict[int, list[str]] = {}
         self.commits: list[list[str]] = []
         self.sysctls: dict[str, str] = {}
@@ -29,6 +30,7 @@ class FakeKernel:
         self.crash_at = -1
         self.steps = 0
         self.refuses_removal = False
+        self.commit_error = 0
         self.is_locked = False
 
     def _step(self) -> None:
@@ -81,14 +83,16 @@ class FakeKernel:
     def links(self) -> list[rt.Link]:
         return list(self.present.values())
 
-    def addresses(self) -> list[rt.Address]:
+    def addresses(self) -> list[ra.Address]:
         return []
 
-    def routes(self) -> list[rt.Route]:
+    def routes(self) -> list[ra.Route]:
         return self.route_table
 
     def commit(self, requests: Sequence[Request]) -> None:
         self._step()
+        if self.commit_error:
+            raise NetlinkError(self.commit_error, "test")
         self.commits.append([request.what for request in requests])
 
     def has_packet_filter(self) -> bool:
@@ -118,15 +122,15 @@ class FakeKernel:
         return
 
 
-def route(network: str, ifindex: int = 9) -> rt.Route:
+def route(network: str, ifindex: int = 9) -> ra.Route:
     """A route to a network through some link."""
-    return rt.Route(
+    return ra.Route(
         destination=ipaddress.ip_network(network),
         gateway=None,
         ifindex=ifindex,
-        table=rt.RT_TABLE_MAIN,
-        kind=rt.RTN_UNICAST,
-        protocol=rt.RTPROT_BOOT,
+        table=ra.RT_TABLE_MAIN,
+        kind=ra.RTN_UNICAST,
+        protocol=ra.RTPROT_BOOT,
         priority=0,
     )
 

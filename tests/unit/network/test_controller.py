@@ -1,4 +1,5 @@
 import contextlib
+import errno
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from kedge.errdefs import (
     ForbiddenError,
     InvalidParameterError,
     NotFoundError,
+    SystemFailureError,
 )
 from kedge.lib.database import Database
 from kedge.lib.ids import new_id
@@ -118,6 +120,17 @@ def test_the_filter_is_one_transaction_and_made_once(
     networks.create_endpoint(new_id(), "other")
     assert len(kernel.commits) == 2
     assert all(what.startswith("add to set") for what in kernel.commits[1])
+
+
+def test_a_refused_filter_is_asked_for_again(database: Database, kernel: FakeKernel) -> None:
+    networks = controller(database, kernel)
+    kernel.commit_error = errno.ENOMEM
+    with pytest.raises(SystemFailureError, match="cannot change the packet filter: test"):
+        networks.create_endpoint(new_id(), "bridge")
+    assert networks.endpoints() == []
+    kernel.commit_error = 0
+    networks.create_endpoint(new_id(), "bridge")
+    assert len(kernel.commits) == 1
 
 
 def test_without_a_packet_filter_it_says_so(database: Database, kernel: FakeKernel) -> None:
