@@ -62,11 +62,11 @@ class LayerStack:
     def __init__(self, layers: Sequence[str]) -> None:
         """Open the layer directories, top first."""
         self._layers = tuple(layers)
+        self._roots: list[int] = []
         with ExitStack() as undo:
-            self._roots = tuple(
-                os.open(layer, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) for layer in layers
-            )
             undo.callback(self.close)
+            for layer in layers:
+                self._roots.append(os.open(layer, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
             self._root = Node("", os.stat(self._roots[0]), self._until_opaque(""))
             undo.pop_all()
 
@@ -80,9 +80,8 @@ class LayerStack:
 
     def close(self) -> None:
         """Close the layer directories."""
-        roots, self._roots = self._roots, ()
-        for root in roots:
-            os.close(root)
+        while self._roots:
+            os.close(self._roots.pop())
 
     def lookup(self, path: str, *, follow: bool = True) -> Node | None:
         """Return what ``path`` leads to inside the stack; None if nothing does.

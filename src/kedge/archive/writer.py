@@ -80,7 +80,8 @@ class TarWriter:
         data_map = encode_data_map(entry.segments or ())
         stored = len(data_map) + entry.stored_size
         records = sparse_records(os.fsencode(entry.name), entry.size)
-        base = entry.name.rpartition("/")[2][:80]
+        # A path record of its own would win over GNU.sparse.name in Python's tarfile.
+        base = entry.name.rpartition("/")[2].encode("ascii", "ignore").decode()[:80]
         self._write(
             encode_entry(entry._replace(name=f"GNUSparseFile.0/{base}", size=stored), records)
         )

@@ -1,0 +1,95 @@
+"""What the writer writes, our reader and Python's tarfile read back."""
+
+import io
+import os
+import tarfile
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kedge.archive.entry import Entry, Kind, Segment
+from tests.unit.archive.tars import chunked, make_tar, members, read_tar
+
+
+@given(st.lists(members(), max_size=4))
+def test_every_entry_survives(written: list[tuple[Entry, bytes]]) -> None:
+    assert read_tar(chunked(make_tar(*written), ())) == written
+
+
+@given(members(), st.data())
+def test_any_cut_of_the_stream_is_fine(member: tuple[Entry, bytes], data: st.DataObject) -> None:
+    stream = make_tar(member)
+    cuts = data.draw(st.lists(st.integers(1, len(stream) - 1), max_size=20))
+    assert read_tar(chunked(stream, cuts)) == [member]
+
+
+def test_split_at_every_byte() -> None:
+    entry = Entry("d" * 120 + "é/f", Kind.REGULAR, size=700, mtime_ns=1_500_000_001)
+    content = bytes(range(256)) * 3
+    member = (entry._replace(size=len(content)), content)
+    stream = make_tar(member)
+    assert read_tar(chunked(stream, range(len(stream)))) == [member]
+    for cut in range(1, len(stream)):
+        assert read_tar(chunked(stream, (cut,))) == [member]
+
+
+@settings(max_examples=50)
+@given(st.lists(members(), min_size=1, max_size=3))
+def test_tarfile_agrees(written: list[tuple[Entry, bytes]]) -> None:
+    with tarfile.open(fileobj=io.BytesIO(make_tar(*written))) as archive:
+        seen = archive.getmembers()
+        assert [member.name for member in seen] == [entry.name.rstrip("/") for entry, _ in written]
+        for member, (entry, content) in zip(seen, written, strict=True):
+            assert member.mode == entry.mode
+            assert (member.uid, member.gid) == (entry.uid, entry.gid)
+            assert member.linkname == entry.link_target
+            if entry.kind is Kind.REGULAR:
+                stream = archive.extractfile(member)
+                assert stream is not None
+                assert stream.read() == content
+
+
+def test_names_that_are_no_text_survive() -> None:
+    name = os.fsdecode(b"caf\xe9/" + b"\xff" * 120)
+    member = (Entry(name, Kind.REGULAR), b"")
+    assert read_tar(chunked(make_tar(member), ())) == [member]
+
+
+def test_a_long_ascii_name_needs_no_extension() -> None:
+    name = "a" * 90 + "/" + "b" * 90
+    stream = make_tar((Entry(name, Kind.REGULAR), b""))
+    assert len(stream) == 3 * 512
+    assert read_tar(chunked(stream, ()))[0][0].name == name
+
+
+def test_sparse_files_survive_and_tarfile_reads_them() -> None:
+    segments = (Segment(4096, 3), Segment(100_000, 5))
+    entry = Entry("dir/sparse-é", Kind.REGULAR, size=1 << 40, segments=segments)
+    stream = make_tar((entry, b"abchello"))
+    assert len(stream) < 5000
+    assert read_tar(chunked(stream, range(0, len(stream), 7))) == [(entry, b"abchello")]
+    with tarfile.open(fileobj=io.BytesIO(stream)) as archive:
+        member = archive.getmembers()[0]
+        assert (member.name, member.size) == (entry.name, 1 << 40)
+        content = archive.extractfile(member)
+        assert content is not None
+        content.seek(100_000)
+        assert content.read(5) == b"hello"
+
+
+@given(st.lists(st.tuples(st.integers(1, 5000), st.integers(1, 900)), max_size=60))
+def test_sparse_maps_of_any_length_survive(gaps: list[tuple[int, int]]) -> None:
+    segments: list[Segment] = []
+    offset = 0
+    for gap, length in gaps:
+        segments.append(Segment(offset + gap, length))
+        offset += gap + length
+    content = os.urandom(sum(segment.length for segment in segments))
+    entry = Entry("s", Kind.REGULAR, size=offset + 1, segments=tuple(segments))
+    assert read_tar(chunked(make_tar((entry, content)), ())) == [(entry, content)]
+
+
+def test_the_same_entries_give_the_same_bytes() -> None:
+    first = Entry("f", Kind.REGULAR, xattrs={"user.b": b"2", "user.a": b"1"})
+    second = Entry("f", Kind.REGULAR, xattrs={"user.a": b"1", "user.b": b"2"})
+    assert make_tar((first, b"")) == make_tar((second, b""))
