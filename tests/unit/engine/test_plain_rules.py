@@ -11,7 +11,7 @@ from kedge.engine.mounts import parse_mounts
 from kedge.engine.ports import parse_port, published_ports
 from kedge.engine.signals import parse_signal
 from kedge.engine.state import Status, follow
-from kedge.engine.status import human_duration
+from kedge.lib.humantime import human_duration
 from kedge.errdefs import ConflictError, InvalidParameterError, KedgeError
 
 

@@ -1,0 +1,59 @@
+"""Sizes as Docker reads and writes them: ``512m``, ``1.5GB``, ``12.3MiB``. Pure.
+
+Source of the rules: docker/go-units. ``--memory`` counts in powers of 1024 and tables of images in
+powers of 1000, both with the same letters.
+"""
+
+import re
+from typing import Final
+
+from kedge.errdefs import InvalidParameterError
+
+_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*([kKmMgGtTpP])?([iI])?([bB])?")
+_POWERS: Final = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
+_DECIMAL: Final = ("B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB")
+_BINARY: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB")
+
+
+def parse_ram(text: str) -> int:
+    """Return the bytes in ``text``, where ``k`` is 1024.
+
+    Raises:
+        InvalidParameterError: No size.
+    """
+    return _parse(text, 1024)
+
+
+def parse_size(text: str) -> int:
+    """Return the bytes in ``text``, where ``k`` is 1000.
+
+    Raises:
+        InvalidParameterError: No size.
+    """
+    return _parse(text, 1000)
+
+
+def _parse(text: str, base: int) -> int:
+    match = _SIZE.fullmatch(text.strip())
+    if match is None or (match[3] and not match[4]) or (match[3] and not match[2]):
+        raise InvalidParameterError(f"invalid size: '{text}'")
+    power = _POWERS[(match[2] or "").lower()]
+    return int(float(match[1]) * base**power)
+
+
+def format_size(size_bytes: float, *, digits: int = 4) -> str:
+    """Return a size in powers of 1000 with ``digits`` significant digits, such as ``12.3MB``."""
+    return _format(size_bytes, 1000, _DECIMAL, digits)
+
+
+def format_ram(size_bytes: float) -> str:
+    """Return a size in powers of 1024, such as ``1.5GiB``."""
+    return _format(size_bytes, 1024, _BINARY, 4)
+
+
+def _format(size: float, base: int, names: tuple[str, ...], digits: int) -> str:
+    index = 0
+    while size >= base and index < len(names) - 1:
+        size /= base
+        index += 1
+    return f"{size:.{digits}g}{names[index]}"
