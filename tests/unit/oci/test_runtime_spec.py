@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from kedge.errdefs import InvalidParameterError
-from kedge.lib.jsontypes import JsonObject
+from kedge.lib.jsontypes import Json, JsonObject
 from kedge.oci.runtime_spec import parse_process, parse_spec
 from kedge.oci.runtime_spec.types import Rlimit, User
 
@@ -20,7 +20,7 @@ FOREIGN = {"freebsd-vnet-disable.json"}
 
 
 def load(path: Path) -> JsonObject:
-    document = json.loads(path.read_text())
+    document: Json = json.loads(path.read_text())
     assert isinstance(document, dict)
     return document
 
@@ -56,7 +56,7 @@ def test_the_example_of_the_specification_keeps_its_values() -> None:
 @pytest.mark.parametrize(
     ("document", "path"),
     [
-        ({}, "config.json.ociVersion"),
+        ({"linux": {}}, "config.json.ociVersion"),
         ({"ociVersion": 1}, "config.json.ociVersion"),
         ({"ociVersion": "1", "process": {}}, "config.json.process.cwd"),
         ({"ociVersion": "1", "process": {"cwd": "/", "args": ["a", 1]}}, "process.args[1]"),

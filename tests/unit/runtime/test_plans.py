@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from kedge.errdefs import InvalidParameterError, KedgeError, NotFoundError, NotSupportedError
-from kedge.lib.jsontypes import JsonObject
+from kedge.lib.jsontypes import Json, JsonObject
 from kedge.linux import namespaces as ns
 from kedge.oci.runtime_spec import Capabilities, Process, SpecMount, parse_spec
 from kedge.oci.runtime_spec.types import Device, Namespace, Rlimit
@@ -130,7 +130,7 @@ def test_ids_that_are_no_file_names_are_refused(name: str) -> None:
         check_id(name)
 
 
-def document(**linux: JsonObject | list[JsonObject]) -> JsonObject:
+def document(**linux: Json) -> JsonObject:
     base: JsonObject = {"namespaces": [{"type": "mount"}, {"type": "pid"}]}
     base.update(linux)
     return {
