@@ -8,6 +8,7 @@ next attempt goes on with and the garbage collection removes.
 """
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import BinaryIO, Final, NamedTuple, cast
@@ -81,6 +82,7 @@ class Puller:
         self._settings = settings
         self._clock = clock
         self._transport = transport or Transport()
+        self._flusher = ThreadPoolExecutor(1, thread_name_prefix="sync")
         self._downloads = Downloads(
             images.content,
             max_downloads=settings.max_downloads,
@@ -137,6 +139,7 @@ class Puller:
     def close(self) -> None:
         """End the worker threads and connections; pulls must have been cancelled."""
         self._downloads.close()
+        self._flusher.shutdown()
         self._transport.close()
 
     def _pull_from(
@@ -153,9 +156,13 @@ class Puller:
         )
         pull = _Pull(self._images, self._downloads, self._settings, client, request)
         try:
-            return pull.run()
+            result = pull.run()
         except RegistryRefusedError as error:
             raise pull_failure(error.problem, request.reference, endpoint.address) from error
+        # Nobody waits for the flush: blobs are on disk already, and layers that a power cut takes
+        # are unpacked from them again.
+        self._flusher.submit(self._images.unpacker.sync)
+        return result
 
 
 @dataclass(slots=True, kw_only=True)
@@ -190,7 +197,20 @@ class _Pull:
         self._tasks: list[_LayerTask] = []
 
     def run(self) -> PullResult:
-        """Do it."""
+        """Do it; a failure of the disk gives back all the space this pull took."""
+        try:
+            return self._run()
+        except DataLossError:
+            raise
+        except SystemFailureError:
+            for task in self._tasks:
+                if task.download and task.started_here:
+                    task.download.wait_ended()
+                    self._images.content.discard_ingest(task.blob.digest)
+            self._images.collect_garbage()
+            raise
+
+    def _run(self) -> PullResult:
         with self._images.lease() as lease:
             self._request.check()
             resolver = Resolver(
@@ -203,20 +223,14 @@ class _Pull:
 
     def _get_layers(self, *, is_known: bool) -> None:
         with ExitStack() as leave:
-            try:
-                missing = [task for task in self._tasks if not self._is_complete(task)]
-                if missing or not is_known:
-                    self._announce(missing)
-                for task in missing:
-                    self._begin(task, leave)
-                for task in missing:
-                    self._finish(task, leave)
-                    self._reporter.layer(words.PULLED, task.blob.digest)
-            except DataLossError:
-                raise
-            except SystemFailureError:
-                self._clean_up(leave)
-                raise
+            missing = [task for task in self._tasks if not self._is_complete(task)]
+            if missing or not is_known:
+                self._announce(missing)
+            for task in missing:
+                self._begin(task, leave)
+            for task in missing:
+                self._finish(task, leave)
+                self._reporter.layer(words.PULLED, task.blob.digest)
 
     def _is_complete(self, task: _LayerTask) -> bool:
         return self._images.content.exists(task.blob.digest) and self._images.unpacker.has(
@@ -287,14 +301,6 @@ class _Pull:
         for task in self._tasks:
             if task.download and task.started_here:
                 task.download.raise_failure()
-
-    def _clean_up(self, leave: ExitStack) -> None:
-        """Give back the space of a pull that met a full disk."""
-        leave.close()
-        for task in self._tasks:
-            if task.download and task.started_here:
-                task.download.wait_ended()
-                self._images.content.discard_ingest(task.blob.digest)
 
     def _record(self, resolved: ResolvedImage) -> PullResult:
         reference = self._request.reference

@@ -22,11 +22,10 @@ from kedge.images.image import (
     Users,
     parse_created,
 )
-from kedge.images.layers import apply_blob
 from kedge.images.listing import image_history, select_images
 from kedge.images.records import ImageRecords, ImageRow
 from kedge.images.removal import ImageRemoval, RemovalSteps
-from kedge.images.unpack import Apply, LayerSnapshots, PlannedLayer, Unpacker
+from kedge.images.unpack import LayerSnapshots, PlannedLayer, Unpacker
 from kedge.lib.clock import SYSTEM_CLOCK, Clock
 from kedge.lib.database import Database
 from kedge.lib.filters import Filters
@@ -56,13 +55,12 @@ class ImageStore:
         content: ContentStore,
         snapshots: LayerSnapshots,
         *,
-        apply: Apply = apply_blob,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._content = content
         self._records = ImageRecords(database)
         self._clock = clock
-        self._unpacker = Unpacker(snapshots, self._records, content.leases, apply)
+        self._unpacker = Unpacker(snapshots, self._records, content.leases)
         self._configs: dict[str, ImageConfig] = {}
         self._removals = threading.Lock()
 
@@ -304,7 +302,10 @@ class ImageStore:
             image = self._find_even_damaged(self._resolve_id(text))
             if image is None:
                 raise NotFoundError(f"No such image: {text}")
-            return ImageRemoval(steps, users).run(text, image, force=force, prune=prune)
+            removed = ImageRemoval(steps, users).run(text, image, force=force, prune=prune)
+        if removed.deleted_ids:
+            self._unpacker.purge()
+        return removed
 
     def collect_garbage(self) -> Collected:
         """Remove what a crash, a failed pull or a forced removal left behind.

@@ -5,12 +5,16 @@ snapshot named by its chain id only when its diff_id is right. A crash before th
 active snapshot, which `Unpacker.remove_leftovers` finds by its key.
 """
 
+import os
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, suppress
 from typing import BinaryIO, Final, NamedTuple, Protocol
 
+from kedge.archive.apply import Applied
+from kedge.archive.compression import decompress
+from kedge.archive.removal import remove_tree
 from kedge.content.leases import Leases
 from kedge.errdefs import (
     ConflictError,
@@ -23,92 +27,50 @@ from kedge.images.records import ImageRecords
 from kedge.lib.ids import new_id, short_id
 from kedge.oci.digests import is_digest
 from kedge.oci.mounts import Mount
+from kedge.snapshots.snapshotter import SnapshotInfo, SnapshotKind, Usage
 
 _KEY_PREFIX: Final = "extract-"
 _POLL_S: Final = 0.25
 
 
-class SnapshotFacts(Protocol):
-    """What the store looks at in a snapshot."""
-
-    @property
-    def name(self) -> str:
-        """Its key, or its chain id once committed."""
-        ...
-
-    @property
-    def kind(self) -> str:
-        """``active``, ``view`` or ``committed``."""
-        ...
-
-    @property
-    def parent(self) -> str | None:
-        """The committed snapshot it stands on."""
-        ...
-
-
-class DiskUsage(Protocol):
-    """What a snapshot takes on disk."""
-
-    @property
-    def size_bytes(self) -> int:
-        """Bytes of its own files."""
-        ...
-
-
 class LayerSnapshots(Protocol):
-    """The part of a snapshotter that images need (`kedge.snapshots` implements it)."""
+    """The part of `kedge.snapshots.snapshotter.Snapshotter` that images need."""
 
-    def prepare(self, key: str, parent: str | None) -> tuple[Mount, ...]:
+    def prepare(self, key: str, parent: str | None = None) -> tuple[Mount, ...]:
         """Make an active snapshot on ``parent``."""
         ...
 
-    def commit(self, name: str, key: str) -> None:
-        """Turn the active snapshot ``key`` into the committed one ``name``."""
+    def apply(self, key: str, stream: BinaryIO, *, name: str = "layer") -> Applied:
+        """Extract an uncompressed layer into an active snapshot."""
+        ...
+
+    def commit(self, name: str, key: str, *, usage: Usage | None = None) -> None:
+        """Turn the active snapshot ``key`` into the layer ``name``."""
+        ...
+
+    def sync(self) -> None:
+        """Let committed layers survive a power cut."""
         ...
 
     def remove(self, key: str) -> None:
-        """Remove a snapshot; ConflictError while another one stands on it."""
+        """Forget a snapshot; ConflictError while another one stands on it."""
         ...
 
-    def stat(self, key: str) -> SnapshotFacts:
-        """Return a snapshot's facts; NotFoundError if there is none."""
+    def purge(self) -> int:
+        """Free the space of what was removed."""
         ...
 
-    def usage(self, key: str) -> DiskUsage:
-        """Count what a snapshot takes."""
-        ...
-
-    def walk(self) -> Iterable[SnapshotFacts]:
-        """Return every snapshot."""
+    def stat(self, key: str) -> SnapshotInfo:
+        """Return a snapshot's record; NotFoundError if there is none."""
         ...
 
     def diff_path(self, key: str) -> str:
-        """Return the directory of the snapshot's own files."""
+        """Return the directory of a snapshot's own files."""
         ...
 
-    def lower_paths(self, key: str) -> tuple[str, ...]:
-        """Return the directories below it, top first."""
+    def walk(self) -> list[SnapshotInfo]:
+        """Return every snapshot."""
         ...
-
-
-class AppliedLayer(Protocol):
-    """What applying a layer found out."""
-
-    @property
-    def diff_id(self) -> str:
-        """Digest of the tar."""
-        ...
-
-    @property
-    def size_bytes(self) -> int:
-        """Bytes of the files."""
-        ...
-
-
-Apply = Callable[[BinaryIO, str, Sequence[str], str], AppliedLayer]
-"""Extract a compressed layer from a stream into a directory over its lower directories; the last
-argument is what messages call it."""
 
 
 class PlannedLayer(NamedTuple):
@@ -128,12 +90,10 @@ class Unpacker:
         snapshots: LayerSnapshots,
         records: ImageRecords,
         leases: Leases,
-        apply: Apply,
     ) -> None:
         self._snapshots = snapshots
         self._records = records
         self._leases = leases
-        self._apply = apply
         self._lock = threading.Lock()
         self._chain_locks: defaultdict[str, list[threading.Lock]] = defaultdict(list)
         self._active: set[str] = set()
@@ -141,7 +101,7 @@ class Unpacker:
     def has(self, chain_id: str) -> bool:
         """Tell whether the layer is unpacked."""
         try:
-            return self._snapshots.stat(chain_id).kind == "committed"
+            return self._snapshots.stat(chain_id).kind is SnapshotKind.COMMITTED
         except NotFoundError:
             return False
 
@@ -176,12 +136,14 @@ class Unpacker:
             return True
 
     def size_bytes(self, chain_id: str) -> int:
-        """Return the bytes of a layer's files, counting them if nobody wrote that down."""
+        """Return the bytes of a layer's files; 0 while it is not unpacked."""
         size = self._records.layer_size(chain_id)
         if size is None:
             try:
-                size = self._snapshots.usage(chain_id).size_bytes
+                size = self._snapshots.stat(chain_id).size_bytes
             except NotFoundError:
+                return 0
+            if size is None:
                 return 0
             self._records.put_layer_size(chain_id, size)
         return size
@@ -211,7 +173,7 @@ class Unpacker:
             How many snapshots went.
         """
         removed = 0
-        infos = list(self._snapshots.walk())
+        infos = self._snapshots.walk()
         for info in infos:
             with self._lock:
                 stale = info.name.startswith(_KEY_PREFIX) and info.name not in self._active
@@ -221,7 +183,16 @@ class Unpacker:
         for name in _deepest_first(infos):
             if is_digest(name) and self.remove_unused(name):
                 removed += 1
+        self._snapshots.purge()
         return removed
+
+    def purge(self) -> None:
+        """Free the space of snapshots that were removed."""
+        self._snapshots.purge()
+
+    def sync(self) -> None:
+        """Let the layers unpacked so far survive a power cut."""
+        self._snapshots.sync()
 
     def _extract(self, layer: PlannedLayer, stream: BinaryIO, verify: Callable[[], None]) -> None:
         key = _KEY_PREFIX + new_id()
@@ -230,28 +201,50 @@ class Unpacker:
         try:
             self._snapshots.prepare(key, layer.parent or None)
             try:
-                applied = self._apply_to(key, stream, layer)
+                applied = self._apply(key, stream, layer)
                 verify()
                 _check_diff_id(layer, applied)
-                self._snapshots.commit(layer.chain_id, key)
+                self._commit(layer.chain_id, key, applied)
             except BaseException:
-                self._snapshots.remove(key)
+                self._discard(key)
                 raise
         finally:
             with self._lock:
                 self._active.discard(key)
         self._records.put_layer_size(layer.chain_id, applied.size_bytes)
 
-    def _apply_to(self, key: str, stream: BinaryIO, layer: PlannedLayer) -> AppliedLayer:
-        target = self._snapshots.diff_path(key)
+    def _apply(self, key: str, stream: BinaryIO, layer: PlannedLayer) -> Applied:
         name = f"layer {short_id(layer.diff_id)}"
         try:
-            return self._apply(stream, target, self._snapshots.lower_paths(key), name)
+            with decompress(stream, name=name) as tar:
+                return self._snapshots.apply(key, tar, name=name)
         except (DataLossError, InvalidParameterError) as error:
             # A layer that is no layer is damage, not somebody's wrong argument.
             raise DataLossError(f"failed to register {error}") from error
         except SystemFailureError as error:
             raise SystemFailureError(f"failed to register {error}") from error
+
+    def _commit(self, chain_id: str, key: str, applied: Applied) -> None:
+        usage = Usage(size_bytes=applied.size_bytes, inodes=applied.entries)
+        try:
+            self._snapshots.commit(chain_id, key, usage=usage)
+        except ConflictError:
+            # A build may have made the very same layer meanwhile.
+            if not self.has(chain_id):
+                raise
+            self._discard(key)
+
+    def _discard(self, key: str) -> None:
+        """Give back the space of a failed extraction, for the disk may be full of it.
+
+        The files go first: removing a record takes some space, too. What fails here must not hide
+        why the extraction failed; `remove_leftovers` finds what stays.
+        """
+        with suppress(NotFoundError, SystemFailureError):
+            with suppress(OSError):
+                _empty_directory(self._snapshots.diff_path(key))
+            self._snapshots.remove(key)
+            self._snapshots.purge()
 
     @contextmanager
     def _only_one(self, chain_id: str, check: Callable[[], None]) -> Generator[None, None, None]:
@@ -274,7 +267,16 @@ class Unpacker:
                     del self._chain_locks[chain_id]
 
 
-def _check_diff_id(layer: PlannedLayer, applied: AppliedLayer) -> None:
+def _empty_directory(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for name in os.listdir(descriptor):
+            remove_tree(name, dir_fd=descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _check_diff_id(layer: PlannedLayer, applied: Applied) -> None:
     if applied.diff_id != layer.diff_id:
         raise DataLossError(
             f"layer {layer.diff_id} does not match its diff_id:"
@@ -282,9 +284,9 @@ def _check_diff_id(layer: PlannedLayer, applied: AppliedLayer) -> None:
         )
 
 
-def _deepest_first(infos: Sequence[SnapshotFacts]) -> list[str]:
+def _deepest_first(infos: Sequence[SnapshotInfo]) -> list[str]:
     """Return the committed snapshots' names, every child before its parent."""
-    parents = {info.name: info.parent for info in infos if info.kind == "committed"}
+    parents = {info.name: info.parent for info in infos if info.kind is SnapshotKind.COMMITTED}
     order: dict[str, None] = {}
     for name in parents:
         branch: list[str] = []

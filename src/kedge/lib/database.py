@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeAlias
 
+from kedge.errdefs import SystemFailureError
+
 Value: TypeAlias = str | int | float | bytes | None
 Row: TypeAlias = tuple[Value, ...]
 
@@ -50,11 +52,17 @@ class Database:
             self._depth += 1
             try:
                 yield
-            except BaseException:
-                self._connection.execute("ROLLBACK")
-                raise
-            else:
                 self._connection.execute("COMMIT")
+            except BaseException as error:
+                # A full disk may have ended the transaction already, or left it open at COMMIT.
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                if _is_disk_full(error):
+                    raise SystemFailureError(
+                        "no space left on device: cannot write the metadata store;"
+                        " free some space on the data root's disk"
+                    ) from error
+                raise
             finally:
                 self._depth -= 1
 
@@ -78,3 +86,10 @@ class Database:
         """Close the connection; the WAL is checkpointed by SQLite."""
         with self._lock:
             self._connection.close()
+
+
+def _is_disk_full(error: BaseException) -> bool:
+    return (
+        isinstance(error, sqlite3.OperationalError)
+        and error.sqlite_errorcode == sqlite3.SQLITE_FULL
+    )

@@ -4,7 +4,6 @@ import gzip
 import hashlib
 import io
 import json
-import shutil
 import tarfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,13 +20,12 @@ from kedge.distribution.endpoints import RegistrySettings
 from kedge.distribution.progress import PullEvent
 from kedge.distribution.pull import Puller, PullResult
 from kedge.distribution.transport import Timeouts, Transport
-from kedge.errdefs import ConflictError, NotFoundError
 from kedge.images.store import ImageStore
 from kedge.lib.database import Database
 from kedge.oci import media_types
-from kedge.oci.mounts import Mount
 from kedge.oci.platforms import Platform, host_platform
 from kedge.oci.references import parse_reference
+from kedge.snapshots.overlay import OverlaySnapshotter
 
 
 class Received(NamedTuple):
@@ -297,70 +295,11 @@ def error(status: int, code: str, message: str, **headers: str) -> Reply:
     return Reply(status=status, body=body, headers=headers)
 
 
-class Facts(NamedTuple):
-    name: str
-    kind: str
-    parent: str | None
-
-
-class Usage(NamedTuple):
-    size_bytes: int
-
-
-class DirectorySnapshots:
-    """Snapshots as plain directories; a container could not start from them."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.facts: dict[str, Facts] = {}
-        self.paths: dict[str, Path] = {}
-        self._next = 0
-
-    def prepare(self, key: str, parent: str | None) -> tuple[Mount, ...]:
-        self._next += 1
-        path = self.root / str(self._next)
-        path.mkdir(parents=True)
-        self.paths[key] = path
-        self.facts[key] = Facts(key, "active", parent)
-        return ()
-
-    def commit(self, name: str, key: str) -> None:
-        self.facts[name] = Facts(name, "committed", self.facts.pop(key).parent)
-        self.paths[name] = self.paths.pop(key)
-
-    def remove(self, key: str) -> None:
-        self.stat(key)
-        if any(facts.parent == key for facts in self.facts.values()):
-            raise ConflictError(f"snapshot {key} has children")
-        del self.facts[key]
-        shutil.rmtree(self.paths.pop(key))
-
-    def stat(self, key: str) -> Facts:
-        if key not in self.facts:
-            raise NotFoundError(f"no such snapshot: {key}")
-        return self.facts[key]
-
-    def usage(self, key: str) -> Usage:
-        path = self.paths[self.stat(key).name]
-        return Usage(sum(p.stat().st_size for p in path.rglob("*") if p.is_file()))
-
-    def walk(self) -> Iterator[Facts]:
-        return iter(list(self.facts.values()))
-
-    def diff_path(self, key: str) -> str:
-        return str(self.paths[key])
-
-    def lower_paths(self, key: str) -> tuple[str, ...]:
-        parent = self.stat(key).parent
-        return (str(self.paths[parent]), *self.lower_paths(parent)) if parent else ()
-
-
 class World:
     """An engine's stores and its puller."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.snapshots = DirectorySnapshots(root / "snapshots")
         self.events = list[PullEvent]()
         self.puller: Puller | None = None
         self.database: Database | None = None
@@ -372,6 +311,7 @@ class World:
         self.root.mkdir(exist_ok=True)
         self.database = Database(str(self.root / "metadata.db"))
         self.content = ContentStore(str(self.root / "content"))
+        self.snapshots = OverlaySnapshotter(str(self.root / "snapshots"), self.database)
         self.images = ImageStore(self.database, self.content, self.snapshots)
         self.puller = Puller(self.images, settings, transport=Transport(timeouts=timeouts))
 
@@ -379,6 +319,7 @@ class World:
         if self.puller and self.database:
             self.puller.close()
             self.database.close()
+        self.puller = self.database = None
 
     def pull(
         self,
@@ -400,7 +341,7 @@ class World:
     def file(self, result: PullResult, name: str) -> bytes:
         """Return a file of the pulled image, as overlayfs would show it."""
         for layer in reversed(result.image.layers):
-            path = self.snapshots.paths[layer.chain_id] / name
+            path = Path(self.snapshots.diff_path(layer.chain_id)) / name
             if path.is_file():
                 return path.read_bytes()
         raise FileNotFoundError(name)
@@ -415,7 +356,7 @@ class World:
         assert self.images.list_images(all_images=True) == []
         self.images.collect_garbage()
         assert list(self.content.walk()) == []
-        assert self.snapshots.facts == {}
+        assert self.snapshots.walk() == []
 
     def partial_files(self) -> list[Path]:
         return list((self.root / "content/ingest").iterdir())

@@ -322,6 +322,7 @@ def test_what_a_power_cut_left_may_be_wrong(
     registry: FakeRegistry, world: World, stalled: str
 ) -> None:
     cancelled_pull(registry, world)
+    world.close()
     (partial,) = world.partial_files()
     size = partial.stat().st_size
     partial.write_bytes(bytes(size))

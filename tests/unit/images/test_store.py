@@ -2,10 +2,11 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 import pytest
 
+from kedge.archive.apply import Applied
 from kedge.content.store import ContentStore
 from kedge.errdefs import (
     ConflictError,
@@ -29,37 +30,38 @@ from kedge.oci.image_spec import (
 )
 from kedge.oci.mounts import Mount
 from kedge.oci.references import parse_reference
-
-
-class Facts(NamedTuple):
-    name: str
-    kind: str
-    parent: str | None
-
-
-class Usage(NamedTuple):
-    size_bytes: int
-
-
-class Applied(NamedTuple):
-    diff_id: str
-    size_bytes: int
+from kedge.snapshots.snapshotter import SnapshotInfo, SnapshotKind, Usage
 
 
 class FakeSnapshots:
-    """A snapshotter that keeps only names."""
+    """A snapshotter that keeps only names, and takes the bytes of a layer for its files."""
 
     def __init__(self) -> None:
-        self.facts: dict[str, Facts] = {}
+        self.facts: dict[str, SnapshotInfo] = {}
+        self.purged = 0
 
-    def prepare(self, key: str, parent: str | None) -> tuple[Mount, ...]:
+    def prepare(self, key: str, parent: str | None = None) -> tuple[Mount, ...]:
         if parent is not None:
-            assert self.facts[parent].kind == "committed"
-        self.facts[key] = Facts(key, "active", parent)
+            assert self.facts[parent].kind is SnapshotKind.COMMITTED
+        self.facts[key] = SnapshotInfo(key, SnapshotKind.ACTIVE, parent, 0, None)
         return ()
 
-    def commit(self, name: str, key: str) -> None:
-        self.facts[name] = Facts(name, "committed", self.facts.pop(key).parent)
+    def apply(self, key: str, stream: BinaryIO, *, name: str = "layer") -> Applied:
+        assert self.stat(key).kind is SnapshotKind.ACTIVE
+        data = stream.read()
+        if data.startswith(b"damaged"):
+            raise InvalidParameterError(f"{name}: it is no archive")
+        return Applied(sha256_digest(data), len(data), 1, len(data), ())
+
+    def commit(self, name: str, key: str, *, usage: Usage | None = None) -> None:
+        if name in self.facts:
+            raise ConflictError(f"snapshot {name} exists already")
+        info = self.facts.pop(key)
+        size = usage.size_bytes if usage else 77
+        self.facts[name] = info._replace(name=name, kind=SnapshotKind.COMMITTED, size_bytes=size)
+
+    def sync(self) -> None:
+        """Nothing is kept."""
 
     def remove(self, key: str) -> None:
         self.stat(key)
@@ -67,29 +69,20 @@ class FakeSnapshots:
             raise ConflictError(f"snapshot {key} has children")
         del self.facts[key]
 
-    def stat(self, key: str) -> Facts:
+    def purge(self) -> int:
+        self.purged += 1
+        return 0
+
+    def stat(self, key: str) -> SnapshotInfo:
         if key not in self.facts:
             raise NotFoundError(f"no such snapshot: {key}")
         return self.facts[key]
 
-    def usage(self, key: str) -> Usage:
-        self.stat(key)
-        return Usage(77)
-
-    def walk(self) -> Iterator[Facts]:
-        return iter(list(self.facts.values()))
-
     def diff_path(self, key: str) -> str:
-        return f"/diff/{self.stat(key).name}"
+        return f"/nonexistent/{self.stat(key).name}"
 
-    def lower_paths(self, key: str) -> tuple[str, ...]:
-        parent = self.stat(key).parent
-        return (f"/diff/{parent}", *self.lower_paths(parent)) if parent else ()
-
-
-def apply_plain(stream: BinaryIO, _target: str, _lower: Sequence[str], _name: str) -> Applied:
-    data = stream.read()
-    return Applied(sha256_digest(data), len(data))
+    def walk(self) -> list[SnapshotInfo]:
+        return list(self.facts.values())
 
 
 class World:
@@ -97,7 +90,7 @@ class World:
         self.snapshots = FakeSnapshots()
         self.database = Database(str(root / "metadata.db"))
         self.content = ContentStore(str(root / "content"))
-        self.images = ImageStore(self.database, self.content, self.snapshots, apply=apply_plain)
+        self.images = ImageStore(self.database, self.content, self.snapshots)
         self.users: list[ImageUser] = []
 
     def layer(self, data: bytes) -> NewLayer:
@@ -282,6 +275,30 @@ def test_a_failing_blob_publishes_nothing(world: World) -> None:
     assert world.snapshots.facts == {}
 
 
+def test_damage_names_the_layer(world: World) -> None:
+    made = world.image(b"damaged")
+    with pytest.raises(DataLossError) as caught:
+        world.images.unpack(made)
+    name = made.layers[0].diff_id.removeprefix("sha256:")[:12]
+    assert str(caught.value) == f"failed to register layer {name}: it is no archive"
+    assert world.snapshots.facts == {}
+    assert world.snapshots.purged == 1
+
+
+def test_a_layer_that_a_build_made_meanwhile(world: World) -> None:
+    layer = world.layer(b"a")
+
+    def build_it() -> None:
+        world.snapshots.prepare("build")
+        world.snapshots.commit(layer.diff_id, "build")
+
+    planned = PlannedLayer(layer.diff_id, layer.diff_id, "")
+    world.images.unpacker.unpack(
+        planned, lambda: world.content.open(layer.diff_id), verify=build_it
+    )
+    assert list(world.snapshots.facts) == [layer.diff_id]
+
+
 def test_many_threads_extract_a_layer_once(world: World) -> None:
     layer = world.layer(b"a")
     planned = PlannedLayer(layer.diff_id, layer.diff_id, "")
@@ -373,7 +390,6 @@ def test_everything_is_there_after_a_restart(world: World, tmp_path: Path) -> No
         Database(str(tmp_path / "metadata.db")),
         ContentStore(str(tmp_path / "content")),
         world.snapshots,
-        apply=apply_plain,
     )
     assert reopened.resolve("web") == made
     assert reopened.unpacker.has(made.chain_id)
@@ -382,7 +398,7 @@ def test_everything_is_there_after_a_restart(world: World, tmp_path: Path) -> No
 def test_a_damaged_image_can_be_listed_and_removed(world: World) -> None:
     made = world.image(b"a", names=["web"])
     world.content.remove(made.id)
-    reopened = ImageStore(world.database, world.content, world.snapshots, apply=apply_plain)
+    reopened = ImageStore(world.database, world.content, world.snapshots)
     with pytest.raises(DataLossError, match="is missing: remove the image and get it again"):
         reopened.resolve("web")
     assert [image.id for image in reopened.list_images()] == [made.id]
