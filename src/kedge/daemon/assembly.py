@@ -80,16 +80,17 @@ async def open_engine(config: DaemonConfig) -> AsyncIterator[Engine]:
         images = ImageService(context, puller)
         containers = ContainerService(context, lifecycle)
         stack.push_async_callback(_stop, context, lifecycle, containers)
+        builds = BuildService(context, puller, asyncio.get_running_loop())
         yield Engine(
             context=context,
             lifecycle=lifecycle,
             containers=containers,
             execs=ExecService(context),
             images=images,
-            builds=BuildService(context, puller, asyncio.get_running_loop()),
+            builds=builds,
             networks=NetworkService(context),
             volumes=VolumeService(),
-            system=SystemService(context, containers, images),
+            system=SystemService(context, containers, images, builds),
             problems=await restore(context, lifecycle),
         )
 
@@ -104,6 +105,7 @@ async def _make_context(
     network_worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kedge-net")
     stack.callback(network_worker.shutdown, cancel_futures=True)
     content = ContentStore(paths.content)
+    containers = ContainerIndex(RecordStore(database))
     snapshots = open_snapshotter(paths.snapshots, database)
     context = EngineContext(
         paths=paths,
@@ -135,9 +137,10 @@ async def _make_context(
                 ip_forward=config.ip_forward,
                 packet_filter=config.iptables,
             ),
+            container_name=containers.display_name,
         ),
         spawner=Spawner(run_dir=paths.exec_root),
-        containers=ContainerIndex(RecordStore(database)),
+        containers=containers,
         events=EventBus(SYSTEM_CLOCK),
         clock=SYSTEM_CLOCK,
         workers=workers,

@@ -13,7 +13,7 @@ from kedge.engine.names import random_name
 from kedge.engine.record import ContainerRecord, RecordStore
 from kedge.engine.state import Status, follow
 from kedge.errdefs import ConflictError, InvalidParameterError, NotFoundError
-from kedge.lib.ids import new_id
+from kedge.lib.ids import short_id
 from kedge.shim.client import Shim
 
 _NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
@@ -153,6 +153,11 @@ class ContainerIndex:
             raise NotFoundError(f"No such container: {reference}")
         return found[0]
 
+    def display_name(self, container_id: str) -> str:
+        """Return what people call a container, for messages about it."""
+        found = self._by_id.get(container_id)
+        return found.name if found is not None else short_id(container_id)
+
     def check_name(self, name: str) -> None:
         """Raise unless ``name`` is well-formed and free.
 
@@ -177,7 +182,3 @@ class ContainerIndex:
             name = random_name()
             if name not in self._by_name:
                 return name
-
-    def new_id(self) -> str:
-        """Return a fresh id."""
-        return new_id()

@@ -87,5 +87,3 @@ class BodyPipe(io.RawIOBase):
             raise item
         else:
             self._current = memoryview(item)
-
-

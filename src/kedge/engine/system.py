@@ -2,6 +2,7 @@
 
 import os
 import platform as host_facts
+import uuid
 from collections.abc import AsyncIterator
 
 from kedge import __version__
@@ -21,6 +22,7 @@ from kedge.api.types.system import (
     Version,
 )
 from kedge.api.versions import MAX_VERSION, MIN_VERSION
+from kedge.engine.builds import BuildService
 from kedge.engine.container_service import ContainerService
 from kedge.engine.context import EngineContext
 from kedge.engine.images import STORAGE_DRIVER, ImageService
@@ -34,12 +36,17 @@ class SystemService:
     """Satisfies the server's ``SystemBackend``."""
 
     def __init__(
-        self, context: EngineContext, containers: ContainerService, images: ImageService
+        self,
+        context: EngineContext,
+        containers: ContainerService,
+        images: ImageService,
+        builds: BuildService,
     ) -> None:
         """Answer for ``context``'s engine."""
         self._context = context
         self._containers = containers
         self._images = images
+        self._builds = builds
         self._engine_id = _engine_id(context.paths.data_root)
 
     async def version(self) -> Version:
@@ -52,6 +59,9 @@ class SystemService:
             "Os": "linux",
             "KernelVersion": os.uname().release,
             "PythonVersion": host_facts.python_version(),
+            "GoVersion": f"Python {host_facts.python_version()}",
+            "GitCommit": "",
+            "BuildTime": "",
         }
         return Version(
             platform=PlatformName(name="kedge"),
@@ -128,7 +138,7 @@ class SystemService:
             default_runtime="kedge",
             live_restore_enabled=settings.live_restore,
             security_options=["name=seccomp,profile=builtin"],
-            warnings=[],
+            warnings=list(context.network.problems()),
         )
 
     async def events(self, options: EventsOptions) -> AsyncIterator[Event]:
@@ -152,7 +162,7 @@ class SystemService:
         if "volume" in wanted:
             usage.volumes = []
         if "build-cache" in wanted:
-            usage.build_cache = []
+            usage.build_cache = self._builds.cache_records()
         return usage
 
     async def auth(self, config: AuthConfig) -> AuthResponse:
@@ -164,8 +174,6 @@ class SystemService:
 
 
 def _engine_id(data_root: str) -> str:
-    import uuid
-
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"file://{os.uname().nodename}{data_root}"))
 
 
