@@ -1,1 +1,1 @@
-"""Reading and following container logs."""
+"""Reading containers' logs back; the shim writes them. One module per driver, one Protocol."""

@@ -1,0 +1,126 @@
+r"""Docker's json-file lines back into batches, by whole runs of lines where they permit it.
+
+The shim writes many lines with one stamp, so between two texts of such a run stands always the same
+`\n","stream":"stdout","time":"..."}` newline `{"log":"`. One ``bytes.replace`` takes all of it out.
+What is not that regular, a file written by dockerd for example, is decoded line by line.
+"""
+
+from typing import Final
+
+import msgspec
+
+from kedge.logdrivers.reading import STDERR, STDOUT, LogBatch
+
+_HEAD: Final = b'{"log":"'
+_STREAM_KEY: Final = b'","stream":"'
+_TIME_KEY: Final = b'","time":"'
+_END: Final = b'"}\n'
+_STREAMS: Final = {b"stdout": STDOUT, b"stderr": STDERR}
+_STAMP_LENGTH: Final = len("2006-01-02T15:04:05.000000000Z")
+_FIRST_WINDOW: Final = 4096
+
+
+class _Line(msgspec.Struct):
+    """One entry; further keys, such as ``attrs``, are ignored."""
+
+    log: str = ""
+    stream: str = "stdout"
+    time: str = ""
+
+
+_line_decoder: Final = msgspec.json.Decoder(_Line)
+_text_decoder: Final = msgspec.json.Decoder(str)
+
+
+def parse_lines(block: bytes) -> list[LogBatch]:
+    """Return the entries in ``block``; lines that are no entries are left out.
+
+    Args:
+        block: Whole lines, the last one ends in a newline.
+    """
+    batches: list[LogBatch] = []
+    position = 0
+    while position < len(block):
+        stop = block.index(b"\n", position) + 1
+        trailer = _find_trailer(block, position, stop)
+        if trailer:
+            stop = _find_run(block, stop, trailer)
+            batch = _parse_run(block[position:stop], trailer)
+            if batch is not None:
+                batches.append(batch)
+                position = stop
+                continue
+        for line in block[position:stop].splitlines():
+            batch = _parse_line(line)
+            if batch is not None:
+                batches.append(batch)
+        position = stop
+    return batches
+
+
+def normalize_stamp(stamp: bytes) -> bytes:
+    """Return an RFC 3339 UTC time with nine decimals; Go leaves trailing zeros out."""
+    if len(stamp) == _STAMP_LENGTH or not stamp.endswith(b"Z"):
+        return stamp
+    whole, _, fraction = stamp[:-1].partition(b".")
+    return whole + b"." + fraction.ljust(9, b"0")[:9] + b"Z"
+
+
+def _find_trailer(block: bytes, start: int, stop: int) -> bytes:
+    r"""Return what follows the text of a complete line, from its `\n` on; empty if irregular."""
+    cut = block.rfind(_STREAM_KEY, start, stop)
+    if cut < 0 or not block.startswith(_HEAD, start) or block[cut - 2 : cut] != b"\\n":
+        return b""
+    return block[cut - 2 : stop]
+
+
+def _find_run(block: bytes, start: int, trailer: bytes) -> int:
+    """Return where the lines end that follow ``start`` and all have the same trailer."""
+    end, window = start, _FIRST_WINDOW
+    newline = block.find(b"\n", start)
+    if newline < 0 or not block.endswith(trailer, start, newline + 1):
+        return start
+    while end < len(block):
+        limit = min(end + window, len(block))
+        found = block.rfind(trailer, end, limit)
+        if found < 0:
+            break
+        end = found + len(trailer)
+        if limit - end > window // 2:
+            break
+        window *= 2
+    return end
+
+
+def _parse_run(run: bytes, trailer: bytes) -> LogBatch | None:
+    """Return lines that share ``trailer`` as one batch, or None if they are not that regular."""
+    if run.count(b"\n") != run.count(trailer) or b"\\" + trailer in run:
+        return None
+    stream, _, rest = trailer[2 + len(_STREAM_KEY) :].partition(_TIME_KEY)
+    if stream not in _STREAMS or not rest.endswith(_END):
+        return None
+    stamp = normalize_stamp(rest[: -len(_END)])
+    inner = run[len(_HEAD) : -len(trailer)]
+    separator = trailer + _HEAD
+    if inner.count(separator) != inner.count(b"\n"):
+        return None
+    data = inner.replace(separator, b"\n")
+    if b"\\" in data:
+        try:
+            text = _text_decoder.decode(b'"' + inner.replace(separator, b"\\n") + b'"')
+        except msgspec.DecodeError:
+            return None
+        data = text.encode()
+    return LogBatch(_STREAMS[stream], stamp, data + b"\n")
+
+
+def _parse_line(line: bytes) -> LogBatch | None:
+    try:
+        entry = _line_decoder.decode(line)
+        data = entry.log.encode()
+    except (msgspec.DecodeError, UnicodeError):
+        return None
+    if not entry.time:
+        return None
+    stream = _STREAMS.get(entry.stream.encode(), STDOUT)
+    return LogBatch(stream, normalize_stamp(entry.time.encode()), data)

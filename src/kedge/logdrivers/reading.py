@@ -1,0 +1,92 @@
+"""What every log driver that can be read back offers, and its output as clients get it.
+
+A log is a run of *batches*: lines of one stream with one time stamp. Batches exist because a driver
+stores many lines at once and a client gets many at once; whoever needs single lines splits them.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Final, NamedTuple, Protocol
+
+STDOUT: Final = 1
+STDERR: Final = 2
+
+
+class LogBatch(NamedTuple):
+    """Lines that were taken in together."""
+
+    stream: int
+    stamp: bytes
+    """RFC 3339 in UTC with nine decimals, so that stamps sort as text."""
+    data: bytes
+    """Whole lines, or one piece of a line, which then does not end in a newline."""
+
+
+class ReadOptions(NamedTuple):
+    """Which part of a log is wanted. Order of choice: `tail`, then times, then streams."""
+
+    since_ns: int = 0
+    until_ns: int = 0
+    """0 for no limit."""
+    tail: int = -1
+    """How many of the last entries; -1 for all."""
+    stdout: bool = True
+    stderr: bool = True
+
+    def wants(self, stream: int) -> bool:
+        """Return whether batches of ``stream`` are asked for."""
+        return self.stdout if stream == STDOUT else self.stderr
+
+
+class LogReader(Protocol):
+    """Reads one container's log; any number of readers may work at once."""
+
+    def read(self, options: ReadOptions) -> Iterator[list[LogBatch]]:
+        """Yield what is in the log now, oldest first, some batches at a time. Blocks on disk."""
+        ...
+
+    def follow(self, options: ReadOptions, ended: asyncio.Event) -> AsyncIterator[list[LogBatch]]:
+        """Yield what is in the log and then what comes, each entry once and in order.
+
+        Ends when ``ended`` is set and everything written before that was yielded, or when an
+        entry is newer than ``until_ns``. Never blocks the event loop.
+        """
+        ...
+
+
+def encode_batches(batches: Sequence[LogBatch], *, framed: bool, timestamps: bool = False) -> bytes:
+    """Return ``batches`` as a client of ``/logs`` gets them.
+
+    Args:
+        batches: In order.
+        framed: Multiplex with stdcopy frames; off for a terminal's log.
+        timestamps: Begin each line, and each piece of a long line, with its stamp.
+    """
+    parts: list[bytes] = []
+    pending: list[bytes] = []
+    stream = STDOUT
+    for batch in batches:
+        if framed and batch.stream != stream:
+            _flush(parts, pending, stream)
+            stream = batch.stream
+        pending.append(_stamped(batch) if timestamps else batch.data)
+    if framed:
+        _flush(parts, pending, stream)
+        return b"".join(parts)
+    return b"".join(pending)
+
+
+def _flush(parts: list[bytes], pending: list[bytes], stream: int) -> None:
+    """Append what is pending as one frame: clients do not care where lines end."""
+    if pending:
+        payload = b"".join(pending)
+        parts.append(bytes((stream, 0, 0, 0)) + len(payload).to_bytes(4, "big"))
+        parts.append(payload)
+        pending.clear()
+
+
+def _stamped(batch: LogBatch) -> bytes:
+    prefix = batch.stamp + b" "
+    if batch.data.endswith(b"\n"):
+        return prefix + batch.data[:-1].replace(b"\n", b"\n" + prefix) + b"\n"
+    return prefix + batch.data
