@@ -71,9 +71,8 @@ class Builder:
         self._images = images
         self._runner = runner
         self._resolver = resolver
-        self._lease = images.lease()
         self._workshop = Workshop(
-            cache=BuildCache(database, self._lease),
+            cache=BuildCache(database, images.lease),
             layering=Layering(snapshots, content, clock),
             memo=DigestMemo(clock),
             clock=clock,

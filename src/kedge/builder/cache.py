@@ -4,7 +4,8 @@ A record points at a snapshot (by chain id) and a blob; both are leased for as l
 stands, so that no garbage collection takes them. A record whose layer is gone is no hit.
 """
 
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -70,13 +71,13 @@ class CacheRecord:
 class BuildCache:
     """The records of one engine; thread-safe."""
 
-    def __init__(self, database: Database, lease: Lease) -> None:
+    def __init__(self, database: Database, new_lease: Callable[[], Lease]) -> None:
         """Open the cache and lease what its records point at."""
         self._database = database
-        self._lease = lease
+        self._new_lease = new_lease
+        self._lock = threading.Lock()
         database.ensure_schema(_SCHEMA)
-        for record in self.records():
-            lease.add(record.chain_id, record.blob.digest)
+        self._lease = self._lease_all()
 
     def find(self, key: str) -> CacheRecord | None:
         """Return the record of ``key``, whether its layer is still there or not."""
@@ -85,9 +86,9 @@ class BuildCache:
 
     def put(self, record: CacheRecord) -> None:
         """Remember a step; an older record of the same key is replaced."""
-        self._lease.add(record.chain_id, record.blob.digest)
         marks = ", ".join("?" * len(_COLUMNS.split(",")))
-        with self._database.transaction():
+        with self._lock:
+            self._lease.add(record.chain_id, record.blob.digest)
             self._database.execute(
                 f"INSERT OR REPLACE INTO build_cache ({_COLUMNS}) VALUES ({marks})",  # noqa: S608
                 (
@@ -115,9 +116,20 @@ class BuildCache:
                     "UPDATE build_cache SET last_used_ns=?, uses=uses+1 WHERE key=?", (now_ns, key)
                 )
 
-    def forget(self, key: str) -> None:
-        """Remove a record; its layer stays until nobody else needs it."""
-        self._database.execute("DELETE FROM build_cache WHERE key=?", (key,))
+    def forget(self, *keys: str) -> None:
+        """Remove records; a garbage collection then frees the layers nobody else needs."""
+        with self._lock:
+            with self._database.transaction():
+                for key in keys:
+                    self._database.execute("DELETE FROM build_cache WHERE key=?", (key,))
+            old, self._lease = self._lease, self._lease_all()
+            old.release()
+
+    def _lease_all(self) -> Lease:
+        lease = self._new_lease()
+        for record in self.records():
+            lease.add(record.chain_id, record.blob.digest)
+        return lease
 
     def records(self) -> list[CacheRecord]:
         """Return all records, the least recently used first."""

@@ -290,6 +290,22 @@ def test_garbage_collection_leaves_the_cache_alone(app: Engine) -> None:
     assert app.build(APP).executed_steps == 0
 
 
+def test_forgotten_records_free_their_layers(app: Engine) -> None:
+    first = app.build(APP)
+    records = app.builder.cache.records()
+    assert [record.step.split()[0] for record in records] == ["WORKDIR", "COPY", "RUN", "COPY"]
+    app.builder.cache.forget(*(record.key for record in records))
+    app.images.collect_garbage()
+    top = app.image(first).layers[-1].blob
+    assert top is not None
+    assert app.images.content.exists(top.digest)
+    app.images.remove(first.image_id, users=lambda _: [])
+    app.images.collect_garbage()
+    assert list(app.snapshots.walk()) == []
+    assert list(app.images.content.walk()) == []
+    assert app.build(APP).executed_steps == 4
+
+
 def test_equal_layers_are_kept_once(engine: Engine) -> None:
     (engine.context / "f").write_text("same")
     first = engine.image(engine.build("FROM scratch\nCOPY f /g\n"))
