@@ -11,9 +11,11 @@ import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final, NamedTuple, Self
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 import urllib3
+from urllib3.connection import HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
 from urllib3.util import Timeout, make_headers
 
@@ -221,6 +223,21 @@ class Transport:
             return pool
 
 
+class _UnverifiedConnection(HTTPSConnection):
+    """A TLS connection to a registry that is listed as insecure.
+
+    urllib3 would warn at each request of what the configuration says on purpose.
+    """
+
+    def connect(self) -> None:
+        super().connect()
+        self.is_verified = True
+
+
+class _UnverifiedPool(HTTPSConnectionPool):
+    ConnectionCls = _UnverifiedConnection  # pyright: ignore[reportAssignmentType] - as urllib3 does
+
+
 def _make_pool(proxy: str, *, verify_tls: bool) -> urllib3.PoolManager:
     context = ssl.create_default_context()
     if verify_tls:
@@ -228,15 +245,19 @@ def _make_pool(proxy: str, *, verify_tls: bool) -> urllib3.PoolManager:
     else:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    if not proxy:
-        return urllib3.PoolManager(maxsize=_CONNECTIONS_PER_HOST, ssl_context=context)
-    user, _, _ = urlsplit(proxy).netloc.rpartition("@")
-    return urllib3.ProxyManager(
-        proxy,
-        maxsize=_CONNECTIONS_PER_HOST,
-        ssl_context=context,
-        proxy_headers=make_headers(proxy_basic_auth=user) if user else None,
-    )
+    if proxy:
+        user = urlsplit(proxy).netloc.rpartition("@")[0]
+        pool: urllib3.PoolManager = urllib3.ProxyManager(
+            proxy,
+            maxsize=_CONNECTIONS_PER_HOST,
+            ssl_context=context,
+            proxy_headers=make_headers(proxy_basic_auth=unquote(user)) if user else None,
+        )
+    else:
+        pool = urllib3.PoolManager(maxsize=_CONNECTIONS_PER_HOST, ssl_context=context)
+    if not verify_tls:
+        pool.pool_classes_by_scheme = {"http": HTTPConnectionPool, "https": _UnverifiedPool}
+    return pool
 
 
 def _trust_host_bundle(context: ssl.SSLContext) -> None:
