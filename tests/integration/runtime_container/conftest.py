@@ -58,29 +58,31 @@ class Run(Protocol):
     ) -> Result: ...
 
 
-def _mounts() -> list[str]:
-    # Optional fields and ids may change; where something is mounted may not.
+# Other suites may run at the same time: only what has this process's mark can be our leak.
+CGROUP_PREFIX = f"kedge-rtest-{os.getpid()}-"
+
+
+def _mounts_below(path: Path) -> list[str]:
     with open("/proc/self/mountinfo", encoding="utf-8") as file:
-        return sorted(line.split(" ")[4] for line in file)
+        points = [line.split(" ")[4] for line in file]
+    return [point for point in points if point.startswith(f"{path}/")]
 
 
-def _cgroups() -> set[str]:
-    found: set[str] = set()
-    for hierarchy in Path("/sys/fs/cgroup").iterdir():
-        found.update(str(path) for path in hierarchy.glob("kedge-test-*"))
-    return found
+def _cgroups() -> list[str]:
+    root = Path("/sys/fs/cgroup")
+    hierarchies = (root, *root.iterdir())
+    return [str(path) for each in hierarchies for path in each.glob(f"{CGROUP_PREFIX}*")]
 
 
 @pytest.fixture(autouse=True)
-def leaves_nothing_behind() -> Iterator[None]:
+def leaves_nothing_behind(tmp_path: Path) -> Iterator[None]:
     if os.getuid() != 0:
         pytest.skip("needs root")
-    mounts = _mounts()
     fds = sorted(os.listdir("/proc/self/fd"))
     yield
-    assert _mounts() == mounts
+    assert _mounts_below(tmp_path) == []
     assert sorted(os.listdir("/proc/self/fd")) == fds
-    assert _cgroups() == set()
+    assert _cgroups() == []
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
 
@@ -104,7 +106,7 @@ def bundle(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def cgroup() -> Iterator[Cgroup]:
-    found = make_cgroup(f"kedge-test-{uuid.uuid4().hex[:12]}")
+    found = make_cgroup(f"{CGROUP_PREFIX}{uuid.uuid4().hex[:12]}")
     yield found
     if found.exists():
         found.kill()

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from kedge.lib.jsontypes import Json, JsonObject
-from tests.integration.runtime_container.conftest import read_all
+from tests.integration.runtime_container.conftest import CGROUP_PREFIX, read_all
 
 pytestmark = pytest.mark.integration
 
@@ -27,7 +27,7 @@ class Command:
     def __init__(self, root: Path, bundle: Path) -> None:
         self.root = root
         self.bundle = bundle
-        self.cgroup = f"/kedge-test-{uuid.uuid4().hex[:12]}"
+        self.cgroup = f"/{CGROUP_PREFIX}{uuid.uuid4().hex[:12]}"
 
     def write(self, document: JsonObject) -> None:
         linux = document["linux"]

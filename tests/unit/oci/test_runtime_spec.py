@@ -53,26 +53,26 @@ def test_the_example_of_the_specification_keeps_its_values() -> None:
     assert spec.linux.masked_paths[0] == "/proc/kcore"
 
 
-@pytest.mark.parametrize(
-    ("document", "path"),
-    [
-        ({"linux": {}}, "config.json.ociVersion"),
-        ({"ociVersion": 1}, "config.json.ociVersion"),
-        ({"ociVersion": "1", "process": {}}, "config.json.process.cwd"),
-        ({"ociVersion": "1", "process": {"cwd": "/", "args": ["a", 1]}}, "process.args[1]"),
-        ({"ociVersion": "1", "process": {"cwd": "/", "user": {"uid": -1}}}, "process.user.uid"),
-        (
-            {"ociVersion": "1", "process": {"cwd": "/", "rlimits": [{"type": "nofile"}]}},
-            "process.rlimits[0].type",
-        ),
-        ({"ociVersion": "1", "mounts": [{"source": "x"}]}, "mounts[0].destination"),
-        ({"ociVersion": "1", "root": {"path": "r", "readonly": "yes"}}, "root.readonly"),
-        ({"ociVersion": "1", "linux": {"namespaces": [{"type": "x"}]}}, "namespaces[0].type"),
-        ({"ociVersion": "1", "linux": {"netDevices": {"eth0": {"name": 1}}}}, "netDevices.eth0"),
-        ({"ociVersion": "1", "hooks": {"poststop": [{}]}}, "hooks.poststop[0].path"),
-        ({"ociVersion": "1", "annotations": {"a": 1}}, "annotations.a"),
-    ],
-)
+BROKEN: list[tuple[JsonObject, str]] = [
+    ({"linux": {}}, "config.json.ociVersion"),
+    ({"ociVersion": 1}, "config.json.ociVersion"),
+    ({"ociVersion": "1", "process": {}}, "config.json.process.cwd"),
+    ({"ociVersion": "1", "process": {"cwd": "/", "args": ["a", 1]}}, "process.args[1]"),
+    ({"ociVersion": "1", "process": {"cwd": "/", "user": {"uid": -1}}}, "process.user.uid"),
+    (
+        {"ociVersion": "1", "process": {"cwd": "/", "rlimits": [{"type": "nofile"}]}},
+        "process.rlimits[0].type",
+    ),
+    ({"ociVersion": "1", "mounts": [{"source": "x"}]}, "mounts[0].destination"),
+    ({"ociVersion": "1", "root": {"path": "r", "readonly": "yes"}}, "root.readonly"),
+    ({"ociVersion": "1", "linux": {"namespaces": [{"type": "x"}]}}, "namespaces[0].type"),
+    ({"ociVersion": "1", "linux": {"netDevices": {"eth0": {"name": 1}}}}, "netDevices.eth0"),
+    ({"ociVersion": "1", "hooks": {"poststop": [{}]}}, "hooks.poststop[0].path"),
+    ({"ociVersion": "1", "annotations": {"a": 1}}, "annotations.a"),
+]
+
+
+@pytest.mark.parametrize(("document", "path"), BROKEN)
 def test_errors_name_the_path(document: JsonObject, path: str) -> None:
     with pytest.raises(InvalidParameterError) as caught:
         parse_spec(document)
