@@ -23,7 +23,8 @@ VECTORS = DATA / "vectors/ignorefile/patterns.json"
 needs_vectors = pytest.mark.skipif(not VECTORS.is_file(), reason=f"no test vectors at {VECTORS}")
 
 T = TypeVar("T")
-PATHS = st.lists(st.text("ab.é", min_size=1, max_size=3), min_size=1, max_size=4).map("/".join)
+NAMES = st.text("ab.é", min_size=1, max_size=3).filter(lambda name: name.strip("."))
+PATHS = st.lists(NAMES, min_size=1, max_size=4).map("/".join)
 PATTERNS = st.lists(
     st.lists(st.sampled_from(["a", "b", "*", "**", "?", "a*", "[a-b]", "[^a]", "."]), min_size=1)
     .map("/".join)
@@ -124,8 +125,6 @@ def test_cleans_and_reads_as_upstream() -> None:
 @given(PATTERNS, PATHS)
 def test_a_walk_and_a_single_question_agree(patterns: list[str], path: str) -> None:
     matcher = IgnoreMatcher(patterns)
-    if path.strip(".") != path or "." in path.split("/"):
-        return
     state = matcher.root
     parts = path.split("/")
     for end in range(1, len(parts) + 1):
