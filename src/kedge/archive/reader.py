@@ -223,7 +223,8 @@ class TarReader:
             if segments is None:
                 segments = self._read_data_map()
         sparse.check_segments(segments, real_size=real_size, stored_size=self._remaining)
-        return entry._replace(size=real_size, segments=segments)
+        with_data = tuple(segment for segment in segments if segment.length)
+        return entry._replace(size=real_size, segments=with_data)
 
     def _read_old_gnu_map(self, block: bytes) -> tuple[Segment, ...]:
         part = sparse.parse_header_map(block)

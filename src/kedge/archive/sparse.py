@@ -122,8 +122,10 @@ def check_segments(segments: Sequence[Segment], *, real_size: int, stored_size: 
         raise InvalidParameterError("damaged tar header: the sparse map does not fit its file")
 
 
-def encode_data_map(segments: Sequence[Segment]) -> bytes:
+def encode_data_map(segments: Sequence[Segment], real_size: int) -> bytes:
     """Return the format 1.0 map, padded to whole blocks, that precedes the content."""
+    # GNU tar learns from an empty segment at the end that the file ends in a hole.
+    segments = [*segments, Segment(real_size, 0)]
     lines = [b"%d\n" % len(segments)]
     lines += [b"%d\n%d\n" % segment for segment in segments]
     text = b"".join(lines)

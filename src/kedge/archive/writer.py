@@ -77,7 +77,7 @@ class TarWriter:
 
     def _write_sparse_header(self, entry: Entry) -> int:
         """Write the header and map of a sparse file; return the size of what is stored."""
-        data_map = encode_data_map(entry.segments or ())
+        data_map = encode_data_map(entry.segments or (), entry.size)
         stored = len(data_map) + entry.stored_size
         records = sparse_records(os.fsencode(entry.name), entry.size)
         # A path record of its own would win over GNU.sparse.name in Python's tarfile.

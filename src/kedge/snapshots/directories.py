@@ -122,9 +122,13 @@ class DirectorySnapshotter(ABC):
         """Return the directory that takes a snapshot's writes."""
         return self._files(self._store.get(key).number)
 
+    def layer_paths(self, key: str) -> tuple[str, ...]:
+        """Return every directory of a snapshot, top first."""
+        return (self.diff_path(key), *self.lower_paths(key))
+
     def open_tree(self, key: str) -> LayerStack:
         """Return a reader of the whole file system of a snapshot."""
-        return LayerStack((self.diff_path(key), *self.lower_paths(key)))
+        return LayerStack(self.layer_paths(key))
 
     def apply(
         self,

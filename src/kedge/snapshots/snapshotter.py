@@ -143,6 +143,10 @@ class Snapshotter(Protocol):
         """Return the layer directories that show through ``diff_path``, top first."""
         ...
 
+    def layer_paths(self, key: str) -> tuple[str, ...]:
+        """Return ``diff_path`` and ``lower_paths`` together: what a `LayerStack` takes."""
+        ...
+
     def open_tree(self, key: str) -> LayerStack:
         """Return a reader of the whole file system a snapshot shows, mounted or not."""
         ...
