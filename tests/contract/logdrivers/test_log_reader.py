@@ -24,6 +24,7 @@ from kedge.shim.messages import LogConfig
 
 START_NS = 1_700_000_000_000_000_000
 SECOND_NS = 1_000_000_000
+EVERYTHING = ReadOptions()
 
 
 class Driver(Protocol):
@@ -79,9 +80,9 @@ def lines(count: int, start: int = 0) -> list[bytes]:
     return [b"line %d\n" % number for number in range(start, start + count)]
 
 
-def read(driver: Driver, **options: int) -> bytes:
+def read(driver: Driver, options: ReadOptions = EVERYTHING) -> bytes:
     reader = driver.reader(DirectoryWatcher())
-    return joined(batch for group in reader.read(ReadOptions(**options)) for batch in group)
+    return joined(batch for group in reader.read(options) for batch in group)
 
 
 def joined(batches: Iterator[LogBatch]) -> bytes:
@@ -107,7 +108,7 @@ def run(scenario: Callable[[DirectoryWatcher], Coroutine[None, None, None]]) -> 
 
 def test_a_log_that_does_not_exist_yet_is_empty(driver: Driver) -> None:
     assert read(driver) == b""
-    assert read(driver, tail=5) == b""
+    assert read(driver, ReadOptions(tail=5)) == b""
 
 
 def test_everything_comes_back_in_order(driver: Driver) -> None:
@@ -134,7 +135,9 @@ def test_tail_is_the_last_entries(driver: Driver, count: int) -> None:
     written = lines(500)
     for line in written:
         driver.write(line)
-    assert read(driver, tail=count) == b"".join(written[len(written) - min(count, 500) :])
+    assert read(driver, ReadOptions(tail=count)) == b"".join(
+        written[len(written) - min(count, 500) :]
+    )
 
 
 def test_since_and_until_are_inclusive(driver: Driver) -> None:
@@ -142,16 +145,16 @@ def test_since_and_until_are_inclusive(driver: Driver) -> None:
     for line in written:
         driver.write(line)
     since, until = START_NS + 20 * SECOND_NS, START_NS + 29 * SECOND_NS
-    assert read(driver, since_ns=since, until_ns=until) == b"".join(written[20:30])
-    assert read(driver, since_ns=since) == b"".join(written[20:])
-    assert read(driver, until_ns=START_NS - 1) == b""
+    assert read(driver, ReadOptions(since_ns=since, until_ns=until)) == b"".join(written[20:30])
+    assert read(driver, ReadOptions(since_ns=since)) == b"".join(written[20:])
+    assert read(driver, ReadOptions(until_ns=START_NS - 1)) == b""
 
 
 def test_streams_can_be_chosen(driver: Driver) -> None:
     driver.write(b"out\n")
     driver.write(b"err\n", STDERR)
-    assert read(driver, stdout=False) == b"err\n"
-    assert read(driver, stderr=False) == b"out\n"
+    assert read(driver, ReadOptions(stdout=False)) == b"err\n"
+    assert read(driver, ReadOptions(stderr=False)) == b"out\n"
 
 
 def test_encoded_with_frames_and_stamps(driver: Driver) -> None:
