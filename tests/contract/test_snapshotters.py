@@ -121,7 +121,7 @@ def test_what_is_taken_or_missing_is_refused(snapshots: Snapshotter) -> None:
     ):
         with pytest.raises(ConflictError, match="snapshot layer is committed, not active"):
             forbidden()
-    for missing in (
+    calls: tuple[Callable[[str], object], ...] = (
         snapshots.mounts,
         snapshots.stat,
         snapshots.remove,
@@ -130,7 +130,8 @@ def test_what_is_taken_or_missing_is_refused(snapshots: Snapshotter) -> None:
         snapshots.lower_paths,
         snapshots.changes,
         lambda key: snapshots.commit("name", key),
-    ):
+    )
+    for missing in calls:
         with pytest.raises(NotFoundError, match="no such snapshot: nothing"):
             missing("nothing")
 

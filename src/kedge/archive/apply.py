@@ -157,7 +157,7 @@ class _LayerApplier:
 
     def __init__(self, extractor: Extractor, style: WhiteoutStyle, name: str) -> None:
         self._extractor = extractor
-        self._style = style
+        self._style: WhiteoutStyle = style
         self._name = name
         self._added: set[str] = set()
         """What this layer brought, and every directory that holds some of it."""

@@ -189,7 +189,7 @@ class _Decoder(Protocol):
     def needs_input(self) -> bool: ...
     @property
     def unused_data(self) -> bytes: ...
-    def decompress(self, data: bytes, max_length: int = -1) -> bytes: ...
+    def decompress(self, data: bytes, /, max_length: int = -1) -> bytes: ...
 
 
 class _ZlibDecoder:
@@ -210,7 +210,7 @@ class _ZlibDecoder:
     def unused_data(self) -> bytes:
         return self._inner.unused_data
 
-    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+    def decompress(self, data: bytes, /, max_length: int = -1) -> bytes:
         return self._inner.decompress(self._inner.unconsumed_tail + data, max(max_length, 0))
 
 

@@ -9,7 +9,7 @@ that renames things meanwhile can cause an error, never a look outside.
 import errno
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Final, NamedTuple, Self
 
@@ -190,7 +190,7 @@ class LayerStack:
             pending += reversed(below)
 
     @contextmanager
-    def hold(self, node: Node) -> Iterator[Found]:
+    def hold(self, node: Node) -> Generator[Found]:
         """Stand beside ``node`` as a walk would, so that it can be opened by its directory."""
         parent, _, base = node.path.rpartition("/")
         descriptor = self._open_checked(node.layers[0], parent)

@@ -207,7 +207,7 @@ def test_mutated_archives_fail_cleanly_or_stay_inside(
 def repair_checksums(stream: bytearray) -> None:
     for start in range(0, len(stream), 512):
         block = stream[start : start + 512]
-        if block[257:262] == b"ustar":
+        if block.startswith(b"ustar", 257):
             block[148:156] = b" " * 8
             stream[start + 148 : start + 156] = b"%06o\0 " % sum(block)
 

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kedge.archive.entry import Entry, Kind, Segment
+from kedge.errdefs import KedgeError
 from tests.unit.archive.tars import chunked, make_tar, members, read_tar
 
 
@@ -93,3 +94,23 @@ def test_the_same_entries_give_the_same_bytes() -> None:
     first = Entry("f", Kind.REGULAR, xattrs={"user.b": b"2", "user.a": b"1"})
     second = Entry("f", Kind.REGULAR, xattrs={"user.a": b"1", "user.b": b"2"})
     assert make_tar((first, b"")) == make_tar((second, b""))
+
+
+@settings(max_examples=300)
+@given(
+    st.lists(members(), min_size=1, max_size=3),
+    st.lists(st.tuples(st.integers(0, 1 << 16), st.integers(0, 255)), max_size=8),
+)
+def test_a_damaged_stream_is_read_or_refused(
+    written: list[tuple[Entry, bytes]], flips: list[tuple[int, int]]
+) -> None:
+    segments = (Segment(512, 4), Segment(9000, 4))
+    sparse = Entry("sparse", Kind.REGULAR, size=10_000, segments=segments)
+    stream = bytearray(make_tar(*written, (sparse, b"datadata")))
+    for place, value in flips:
+        stream[place % len(stream)] = value
+    try:
+        seen = len(read_tar(chunked(bytes(stream), ())))
+    except KedgeError:
+        seen = 0
+    assert seen <= len(written) + len(flips) + 1

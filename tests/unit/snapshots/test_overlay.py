@@ -70,7 +70,10 @@ def test_the_driver_can_be_chosen(tmp_path: Path, database: Database) -> None:
 def test_an_overlay_root_gets_copies(
     tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kedge.snapshots.choice.load_fstype", lambda _path: "overlay")
+    def on_overlay(_path: str) -> str:
+        return "overlay"
+
+    monkeypatch.setattr("kedge.snapshots.choice.load_fstype", on_overlay)
     assert open_snapshotter(str(tmp_path), database).driver == "vfs"
     with pytest.raises(Exception, match="overlayfs refuses as upper layer; use vfs"):
         open_snapshotter(str(tmp_path), database, driver="overlay2")
