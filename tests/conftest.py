@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.leaks import (
     SESSION_VARIABLE,
@@ -18,6 +19,12 @@ from tests.leaks import (
 
 ON_THE_HOST = ("integration", "interop")
 _HERE = Path(__file__).parent
+
+# No test fails on a clock: a busy machine is no bug.
+settings.register_profile(
+    "kedge", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+settings.load_profile("kedge")
 
 
 def on_the_host(node: pytest.Item | pytest.Collector) -> bool:

@@ -3,14 +3,14 @@
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from kedge.runtime.cgroups import Cgroup
 
 
 @contextmanager
-def sleeper(cgroup: Cgroup) -> Iterator[int]:
+def sleeper(cgroup: Cgroup) -> Generator[int]:
     """A process that has joined the cgroup and waits for a signal."""
     pid = fork_into(cgroup, signal.pause)
     try:
