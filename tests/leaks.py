@@ -44,6 +44,8 @@ class Snapshot(NamedTuple):
     cgroups: frozenset[str]
     tables: dict[str, str]
     processes: frozenset[tuple[int, str]]
+    engines: frozenset[tuple[int, str]]
+    """kedge's own processes, whoever started them and with whatever environment."""
     listeners: frozenset[str]
     files: frozenset[str]
     legacy_tables: frozenset[str]
@@ -92,6 +94,7 @@ class LeakDetector:
             cgroups=read_cgroups(),
             tables=self._read_tables(),
             processes=read_processes(self._marker),
+            engines=read_engines(),
             listeners=read_listeners(),
             files=frozenset(
                 str(Path(place, name))
@@ -133,6 +136,10 @@ class LeakDetector:
         leaks += [
             Leak("process", f"{pid} {command}", is_ours=True)
             for pid, command in after.processes - before.processes
+        ]
+        leaks += [
+            Leak("process", f"{pid} {command}", is_ours=False)
+            for pid, command in after.engines - before.engines - after.processes
         ]
         owned = {pid for pid, _ in after.processes} | {os.getpid()}
         leaks += [
@@ -253,6 +260,18 @@ def read_processes(marker: bytes) -> frozenset[tuple[int, str]]:
             found.add(pid)
     found.discard(me)
     return frozenset((pid, _command_of(pid)) for pid in found)
+
+
+def read_engines() -> frozenset[tuple[int, str]]:
+    """Processes that are part of an engine by their name or command."""
+    found: set[tuple[int, str]] = set()
+    for name in _names("/proc"):
+        if name.isdigit():
+            command = _command_of(int(name))
+            title = _read(f"/proc/{name}/comm").decode(errors="replace")
+            if title.startswith("kedge") or "kedge.daemon" in command or "/kedged" in command:
+                found.add((int(name), command))
+    return frozenset(found)
 
 
 def _parent_of(pid: int) -> int:

@@ -135,6 +135,28 @@ if os.fork() == 0:
     assert leak_detector.wait_until_gone(before) == [], "it goes when its input ends"
 
 
+def test_an_engine_that_dropped_its_environment(leak_detector: LeakDetector) -> None:
+    before = leak_detector.snapshot()
+    reader, writer = os.pipe()
+    code = "import os, sys\nif os.fork() == 0: print(os.getpid(), flush=True); sys.stdin.read()"
+    child = subprocess.Popen(
+        [sys.executable, "-I", "-c", code, "kedge.daemon"],
+        stdin=reader,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={},
+    )
+    os.close(reader)
+    assert child.stdout is not None
+    pid = child.stdout.readline().strip()
+    child.wait()
+    leaks = leak_detector.differences(before)
+    os.close(writer)
+    child.stdout.close()
+    assert not found(leaks, "process", pid).is_ours
+    assert leak_detector.wait_until_gone(before) == []
+
+
 def test_a_socket_of_our_own(leak_detector: LeakDetector) -> None:
     before = leak_detector.snapshot()
     with socket.create_server(("127.0.0.1", 0)) as server:
