@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from kedge.lib.humantime import human_duration
+from kedge.lib.durations import human_duration
 from kedge.lib.ids import short_id
 
 _GAP: Final = 3
@@ -38,7 +38,7 @@ def show_id(object_id: str, *, truncate: bool) -> str:
 
 def ago(created_s: float) -> str:
     """Return how long ago a moment was, in Docker's words."""
-    return f"{human_duration(time.time() - created_s)} ago"
+    return f"{human_duration(int((time.time() - created_s) * 1e9))} ago"
 
 
 def is_terminal() -> bool:

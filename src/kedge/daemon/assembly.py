@@ -29,6 +29,7 @@ from kedge.errdefs import ConflictError
 from kedge.images.store import ImageStore
 from kedge.lib.clock import SYSTEM_CLOCK
 from kedge.lib.database import Database
+from kedge.logdrivers.watch import DirectoryWatcher
 from kedge.network.controller import NetworkController
 from kedge.network.model import NetworkOptions
 from kedge.shim.spawner_client import Spawner
@@ -104,6 +105,8 @@ async def _make_context(
     stack.callback(workers.shutdown, cancel_futures=True)
     network_worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kedge-net")
     stack.callback(network_worker.shutdown, cancel_futures=True)
+    log_watcher = DirectoryWatcher()
+    stack.callback(log_watcher.close)
     content = ContentStore(paths.content)
     containers = ContainerIndex(RecordStore(database))
     snapshots = open_snapshotter(paths.snapshots, database)
@@ -143,6 +146,7 @@ async def _make_context(
         containers=containers,
         events=EventBus(SYSTEM_CLOCK),
         clock=SYSTEM_CLOCK,
+        log_watcher=log_watcher,
         workers=workers,
         network_worker=network_worker,
     )

@@ -188,9 +188,8 @@ class BuildService:
         """Forget build cache and free what only it kept."""
         cache, context = self._builder.cache, self._context
         response = BuildPruneResponse()
-        for record in cache.records():
-            cache.forget(record.key)
-            response.caches_deleted.append(record.key)
+        response.caches_deleted = [record.key for record in cache.records()]
+        cache.forget(*response.caches_deleted)
         collected = await context.run_blocking(context.images.collect_garbage)
         response.space_reclaimed = collected.freed_bytes
         return response

@@ -13,6 +13,7 @@ from kedge.engine.paths import EnginePaths
 from kedge.images.store import ImageStore
 from kedge.lib.clock import Clock
 from kedge.lib.database import Database
+from kedge.logdrivers.watch import DirectoryWatcher
 from kedge.network.controller import NetworkController
 from kedge.shim.spawner_client import Spawner
 from kedge.snapshots.snapshotter import Snapshotter
@@ -52,6 +53,7 @@ class EngineContext:
     containers: ContainerIndex
     events: EventBus
     clock: Clock
+    log_watcher: DirectoryWatcher
     workers: ThreadPoolExecutor
     network_worker: ThreadPoolExecutor
     """One thread, so that changes to interfaces and rules happen one after the other."""

@@ -192,6 +192,9 @@ class ExecService:
     async def inspect(self, exec_id: str) -> ExecInspect:
         """Return the session's state."""
         session = self._get(exec_id)
+        if session.running and session.watcher is not None and _is_gone(session.pid):
+            # Clients ask as soon as the output ends; the word of the exit is on its way.
+            await asyncio.wait([session.watcher])
         wish = session.request
         command = list(wish.cmd or [""])
         return ExecInspect(
@@ -232,6 +235,15 @@ class ExecService:
         ]
         for key in ended[:-256]:
             del self._sessions[key]
+
+
+def _is_gone(pid: int) -> bool:
+    """Whether a process has ended, reaped or not."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as stream:
+            return stream.read().rpartition(")")[2].split()[0] in {"Z", "X"}
+    except (OSError, IndexError):
+        return True
 
 
 def _check_running(container: Container) -> None:

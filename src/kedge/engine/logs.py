@@ -1,5 +1,7 @@
 """``docker logs``: the container's log as the client shall get it."""
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 
 from kedge.api.options import LogOptions
@@ -7,6 +9,8 @@ from kedge.api.streams import OutputStream
 from kedge.engine.containers import Container
 from kedge.engine.context import EngineContext
 from kedge.errdefs import NotSupportedError
+from kedge.logdrivers.jsonfile import JsonFileReader
+from kedge.logdrivers.reading import LogReader, ReadOptions, encode_batches
 
 
 async def open_log(
@@ -21,11 +25,41 @@ async def open_log(
     driver = record.host_config.log_config.type or context.settings.log_driver
     if driver == "none":
         raise NotSupportedError("configured logging driver does not support reading")
-    return OutputStream(tty=record.config.tty, chunks=_read(context, container, options))
+    reader = JsonFileReader(
+        context.paths.log_path(container.id), context.log_watcher, context.clock
+    )
+    return OutputStream(tty=record.config.tty, chunks=_read(context, container, reader, options))
 
 
 async def _read(
-    context: EngineContext, container: Container, options: LogOptions
+    context: EngineContext, container: Container, reader: LogReader, options: LogOptions
 ) -> AsyncIterator[bytes]:
-    raise NotImplementedError
-    yield b""
+    wanted = ReadOptions(
+        stdout=options.stdout,
+        stderr=options.stderr,
+        since_ns=options.since_ns,
+        until_ns=options.until_ns,
+        tail=options.tail,
+    )
+    framed, stamped = not container.record.config.tty, options.timestamps
+    if not options.follow:
+        batches = reader.read(wanted)
+        while (some := await context.run_blocking(lambda: next(batches, None))) is not None:
+            yield encode_batches(some, framed=framed, timestamps=stamped)
+        return
+    ended = asyncio.Event()
+    watcher = asyncio.create_task(_tell_when_over(container, ended))
+    try:
+        async for some in reader.follow(wanted, ended):
+            yield encode_batches(some, framed=framed, timestamps=stamped)
+    finally:
+        watcher.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await watcher
+
+
+async def _tell_when_over(container: Container, ended: asyncio.Event) -> None:
+    # The shim writes the last line before it tells of the exit.
+    if container.record.alive:
+        await asyncio.shield(container.exited)
+    ended.set()

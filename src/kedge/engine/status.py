@@ -2,13 +2,13 @@
 
 from kedge.engine.record import ContainerRecord
 from kedge.engine.state import Status
-from kedge.lib.humantime import human_duration
+from kedge.lib.durations import human_duration
 
 
 def describe(record: ContainerRecord, now_ns: int) -> str:
     """Return the STATUS column of ``docker ps`` for ``record``."""
-    up = human_duration((now_ns - record.started_ns) / 1e9)
-    ended = human_duration((now_ns - record.finished_ns) / 1e9)
+    up = human_duration(now_ns - record.started_ns)
+    ended = human_duration(now_ns - record.finished_ns)
     match record.status:
         case Status.RUNNING:
             return f"Up {up}"

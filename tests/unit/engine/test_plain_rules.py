@@ -11,7 +11,6 @@ from kedge.engine.mounts import parse_mounts
 from kedge.engine.ports import parse_port, published_ports
 from kedge.engine.signals import parse_signal
 from kedge.engine.state import Status, follow
-from kedge.lib.humantime import human_duration
 from kedge.errdefs import ConflictError, InvalidParameterError, KedgeError
 
 
@@ -131,23 +130,3 @@ def test_log_options() -> None:
 def test_bad_log_options(options: dict[str, str]) -> None:
     with pytest.raises(InvalidParameterError):
         parse_log_options("/log", options)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0.5, "Less than a second"),
-        (1, "1 second"),
-        (59, "59 seconds"),
-        (60, "About a minute"),
-        (3599, "59 minutes"),
-        (3600, "About an hour"),
-        (24 * 3600, "24 hours"),
-        (48 * 3600, "2 days"),
-        (30 * 24 * 3600, "4 weeks"),
-        (365 * 24 * 3600, "12 months"),
-        (730 * 24 * 3600, "2 years"),
-    ],
-)
-def test_durations_in_dockers_words(seconds: float, text: str) -> None:
-    assert human_duration(seconds) == text

@@ -1,0 +1,189 @@
+"""A real engine on roots of its own, for tests that need one, and a busybox image inside it.
+
+Import the fixtures into a conftest. Nothing here knows how the engine works inside: it is started
+as a person would start it, and asked through its socket.
+"""
+
+import contextlib
+import io
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from kedge.client.hosts import Host
+from kedge.client.http import EngineClient
+from kedge.lib.jsontypes import JsonObject
+
+DOCKER = shutil.which("docker")
+BUSYBOX = shutil.which("busybox")
+_START_S = 20.0
+
+
+class Engine:
+    """One engine: start it, stop it, kill it, and talk to it as ``docker`` and ``kedge`` do."""
+
+    def __init__(self, root: Path, *flags: str) -> None:
+        self.root = root
+        self.socket = root / "k.sock"
+        self.flags = flags
+        self.log = root / "kedged.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def host(self) -> str:
+        return f"unix://{self.socket}"
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [
+                    sys.executable, "-m", "kedge.daemon",
+                    "--data-root", str(self.root / "data"),
+                    "--exec-root", str(self.root / "exec"),
+                    "-H", self.host, "--live-restore=false", *self.flags,
+                ],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            )  # fmt: skip
+        deadline = time.monotonic() + _START_S
+        while True:
+            client = self.client()
+            with contextlib.closing(client):
+                if client.is_reachable():
+                    return
+            assert self._process.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.01)
+
+    def client(self) -> EngineClient:
+        return EngineClient(Host(path=str(self.socket)))
+
+    def get(self, path: str) -> JsonObject:
+        with contextlib.closing(self.client()) as client:
+            return client.get(path).object()
+
+    def kill(self) -> None:
+        """End the engine as a crash does."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGKILL)
+        self._process.wait()
+        self._process = None
+
+    def stop(self) -> int:
+        """Remove every container and end the engine; return its exit code."""
+        if self._process is None:
+            self.start()
+        assert self._process is not None
+        with contextlib.closing(self.client()) as client:
+            for item in client.get("/containers/json", {"all": True}).objects():
+                client.delete(f"/containers/{item['Id']}", {"force": True}).read()
+        self._process.terminate()
+        code = self._process.wait(timeout=30)
+        self._process = None
+        return code
+
+    def docker(
+        self, *words: str, check: bool = True, text: str = "", timeout_s: float = 60
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run the official docker CLI against this engine."""
+        assert DOCKER is not None
+        return self._run([DOCKER, *words], check=check, text=text, timeout_s=timeout_s)
+
+    def kedge(
+        self, *words: str, check: bool = True, text: str = "", timeout_s: float = 60
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run the kedge command against this engine."""
+        command = [sys.executable, "-c", "from kedge.cli.main import main; main()", *words]
+        return self._run(command, check=check, text=text, timeout_s=timeout_s)
+
+    def _run(
+        self, command: Sequence[str], *, check: bool, text: str, timeout_s: float
+    ) -> "subprocess.CompletedProcess[str]":
+        # A docker configuration of its own: no plug-ins, no credentials of whoever runs the tests.
+        environment = {
+            **os.environ, "DOCKER_HOST": self.host, "DOCKER_CONFIG": str(self.root / "docker"),
+            "KEDGE_HOST": "", "DOCKER_BUILDKIT": "0",
+        }  # fmt: skip
+        done = subprocess.run(
+            command, input=text, capture_output=True, text=True, env=environment,
+            timeout=timeout_s, check=False,
+        )  # fmt: skip
+        assert not check or done.returncode == 0, f"{command}: {done.stdout}\n{done.stderr}"
+        return done
+
+    def build(self, dockerfile: str, tag: str, files: dict[str, bytes] | None = None) -> str:
+        """Build an image from texts and return everything the engine printed."""
+        context = make_tar({"Dockerfile": dockerfile.encode(), **(files or {})})
+        return self.build_tar(context, tag)
+
+    def build_tar(self, context: bytes, tag: str) -> str:
+        with contextlib.closing(self.client()) as client:
+            response = client.request(
+                "POST", "/build", {"t": tag}, body=context, content_type="application/x-tar"
+            )
+            messages = list(response.messages())
+        errors = [str(message["error"]) for message in messages if "error" in message]
+        assert not errors, errors
+        return "".join(str(message.get("stream", "")) for message in messages)
+
+
+def make_tar(files: dict[str, bytes], links: dict[str, str] | None = None) -> bytes:
+    """Return a tar archive with executable files and symbolic links."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, data in files.items():
+            member = tarfile.TarInfo(name)
+            member.size, member.mode = len(data), 0o755
+            archive.addfile(member, io.BytesIO(data))
+        for name, goal in (links or {}).items():
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = tarfile.SYMTYPE, goal
+            archive.addfile(member)
+    return buffer.getvalue()
+
+
+def busybox_context() -> bytes:
+    """Return a build context for an image of Debian's static busybox."""
+    assert BUSYBOX is not None
+    applets = subprocess.check_output([BUSYBOX, "--list"], text=True).split()
+    files = {
+        "Dockerfile": b'FROM scratch\nCOPY bin /bin\nCOPY etc /etc\nENV PATH=/bin\nCMD ["sh"]\n',
+        "bin/busybox": Path(BUSYBOX).read_bytes(),
+        "etc/passwd": b"root:x:0:0:root:/root:/bin/sh\nweb:x:100:101:web:/:/bin/sh\n",
+        "etc/group": b"root:x:0:\nweb:x:101:\nlogs:x:104:web\n",
+    }
+    return make_tar(files, {f"bin/{name}": "busybox" for name in applets if name != "busybox"})
+
+
+@pytest.fixture
+def bare_engine() -> Iterator[Engine]:
+    """A running engine without any image."""
+    with tempfile.TemporaryDirectory(prefix="e-") as root:
+        engine = Engine(Path(root))
+        engine.start()
+        try:
+            yield engine
+        finally:
+            assert engine.stop() == 0, engine.log.read_text()
+
+
+@pytest.fixture
+def engine(bare_engine: Engine) -> Engine:
+    """A running engine with the image ``busybox``."""
+    if BUSYBOX is None:
+        pytest.skip("busybox-static is not installed")
+    bare_engine.build_tar(busybox_context(), "busybox")
+    return bare_engine
