@@ -16,6 +16,7 @@ from typing import Final
 
 from kedge.errdefs import UnavailableError
 from kedge.linux import prctl, process
+from kedge.linux.signals import reset_reserved_signals
 from kedge.shim.control import fetch_request
 from kedge.shim.framing import close_all, encode_frame, receive_fds
 from kedge.shim.messages import REPORT_NAME, encode_failure, one_line, parse_create
@@ -42,6 +43,7 @@ def main(make_task: MakeTask | None = None) -> None:
     for signum in _IGNORED:
         signal.signal(signum, signal.SIG_IGN)
     process.close_from(ENGINE_FD + 1)
+    reset_reserved_signals()
     engine = socket(fileno=ENGINE_FD)
     # What lives now is never written to by the collector again, so shims share its memory.
     gc.collect()

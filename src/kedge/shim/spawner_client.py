@@ -81,7 +81,9 @@ class Spawner:
             if shim is not None:
                 return shim
         log = os.path.join(self._run_dir, _LOG_NAME)
-        raise UnavailableError(f"container {request.id}: the spawner dies at once, see {log}")
+        raise UnavailableError(
+            f"container {request.id}: the spawner dies at once ({_last_line(log)}), see {log}"
+        )
 
     async def _try_create(self, request: CreateRequest) -> Shim | None:
         """Return the shim, or None when the spawner died before there was one."""
@@ -201,7 +203,8 @@ def _spawn(program: str, log_path: str, engine_end: socket) -> int:
         return os.posix_spawn(
             sys.executable,
             [sys.executable, "-I", "-S", "-c", program],
-            {"PATH": os.environ.get("PATH", os.defpath)},
+            # All of it, so that both sides encode file names alike; -I keeps PYTHON* out.
+            dict(os.environ),
             file_actions=[
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                 (os.POSIX_SPAWN_OPEN, 1, log_path, log_flags, 0o600),
@@ -211,6 +214,15 @@ def _spawn(program: str, log_path: str, engine_end: socket) -> int:
         )
     finally:
         os.close(high)
+
+
+def _last_line(path: str) -> str:
+    """Return what a broken spawner said last."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as log:
+            return log.read().rstrip().rpartition("\n")[2]
+    except OSError:
+        return "no report"
 
 
 def _ignore(_process: _Process) -> None:

@@ -101,6 +101,7 @@ class Streams:
         self._held: list[Client] = []
         self._terminal = -1
         self._paused = False
+        self._draining = False
         self._finished = False
         self.on_silent: Callable[[], None] = _nothing
         """Called when all output has come to its end."""
@@ -175,6 +176,7 @@ class Streams:
 
     def drain(self) -> None:
         """Take what is in the pipes now, without waiting and without asking about backlogs."""
+        self._draining = True
         for fd in tuple(self._sources):
             # A pipe holds one chunk and a second round sees its end; a terminal gives a page at a
             # time. Whoever still goes on writing is no process of this container.
@@ -224,8 +226,11 @@ class Streams:
         except OSError as error:
             if error.errno != EIO:
                 raise
-            # Nobody has the terminal open. Somebody may open it again while init lives.
-            self._rest(fd)
+            # Nobody has the terminal open. Somebody may open it again while the process lives.
+            if self._draining:
+                self._end_source(fd)
+            else:
+                self._rest(fd)
             return False
         if not chunk:
             self._end_source(fd)
