@@ -19,7 +19,6 @@ from kedge.builder.files.ignored import IGNORE_FILE, IgnoredTree
 from kedge.builder.files.tar import TarTree, read_tar
 from kedge.builder.files.tree import Tree, clip, read_text
 from kedge.builder.ignorefile import IgnoreMatcher, parse_ignore_file
-from kedge.builder.layering import Layering
 from kedge.builder.perform import Performer, Workshop
 from kedge.builder.plan import plan_build
 from kedge.builder.request import BuildRequest, BuildResult
@@ -29,6 +28,7 @@ from kedge.builder.steps import BaseResolver, StepRunner
 from kedge.content.store import ContentStore
 from kedge.errdefs import InvalidParameterError, NotSupportedError
 from kedge.images.image import Image, NewLayer
+from kedge.images.layering import Layering
 from kedge.images.store import ImageStore
 from kedge.lib.clock import SYSTEM_CLOCK, Clock
 from kedge.lib.database import Database

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, cast
 
-from kedge.builder.state import LayerRecord
 from kedge.content.leases import Lease
+from kedge.images.layering import LayerRecord
 from kedge.lib.database import Database, Row
 from kedge.oci.image_spec import Descriptor
 

@@ -19,9 +19,10 @@ from kedge.builder.lowering import Scope, lower
 from kedge.builder.perform import Performer
 from kedge.builder.plan import BuildPlan, Source, SourceKind, StagePlan
 from kedge.builder.request import BuildRequest
-from kedge.builder.state import LayerRecord, StageState, image_state, scratch_state
+from kedge.builder.state import StageState, image_state, scratch_state
 from kedge.builder.steps import BaseImage, BaseResolver
 from kedge.errdefs import InvalidParameterError
+from kedge.images.layering import LayerRecord
 from kedge.oci.hashing import chain_ids, sha256_digest
 from kedge.oci.image_spec import encode_document
 from kedge.oci.platforms import Platform

@@ -14,7 +14,6 @@ from kedge.builder.files.destination import Destination
 from kedge.builder.files.directory import DigestMemo
 from kedge.builder.files.layers import LayersTree
 from kedge.builder.files.tree import Tree
-from kedge.builder.layering import Layering, OpenLayer, clamp_times
 from kedge.builder.operations import (
     CopyOperation,
     MakeDirectory,
@@ -24,9 +23,9 @@ from kedge.builder.operations import (
     key_document,
 )
 from kedge.builder.run_step import RunStep
-from kedge.builder.state import LayerRecord
 from kedge.content.leases import Lease
 from kedge.errdefs import InvalidParameterError, NotSupportedError, SystemFailureError
+from kedge.images.layering import Layering, LayerRecord, OpenLayer, clamp_times
 from kedge.lib.clock import Clock
 from kedge.lib.jsontypes import Json, JsonObject
 from kedge.oci.platforms import Platform, best_match

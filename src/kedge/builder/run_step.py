@@ -15,11 +15,11 @@ from typing import Final
 
 from kedge.builder.events import Event, Notice, Output, RunFinished, RunStarted
 from kedge.builder.failures import BuildCancelledError, StepFailedError
-from kedge.builder.layering import OpenLayer, remove_mountpoints
 from kedge.builder.lowering import SCRIPT_FOLDER
 from kedge.builder.operations import RunOperation
 from kedge.builder.state import DEFAULT_PATH
 from kedge.builder.steps import StepRunner, StepSpec
+from kedge.images.layering import OpenLayer, remove_mountpoints
 from kedge.lib.hostcerts import CONTAINER_PATH, HINT, shows_tls_failure, with_host_certs
 from kedge.lib.ids import new_id
 from kedge.oci.mounts import Mount

@@ -11,8 +11,9 @@ from typing import Final
 
 import msgspec
 
+from kedge.images.layering import LayerRecord
 from kedge.lib.clock import format_rfc3339
-from kedge.oci.image_spec import ContainerConfig, Descriptor, History, ImageConfig, RootFS
+from kedge.oci.image_spec import ContainerConfig, History, ImageConfig, RootFS
 from kedge.oci.platforms import Platform
 
 HISTORY_COMMENT: Final = "buildkit.dockerfile.v0"
@@ -20,16 +21,6 @@ DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/
 DEFAULT_SHELL: Final = ("/bin/sh", "-c")
 NO_TIME: Final = ""
 """An image without layers, on no base, has no time that another build would find again."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LayerRecord:
-    """One layer of the image that is being built."""
-
-    diff_id: str
-    chain_id: str
-    blob: Descriptor | None
-    created_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,6 @@ from typing import BinaryIO, Final, NamedTuple, cast
 
 from kedge.archive.compression import Compression, compress
 from kedge.archive.layered import LayerStack
-from kedge.builder.state import LayerRecord
 from kedge.content.ingest import BlobWriter
 from kedge.content.leases import Lease
 from kedge.content.store import ContentStore
@@ -29,6 +28,16 @@ from kedge.oci.mounts import Mount
 from kedge.snapshots.snapshotter import Snapshotter
 
 KEY_PREFIX: Final = "build-"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerRecord:
+    """One layer of the image that is being built."""
+
+    diff_id: str
+    chain_id: str
+    blob: Descriptor | None
+    created_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
