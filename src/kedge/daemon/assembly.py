@@ -62,9 +62,7 @@ async def open_engine(config: DaemonConfig) -> AsyncIterator[Engine]:
     Raises:
         ConflictError: Another engine has these roots.
     """
-    paths = EnginePaths(
-        data_root=os.path.abspath(config.data_root), exec_root=os.path.abspath(config.exec_root)
-    )
+    paths = _paths(config)
     async with contextlib.AsyncExitStack() as stack:
         paths.ensure()
         stack.enter_context(_lock(paths.data_root))
@@ -94,6 +92,12 @@ async def open_engine(config: DaemonConfig) -> AsyncIterator[Engine]:
             system=SystemService(context, containers, images, builds),
             problems=await restore(context, lifecycle),
         )
+
+
+def _paths(config: DaemonConfig) -> EnginePaths:
+    return EnginePaths(
+        data_root=os.path.abspath(config.data_root), exec_root=os.path.abspath(config.exec_root)
+    )
 
 
 async def _make_context(

@@ -1,6 +1,7 @@
 """``kedged``: read the configuration, open the engine, serve the API until told to stop."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -23,15 +24,15 @@ def main() -> None:
     try:
         config = load_config(sys.argv[1:])
         if os.geteuid() != 0:
-            print("kedged needs root for namespaces and mounts: run sudo kedged", file=sys.stderr)
+            _say("kedged needs root for namespaces and mounts: run sudo kedged")
             raise SystemExit(1)
         asyncio.run(_run(config))
     except KedgeError as error:
-        print(f"kedged: {error}", file=sys.stderr)
+        _say(f"kedged: {error}")
         raise SystemExit(1) from None
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        print(f"kedged: {where}{error.strerror or error}", file=sys.stderr)
+        _say(f"kedged: {where}{error.strerror or error}")
         raise SystemExit(1) from None
 
 
@@ -51,8 +52,9 @@ async def _run(config: DaemonConfig) -> None:
         await stop.wait()
         _say("stopping")
         await server.close(grace_s=_GRACE_S)
-    if config.pidfile and os.path.exists(config.pidfile):
-        os.unlink(config.pidfile)
+    if config.pidfile:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(config.pidfile)
 
 
 def _backends(engine: Engine) -> Backends:
@@ -68,4 +70,5 @@ def _backends(engine: Engine) -> Backends:
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()

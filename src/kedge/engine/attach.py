@@ -6,8 +6,8 @@ to the shim as soon as there is one, so that no byte of output is missed.
 """
 
 import socket
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from kedge.api.options import AttachOptions, LogOptions
 from kedge.api.streams import AttachedStream
@@ -17,6 +17,9 @@ from kedge.engine.context import EngineContext
 from kedge.engine.logs import open_log
 from kedge.errdefs import ConflictError
 from kedge.shim.client import Shim
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 
 @dataclass(slots=True, kw_only=True)
@@ -75,7 +78,7 @@ async def _open(container: Container, options: AttachOptions, *, stdin: bool) ->
             stdin=stdin, stdout=options.stdout, stderr=options.stderr
         )
     here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-    here.setblocking(False)
+    here.settimeout(0)
     container.waiting_attaches.append(
         WaitingAttach(sock=there, stdin=stdin, stdout=options.stdout, stderr=options.stderr)
     )

@@ -1,4 +1,4 @@
-"""``POST /build``: the context from the request, the builder in a thread, its events as the stream."""
+"""``POST /build``: the request's context, the builder in a thread, its events as the stream."""
 
 import asyncio
 import contextlib
@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 import msgspec
 
@@ -31,9 +31,11 @@ from kedge.engine.threadstream import ThreadStream
 from kedge.errdefs import KedgeError, NotFoundError, NotSupportedError, UnavailableError
 from kedge.images.image import Image
 from kedge.lib import hostcerts
-from kedge.lib.jsontypes import JsonObject
 from kedge.oci.platforms import Platform, parse_platform
 from kedge.oci.references import parse_reference
+
+if TYPE_CHECKING:
+    from kedge.lib.jsontypes import JsonObject
 
 
 class EngineBaseResolver:

@@ -1,4 +1,4 @@
-"""Container use cases, one method for each operation of the API; the work is in the modules beside."""
+"""Container use cases, one method for each operation of the API; the work is done beside."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Sequence

@@ -172,8 +172,9 @@ class ContainerIndex:
         holder = self._by_name.get(name)
         if holder is not None:
             raise ConflictError(
-                f'Conflict. The container name "/{name}" is already in use by container "{holder}". '
-                "You have to remove (or rename) that container to be able to reuse that name."
+                f'Conflict. The container name "/{name}" is already in use by container '
+                f'"{holder}". You have to remove (or rename) that container to be able to reuse '
+                "that name."
             )
 
     def new_name(self) -> str:

@@ -168,11 +168,11 @@ class ImageService:
         raise InvalidParameterError(f"no recipe for {name}")
 
     async def prune(self, filters: Filters) -> ImagesPruneResponse:
-        """Remove unused images: dangling ones, or with ``dangling=false`` all without a container."""
+        """Remove unused images: dangling ones, with ``dangling=false`` all without a container."""
         filters.check_keys(("dangling", "label", "label!", "until"))
         context = self._context
         dangling = filters.boolean("dangling", default=True)
-        rest = {key: filters.get(key) for key in filters.keys() if key in {"label", "until"}}
+        rest = {key: filters.get(key) for key in ("label", "until")}
         if dangling:
             rest["dangling"] = ("true",)
         response = ImagesPruneResponse()

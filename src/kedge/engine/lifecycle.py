@@ -144,7 +144,7 @@ class Lifecycle:
         await self.finish(container, status)
 
     async def finish(self, container: Container, status: ExitStatus) -> None:
-        """Record an exit, release what the container held, and remove it where it asked for that."""
+        """Record an exit, release what the container held, and remove it if it asked for that."""
         record = container.record
         async with container.lock:
             shim, container.shim = container.shim, None

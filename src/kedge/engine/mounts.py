@@ -96,7 +96,8 @@ def _check_destination(path: str, value: str) -> str:
     clean = path.rstrip("/")
     if not clean:
         raise InvalidParameterError(
-            f"invalid volume specification: '{value}': invalid specification: destination can't be '/'"
+            f"invalid volume specification: '{value}': "
+            "invalid specification: destination can't be '/'"
         )
     return clean
 

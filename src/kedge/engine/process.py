@@ -20,7 +20,6 @@ from kedge.lib import hostcerts
 
 CGROUP_PARENT: Final = "kedge"
 HOST_CERTS_ANNOTATION: Final = "org.kedge.host-certs"
-_CGROUP_V2: Final = os.path.exists("/sys/fs/cgroup/cgroup.controllers")
 
 
 class NetworkFiles:
@@ -49,6 +48,11 @@ class NetworkFiles:
             BindMount(source=self.hostname, destination="/etc/hostname"),
             BindMount(source=self.hosts, destination="/etc/hosts"),
         )
+
+
+def is_cgroup_v2() -> bool:
+    """Whether this host has the unified hierarchy alone."""
+    return os.path.exists("/sys/fs/cgroup/cgroup.controllers")
 
 
 def cgroup_path(container_id: str) -> str:
@@ -122,7 +126,7 @@ def container_spec_input(
         network_namespace=network_namespace,
         ipc_namespace=_shared_namespace(context, host.ipc_mode, "ipc"),
         pid_namespace=_shared_namespace(context, host.pid_mode, "pid"),
-        cgroup_v2=_CGROUP_V2,
+        cgroup_v2=is_cgroup_v2(),
     )
 
 

@@ -17,6 +17,7 @@ from kedge.engine.users import ResolvedUser
 from kedge.lib.jsontypes import Json, JsonObject
 
 SECCOMP_ANNOTATION: Final = "org.kedge.seccomp"
+_SHM: Final = "/dev/shm"  # noqa: S108 - a path in the container
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,9 +151,10 @@ def _mounts(plan: SpecInput) -> list[Json]:
     ]  # fmt: skip
     if plan.ipc_namespace == "" and host.ipc_mode != "none":
         mounts.append(
-            _mount("/dev/shm", "tmpfs", "shm", "nosuid", "noexec", "nodev", "mode=1777",
-                   f"size={shm_size}")
-        )  # fmt: skip
+            _mount(
+                _SHM, "tmpfs", "shm", "nosuid", "noexec", "nodev", "mode=1777", f"size={shm_size}"
+            )
+        )
     for destination, options in host.tmpfs.items():
         chosen = [item for item in options.split(",") if item]
         mounts.append(_mount(destination, "tmpfs", "tmpfs", "noexec", "nosuid", "nodev", *chosen))

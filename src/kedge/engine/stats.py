@@ -1,4 +1,4 @@
-"""``docker stats``: cgroup counters from the shim, network counters from /proc, as the API has them."""
+"""``docker stats``: the shim's cgroup counters and /proc's network counters in the API's shape."""
 
 import asyncio
 import os

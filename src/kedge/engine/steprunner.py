@@ -6,7 +6,6 @@ that a crash leaves behind is found at the next start, because its bundle's fold
 
 import asyncio
 import contextlib
-import ipaddress
 import os
 import shutil
 import signal
@@ -106,19 +105,14 @@ class EngineStepRunner:
     def _plan(self, spec: StepSpec, directory: str, endpoint: model.Endpoint | None) -> SpecInput:
         files = NetworkFiles(directory)
         settings = self._context.settings
-        addresses: list[ipaddress.IPv4Interface | ipaddress.IPv6Interface] = [
-            item
-            for item in ((endpoint.ipv4, endpoint.ipv6) if endpoint else ())
-            if item is not None
-        ]
+        ends = (endpoint.ipv4, endpoint.ipv6) if endpoint else ()
+        addresses = [str(item.ip) for item in ends if item is not None]
         extra = [
             (name, address) for name, _, address in (h.partition(":") for h in spec.extra_hosts)
         ]
         files.write(
             hostname=spec.hostname,
-            hosts=network_files.hosts(
-                spec.hostname, "", [str(item.ip) for item in addresses], extra
-            ),
+            hosts=network_files.hosts(spec.hostname, "", addresses, extra),
             resolv_conf=network_files.resolv_conf(
                 dns=settings.dns,
                 search=settings.dns_search,
@@ -177,7 +171,8 @@ async def _end(shim: Shim) -> None:
 
 
 async def _kill_when(cancel: threading.Event, shim: Shim) -> None:
-    while not cancel.is_set():
+    # The event belongs to the builder's thread, so it can only be looked at now and then.
+    while not cancel.is_set():  # noqa: ASYNC110
         await asyncio.sleep(_CANCEL_POLL_S)
     with contextlib.suppress(KedgeError):
         await shim.kill(signal.SIGKILL, all=True)

@@ -26,6 +26,7 @@ from kedge.engine.builds import BuildService
 from kedge.engine.container_service import ContainerService
 from kedge.engine.context import EngineContext
 from kedge.engine.images import STORAGE_DRIVER, ImageService
+from kedge.engine.process import is_cgroup_v2
 from kedge.engine.state import Status
 from kedge.errdefs import NotSupportedError
 from kedge.lib.clock import format_rfc3339
@@ -80,7 +81,7 @@ class SystemService:
         context, settings = self._context, self._context.settings
         states = [item.record.status for item in context.containers]
         running, paused = states.count(Status.RUNNING), states.count(Status.PAUSED)
-        v2 = os.path.exists("/sys/fs/cgroup/cgroup.controllers")
+        v2 = is_cgroup_v2()
         return Info(
             id=self._engine_id,
             containers=len(states),

@@ -1,5 +1,7 @@
 """What a container sees of itself, asked from inside."""
 
+import os
+
 import pytest
 
 from tests.engine import Engine
@@ -71,8 +73,6 @@ def test_network_none_has_loopback_only(engine: Engine) -> None:
 
 def test_host_network_sees_the_hosts_links(engine: Engine) -> None:
     own = inside(engine, "ls -l /proc/self/ns/net | sed 's/.*-> //'", "--network", "host").strip()
-    import os  # noqa: PLC0415
-
     assert own == os.readlink("/proc/self/ns/net")
 
 
@@ -145,7 +145,8 @@ def test_host_certs_reach_a_container_and_leave_no_trace(engine: Engine) -> None
 
 def test_sysctls_shm_and_ulimits(engine: Engine) -> None:
     out = inside(
-        engine, "cat /proc/sys/net/ipv4/ip_unprivileged_port_start; df /dev/shm | tail -1; ulimit -n",
+        engine,
+        "cat /proc/sys/net/ipv4/ip_unprivileged_port_start; df /dev/shm | tail -1; ulimit -n",
         "--shm-size", "8m", "--ulimit", "nofile=77:77",
     ).split()  # fmt: skip
     assert (out[0], out[2], out[-1]) == ("0", "8192", "77")

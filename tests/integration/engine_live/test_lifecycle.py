@@ -7,6 +7,7 @@ import urllib.request
 import pytest
 
 from kedge.errdefs import ConflictError, NotFoundError, NotModifiedError
+from kedge.lib.clock import SYSTEM_CLOCK
 from tests.engine import Engine
 
 pytestmark = pytest.mark.integration
@@ -54,12 +55,11 @@ def test_exit_codes(engine: Engine) -> None:
     for words, code in (
         (["sh", "-c", "exit 7"], 7),
         (["nosuch"], 127),
-        (["/etc/passwd/x"], 126),
-        (["/etc/group"], 0),
+        (["/nosuch"], 127),
+        (["/etc"], 126),
     ):
         done = engine.docker("run", "--rm", "busybox", *words, check=False)
-        expected = {("/etc/group",): 0}.get(tuple(words), code)
-        assert done.returncode == expected or words[0].startswith("/etc"), (words, done)
+        assert done.returncode == code, (words, done)
     assert engine.docker("ps", "-aq").stdout == ""
 
 
@@ -148,6 +148,8 @@ def test_detached_rm_goes_by_itself(engine: Engine) -> None:
 
 def test_events_tell_the_story(engine: Engine) -> None:
     engine.docker("run", "--rm", "--name", "story", "busybox", "true")
+    # The client sends whole seconds, so "now" would leave the current second out.
+    until = str(SYSTEM_CLOCK.time_ns() // 1_000_000_000 + 1)
     out = engine.docker(
         "events", "--since", "1h", "--until", until, "--filter", "container=story",
         "--format", "{{.Action}}",
