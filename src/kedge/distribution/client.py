@@ -4,10 +4,13 @@ Vocabulary follows distribution-spec. Answers the registry's challenges, falls b
 where that is allowed, and retries what may pass: lost connections, 408, 429 and 5xx.
 """
 
+import functools
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, NamedTuple
+from urllib.parse import urlsplit
 
 from kedge.distribution.auth import Authorizer
 from kedge.distribution.challenge import parse_challenges
@@ -16,6 +19,7 @@ from kedge.distribution.endpoints import Endpoint
 from kedge.distribution.failures import (
     ConnectionFailedError,
     RegistryRefusedError,
+    load_json,
     parse_problem,
 )
 from kedge.distribution.retry import Retries
@@ -35,6 +39,8 @@ _ACCEPTED_MANIFESTS: Final = ", ".join(
         media_types.DOCKER_SCHEMA1_SIGNED,
     ]
 )
+_NEXT_LINK: Final = re.compile(r'<([^>]*)>\s*;\s*rel="?next"?')
+_MAX_TAG_PAGES: Final = 1000
 _PROBLEM_MAX_BYTES: Final = 1 << 16
 
 
@@ -100,6 +106,33 @@ class RepositoryClient:
             return RemoteManifest(media_type, data, digest)
 
         return self._new_retries().run(attempt)
+
+    def tags(self) -> list[str]:
+        """Return every tag of the repository, page by page.
+
+        Raises:
+            RegistryRefusedError: There is no such repository, or it may not be read.
+            UnavailableError: The registry cannot be reached or answers nonsense.
+        """
+        tags: list[str] = []
+        path = "tags/list?n=1000"
+        for _ in range(_MAX_TAG_PAGES):
+            page, path = self._new_retries().run(functools.partial(self._tag_page, path))
+            tags += page
+            if not path:
+                break
+        return tags
+
+    def _tag_page(self, path: str) -> tuple[list[str], str]:
+        """Return the tags of a page and the path of the next one, empty behind the last."""
+        with self._get(path, {}) as answer:
+            document = load_json(answer.read(media_types.MANIFEST_MAX_BYTES))
+            link = _NEXT_LINK.search(answer.header("link"))
+        tags = document.get("tags") if isinstance(document, dict) else None
+        # A repository whose tags were all deleted has null for a list.
+        names = [tag for tag in tags if isinstance(tag, str)] if isinstance(tags, list) else []
+        query = urlsplit(link[1]).query if link else ""
+        return names, f"tags/list?{query}" if query and names else ""
 
     def small_blob(self, digest: str, limit: int) -> bytes:
         """Return a blob that fits in memory, verified.

@@ -136,6 +136,30 @@ class Puller:
                 continue
         return self._pull_from(registry, request, credentials)
 
+    def tags(
+        self,
+        reference: Reference,
+        *,
+        credentials: Credentials = ANONYMOUS,
+        cancel: threading.Event | None = None,
+    ) -> list[str]:
+        """Return the tags of the repository ``reference`` names, for a pull of all of them.
+
+        Raises:
+            KedgeError: One line, Docker's text where it has one.
+        """
+        request = _Request(
+            reference=reference,
+            platform=None,
+            reporter=Reporter(lambda _event: None, self._clock),
+            cancelled=cancel or threading.Event(),
+        )
+        endpoint = endpoints_for(reference.domain, self._settings)[-1]
+        try:
+            return self._client(endpoint, request, credentials).tags()
+        except RegistryRefusedError as error:
+            raise pull_failure(error.problem, reference, endpoint.address) from error
+
     def close(self) -> None:
         """End the worker threads and connections; pulls must have been cancelled."""
         self._downloads.close()
@@ -145,15 +169,7 @@ class Puller:
     def _pull_from(
         self, endpoint: Endpoint, request: _Request, credentials: Credentials
     ) -> PullResult:
-        client = RepositoryClient(
-            endpoint,
-            request.reference,
-            transport=self._transport,
-            credentials=credentials,
-            new_retries=lambda: Retries(
-                max_attempts=self._settings.max_attempts, pause=request.pause
-            ),
-        )
+        client = self._client(endpoint, request, credentials)
         pull = _Pull(self._images, self._downloads, self._settings, client, request)
         try:
             result = pull.run()
@@ -163,6 +179,19 @@ class Puller:
         # are unpacked from them again.
         self._flusher.submit(self._images.unpacker.sync)
         return result
+
+    def _client(
+        self, endpoint: Endpoint, request: _Request, credentials: Credentials
+    ) -> RepositoryClient:
+        return RepositoryClient(
+            endpoint,
+            request.reference,
+            transport=self._transport,
+            credentials=credentials,
+            new_retries=lambda: Retries(
+                max_attempts=self._settings.max_attempts, pause=request.pause
+            ),
+        )
 
 
 @dataclass(slots=True, kw_only=True)

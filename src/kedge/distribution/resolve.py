@@ -7,6 +7,7 @@ from kedge.content.store import ContentStore
 from kedge.distribution.client import RemoteManifest, RepositoryClient
 from kedge.errdefs import DataLossError, NotFoundError, NotSupportedError
 from kedge.oci import media_types
+from kedge.oci.digests import is_digest
 from kedge.oci.hashing import has_digest
 from kedge.oci.image_spec import (
     Descriptor,
@@ -72,8 +73,7 @@ class Resolver:
             NotSupportedError: Not an image this engine can run.
             DataLossError: A document does not match its digest or contradicts another.
         """
-        asked = self._reference.digest or self._reference.tag
-        document = self._client.manifest(asked)
+        document = self._fetch(self._reference.digest or self._reference.tag)
         media_type = self._media_type(document)
         top = document.digest
         for _ in range(_MAX_INDEX_DEPTH):
@@ -81,7 +81,7 @@ class Resolver:
                 break
             self._keep(document)
             entry = self._choose(parse_index(document.data), platform or host_platform())
-            document = self._client.manifest(entry.digest)
+            document = self._fetch(entry.digest)
             media_type = self._media_type(document)
             _check_entry(entry, document, media_type)
         manifest = self._parse_manifest(document, media_type)
@@ -95,6 +95,14 @@ class Resolver:
             documents=tuple(self._documents),
             config=config,
         )
+
+    def _fetch(self, tag_or_digest: str) -> RemoteManifest:
+        """Return a document, from the store where it is named by digest and there already."""
+        if is_digest(tag_or_digest):
+            self._protect(tag_or_digest)
+            if self._content.exists(tag_or_digest):
+                return RemoteManifest("", self._content.read(tag_or_digest), tag_or_digest)
+        return self._client.manifest(tag_or_digest)
 
     def _media_type(self, document: RemoteManifest) -> str:
         """Return the type both header and document agree on (image-spec, "mediaType")."""

@@ -12,11 +12,13 @@ from kedge.distribution.progress import PullEvent
 from kedge.errdefs import DataLossError, NotFoundError, NotSupportedError
 from kedge.oci import media_types
 from kedge.oci.platforms import Platform
+from kedge.oci.references import parse_reference
 from tests.integration.pull_faults.conftest import (
     FakeRegistry,
     Received,
     Reply,
     World,
+    error,
     noise,
 )
 
@@ -298,3 +300,34 @@ def test_a_layer_that_holds_nothing(registry: FakeRegistry, world: World) -> Non
     registry.push("app", "1", {})
     result = world.pull(f"{registry.host}/app:1")
     assert result.image.layers[0].size_bytes == 0
+
+
+def test_an_image_by_digest_needs_no_registry_once_it_is_here(
+    registry: FakeRegistry, world: World
+) -> None:
+    pushed = registry.push("app", "1", {"a": b"a"})
+    name = f"{registry.host}/app@{pushed.manifest}"
+    first = world.pull(name)
+    registry.received.clear()
+    assert world.pull(name).image.id == first.image.id
+    assert registry.received == []
+
+
+def test_tags_come_in_pages(registry: FakeRegistry, world: World) -> None:
+    pages = {
+        "n=1000": (b'{"tags":["1","2"]}', '</v2/app/tags/list?n=2&last=2>; rel="next"'),
+        "n=2&last=2": (b'{"tags":["3"]}', ""),
+    }
+
+    def page(request: Received) -> Reply | None:
+        body, link = pages[request.path.partition("?")[2]]
+        return Reply(body=body, headers={"Link": link} if link else {})
+
+    registry.rules.append(lambda r: page(r) if r.path.startswith("/v2/app/tags/list") else None)
+    assert world.puller is not None
+    assert world.puller.tags(parse_reference(f"{registry.host}/app")) == ["1", "2", "3"]
+    registry.rules[:] = [lambda r: error(404, "NAME_UNKNOWN", "no") if "tags" in r.path else None]
+    with pytest.raises(NotFoundError, match="app not found: name unknown: no"):
+        world.puller.tags(parse_reference(f"{registry.host}/app"))
+    registry.rules[:] = [lambda r: Reply(body=b'{"tags":null}') if "tags" in r.path else None]
+    assert world.puller.tags(parse_reference(f"{registry.host}/app")) == []
