@@ -142,4 +142,5 @@ def parse_created(text: str) -> int:
         moment = moment.replace(tzinfo=UTC)
     nanos = int(digits[:9].ljust(9, "0")) if digits else 0
     seconds = (moment - _EPOCH) // timedelta(seconds=1)
-    return seconds * 1_000_000_000 + nanos
+    # Go's zero time, which some builders write, is centuries before the epoch.
+    return max(seconds * 1_000_000_000 + nanos, 0)
