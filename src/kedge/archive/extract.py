@@ -168,11 +168,12 @@ class Extractor:
         tree.times[path] = _clamp(entry.mtime_ns)
 
     def _regular(self, entry: Entry, parent_fd: int, base: str, content: Content) -> None:
+        mode = entry.mode & 0o777
         try:
-            descriptor = os.open(base, _NEW_FILE, 0o600, dir_fd=parent_fd)
+            descriptor = os.open(base, _NEW_FILE, mode, dir_fd=parent_fd)
         except FileExistsError:
             self._clear(base, parent_fd)
-            descriptor = os.open(base, _NEW_FILE, 0o600, dir_fd=parent_fd)
+            descriptor = os.open(base, _NEW_FILE, mode, dir_fd=parent_fd)
         try:
             if entry.segments is None:
                 for piece in content:
@@ -188,8 +189,14 @@ class Extractor:
 
     def _complete(self, entry: Entry, descriptor: int) -> None:
         """Give a file or directory its owner, mode and attributes."""
-        os.fchown(descriptor, entry.uid, entry.gid)
-        os.fchmod(descriptor, entry.mode)
+        # Most files are root's and were made with the right mode. Looking is cheaper than two
+        # calls that each write to the file system's journal.
+        status = os.fstat(descriptor)
+        is_own = status.st_uid == entry.uid and status.st_gid == entry.gid
+        if not is_own:
+            os.fchown(descriptor, entry.uid, entry.gid)
+        if not is_own or status.st_mode & 0o7777 != entry.mode:
+            os.fchmod(descriptor, entry.mode)
         if entry.xattrs:
             self._set_xattrs(entry, descriptor)
 
