@@ -1,1 +1,1 @@
-"""System calls, ioctls, netlink and bpf: wrappers that raise `OSError` with errno and path, and no policy."""
+"""System calls, ioctls, netlink and bpf: wrappers that raise `OSError`, and no policy."""

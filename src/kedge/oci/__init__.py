@@ -1,1 +1,1 @@
-"""OCI vocabulary: runtime-spec, image-spec, distribution-spec types, references, digests, platforms."""
+"""OCI vocabulary: runtime-spec, image-spec, distribution-spec types, references, platforms."""
