@@ -43,7 +43,7 @@ from kedge.shim.messages import (
     part,
     text,
 )
-from kedge.shim.netns import open_netns
+from kedge.shim.netns import ReadyNetns
 from kedge.shim.reactor import Reactor
 from kedge.shim.streams import Pipes, Streams, open_pipes
 from kedge.shim.task import MakeTask, Task
@@ -68,11 +68,25 @@ class State(StrEnum):
 class Monitor:
     """The shim's one container."""
 
-    def __init__(self, reactor: Reactor, request: CreateRequest, make_task: MakeTask) -> None:
-        """Do nothing yet; `run` does it all."""
+    def __init__(
+        self,
+        reactor: Reactor,
+        request: CreateRequest,
+        make_task: MakeTask,
+        netns: ReadyNetns | None,
+    ) -> None:
+        """Do nothing yet; `run` does it all.
+
+        Args:
+            reactor: Where to wait.
+            request: What to make.
+            make_task: Makes it.
+            netns: The network namespace this process is in, where it was prepared.
+        """
         self._reactor = reactor
         self._request = request
         self._make_task = make_task
+        self._netns = netns
         self._state = State.CREATING
         self._task: Task | None = None
         self._streams: Streams | None = None
@@ -104,11 +118,11 @@ class Monitor:
         self._reactor.watch_children(self._reap)
         connection = self._control.add(creator)
         try:
-            netns = open_netns() if self._request.own_netns else ()
-            connection.send(self._describe(), netns)
-            # Listening is no part of the hot path: it is done while init mounts.
-            self._control.listen(self._request.run_dir)
+            connection.send(self._describe(), self._take_netns())
             self._create()
+            # The creator is told already, so this costs it nothing; no other engine can need the
+            # socket before the container runs.
+            self._control.listen(self._request.run_dir)
         except (KedgeError, OSError) as error:
             self._state = State.FAILED
             connection.send({"event": "create_failed", "error": encode_failure(error)})
@@ -117,6 +131,15 @@ class Monitor:
         self._control.close()
 
     # -- creation
+
+    def _take_netns(self) -> tuple[int, ...]:
+        """Be in the right network namespace; return what the engine gets of it."""
+        netns, self._netns = self._netns, None
+        if self._request.own_netns:
+            return (netns or ReadyNetns()).give()
+        if netns is not None:
+            netns.leave()
+        return ()
 
     def _create(self) -> None:
         request = self._request

@@ -8,19 +8,34 @@ while the shim goes on with the container's mounts.
 import os
 from socket import AF_NETLINK, SOCK_CLOEXEC, SOCK_RAW, socket
 
-from kedge.linux.namespaces import CLONE_NEWNET, unshare
+from kedge.linux.namespaces import CLONE_NEWNET, setns, unshare
 from kedge.linux.netlink import NETLINK_ROUTE
 
 
-def open_netns() -> tuple[int, int]:
-    """Move this process into a new network namespace; return its descriptor and a route socket.
+class ReadyNetns:
+    """A new network namespace this process has moved into, before it is known who needs one."""
 
-    Raises:
-        OSError: The kernel refused.
-    """
-    unshare(CLONE_NEWNET)
-    netns = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    route = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE)
-    # An address of its own, so that the engine need not bind a socket of another namespace.
-    route.bind((0, 0))
-    return netns, route.detach()
+    def __init__(self) -> None:
+        """Move there.
+
+        Raises:
+            OSError: The kernel refused.
+        """
+        self._home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        unshare(CLONE_NEWNET)
+        self._own = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        self._route = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE)
+        # An address of its own, so that the engine need not bind a socket of another namespace.
+        self._route.bind((0, 0))
+
+    def give(self) -> tuple[int, int]:
+        """Return the namespace's descriptor and a route socket in it; the caller owns both."""
+        os.close(self._home)
+        return self._own, self._route.detach()
+
+    def leave(self) -> None:
+        """Go back to where this process came from: the container brings its own or needs none."""
+        setns(self._home, CLONE_NEWNET)
+        os.close(self._home)
+        os.close(self._own)
+        self._route.close()

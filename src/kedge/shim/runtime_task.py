@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from typing import Final
 
 from kedge.errdefs import ConflictError, NotFoundError
 from kedge.lib.jsontypes import Json, JsonObject
@@ -13,9 +14,13 @@ from kedge.oci.runtime_spec_resources import parse_resources
 from kedge.runtime.cgroups import Cgroup, CgroupStats, make_cgroup
 from kedge.runtime.container import Created, Stdio, create_container
 from kedge.runtime.execute import exec_process
+from kedge.runtime.plan import SECCOMP_ANNOTATION, plan_launch
+from kedge.runtime.spec_template import spec_document
 from kedge.shim.messages import CreateRequest, ExecRequest
 from kedge.shim.streams import Pipes
 from kedge.shim.task import ExecProcess
+
+_REHEARSAL: Final = "rehearsal"
 
 
 class RuntimeTask:
@@ -159,8 +164,22 @@ def load_spec(bundle: str) -> Spec:
     return parse_spec(fields.read_object(document, "config.json"))
 
 
-def warm_up() -> None:
-    """Do once in the spawner what every shim would otherwise do again."""
+def rehearse() -> None:
+    """Go through the motions of making a container, without making one.
+
+    The first steps of a forked interpreter are slow, because every page it touches is copied from
+    its parent. This has them done before there is anybody to wait for them.
+    """
+    spec = parse_spec(fields.read_object(json.loads(json.dumps(spec_document())), "template"))
+    make_cgroup(_REHEARSAL)
+    if spec.process is not None:
+        plan_launch(
+            spec.process,
+            spec._replace(annotations={SECCOMP_ANNOTATION: "default"}),
+            container_id=_REHEARSAL,
+            die_with_parent=True,
+            preserve_fds=0,
+        )
 
 
 def _encode_stats(stats: CgroupStats) -> JsonObject:

@@ -1,16 +1,20 @@
-"""The spawner: a warm interpreter that forks one shim per request and does nothing else.
+"""The spawner: a warm interpreter that keeps one shim ready and forks the next when it is taken.
 
 The engine starts it once with a packet socket as descriptor 3 (`kedge.shim.spawner_client`). Each
-packet carries one descriptor, the shim's control connection, over which the shim itself reads
-what to make. So the spawner parses nothing, answers nothing and waits for nobody; it keeps no
-state, and an engine that finds it dead starts another. When the engine goes, it goes; the shims
-stay.
+packet carries one descriptor, the shim's control connection. The shim that waits takes it, reads
+from the connection what to make, and the spawner, which is told by one byte, forks another. What a
+shim needs whatever it is to make, a session, a network namespace, memory pages of its own, it has
+by then. The spawner keeps no state; an engine that finds it dead starts another. When the engine
+goes, it goes, and the shim that waits; those that have a container stay.
 """
 
 import gc
 import os
 import signal
 import sys
+from collections.abc import Callable
+from contextlib import suppress
+from select import select
 from socket import SHUT_RDWR, socket
 from typing import Final
 
@@ -21,85 +25,136 @@ from kedge.shim.control import fetch_request
 from kedge.shim.framing import close_all, encode_frame, receive_fds
 from kedge.shim.messages import REPORT_NAME, encode_failure, one_line, parse_create
 from kedge.shim.monitor import Monitor
+from kedge.shim.netns import ReadyNetns
 from kedge.shim.reactor import Reactor
 from kedge.shim.task import MakeTask
 
 ENGINE_FD: Final = 3
-_FIRST_FREE_FD: Final = 3
 # A signal meant for the engine's terminal or service must end neither spawner nor containers.
 _IGNORED: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE)
-# Below everything in a container, above the host's own vital services.
-_OOM_SCORE: Final = "-500"
+_MAX_DEATHS: Final = 5
+_PACKET_SIZE: Final = 16
+_PAUSE_S: Final = 0.05
+# What a shim tells the spawner.
+_TAKEN: Final = b"t"
+_ENGINE_GONE: Final = b"e"
 _BROKEN: Final = 70
 
 
 def main(make_task: MakeTask | None = None) -> None:
     """Serve the engine at descriptor 3 until it is gone."""
-    make_task = make_task or _load_runtime()
+    rehearse = _nothing
+    if make_task is None:
+        # Tests put another task in its place, and then need not be able to import the runtime.
+        from kedge.shim import runtime_task  # noqa: PLC0415
+
+        make_task, rehearse = runtime_task.make_task, runtime_task.rehearse
     os.setsid()
     prctl.set_name("kedge-spawner")
     # Ignoring it makes the kernel reap the shims; each shim sets it back for its own children.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     for signum in _IGNORED:
         signal.signal(signum, signal.SIG_IGN)
-    process.close_from(ENGINE_FD + 1)
     reset_reserved_signals()
+    process.close_from(ENGINE_FD + 1)
     engine = socket(fileno=ENGINE_FD)
+    rehearse()
     # What lives now is never written to by the collector again, so shims share its memory.
     gc.collect()
     gc.freeze()
-    while True:
-        data, fds = receive_fds(engine, 16)
-        if not data:
+    deaths = 0
+    while deaths < _MAX_DEATHS:
+        word = _fork_shim(engine, make_task, rehearse)
+        if word == _ENGINE_GONE:
             return
-        for fd in fds:
-            _fork_shim(fd, make_task)
-        close_all(fds)
+        deaths = 0 if word == _TAKEN else deaths + 1
+        # Getting the next one ready takes processor time the container just begun needs more;
+        # unless somebody waits.
+        select([engine], [], [], _PAUSE_S)
+    raise SystemExit(f"{deaths} shims in a row died before they had anything to do")
 
 
-def _load_runtime() -> MakeTask:
-    """Import the container runtime, which is what makes this interpreter warm."""
-    from kedge.shim import runtime_task  # noqa: PLC0415 - tests put another task in its place
-
-    runtime_task.warm_up()
-    return runtime_task.make_task
-
-
-def _fork_shim(control_fd: int, make_task: MakeTask) -> None:
+def _fork_shim(engine: socket, make_task: MakeTask, rehearse: Callable[[], None]) -> bytes:
+    """Fork a shim that waits for work; return the word it leaves, which is empty if it dies."""
+    told, tell = os.pipe2(os.O_CLOEXEC)
     try:
         pid = os.fork()  # noqa: TID251 - forking is what this process is for
     except OSError as error:
-        failure = UnavailableError(f"cannot fork a shim: {one_line(error)}")
-        frame = encode_frame({"event": "create_failed", "error": encode_failure(failure)})
-        os.write(control_fd, frame)
-        return
+        os.close(told)
+        os.close(tell)
+        return _refuse_one(engine, error)
     if pid == 0:
         code = _BROKEN
         try:
-            code = _run_shim(control_fd, make_task)
+            code = _be_shim(engine, tell, make_task, rehearse)
         finally:
             os._exit(code)
+    os.close(tell)
+    try:
+        return os.read(told, 1)
+    finally:
+        os.close(told)
 
 
-def _run_shim(control_fd: int, make_task: MakeTask) -> int:
-    """Be a shim for one container; return the exit code of this process."""
+def _refuse_one(engine: socket, error: OSError) -> bytes:
+    """Tell whoever comes next that there is no process to be had."""
+    control_fd = _take(engine)
+    if control_fd < 0:
+        return _ENGINE_GONE
+    failure = UnavailableError(f"cannot fork a shim: {one_line(error)}")
+    os.write(control_fd, encode_frame({"event": "create_failed", "error": encode_failure(failure)}))
+    os.close(control_fd)
+    return _TAKEN
+
+
+def _be_shim(engine: socket, tell: int, make_task: MakeTask, rehearse: Callable[[], None]) -> int:
+    """Wait for a container to make, and look after it; return the exit code of this process."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.setsid()
-    process.close_from(_FIRST_FREE_FD, keep=(control_fd,))
+    process.close_from(ENGINE_FD + 1, keep=(tell,))
     prctl.set_name("kedge-shim")
     prctl.set_child_subreaper()
-    creator = socket(fileno=control_fd)
+    netns = None
+    if not _is_work_waiting(engine):
+        netns = ReadyNetns()
+        rehearse()
+    control_fd = _take(engine)
+    # The spawner may have died meanwhile; the work is here all the same.
+    with suppress(BrokenPipeError):
+        os.write(tell, _TAKEN if control_fd >= 0 else _ENGINE_GONE)
+    os.close(tell)
+    engine.close()
+    return 0 if control_fd < 0 else _look_after(socket(fileno=control_fd), netns, make_task)
+
+
+def _is_work_waiting(engine: socket) -> bool:
+    ready, _, _ = select([engine], [], [], 0)
+    return bool(ready)
+
+
+def _take(engine: socket) -> int:
+    """Return the next control connection, -1 when the engine is gone."""
+    data, fds = receive_fds(engine, _PACKET_SIZE)
+    close_all(fds[1:])
+    return fds[0] if data and fds else -1
+
+
+def _look_after(creator: socket, netns: ReadyNetns | None, make_task: MakeTask) -> int:
     document = fetch_request(creator)
     if document is None:
         return 0
     request = parse_create(document)
     try:
-        Monitor(Reactor(), request, make_task).run(creator)
+        Monitor(Reactor(), request, make_task, netns).run(creator)
     except BaseException as error:  # noqa: BLE001 - the last one who can say what happened
         _report(os.path.join(request.run_dir, REPORT_NAME), error)
         creator.shutdown(SHUT_RDWR)
         return _BROKEN
     return 0
+
+
+def _nothing() -> None:
+    pass
 
 
 def _report(path: str, error: BaseException) -> None:
@@ -109,16 +164,3 @@ def _report(path: str, error: BaseException) -> None:
     with open(path, "a", encoding="utf-8") as report:
         traceback.print_exception(error, file=report)
     sys.stderr.flush()
-
-
-def protect_from_oom() -> None:
-    """Make the kernel choose this process late when memory runs out, where it may be asked to.
-
-    Children inherit the value, so it is set only after the container's init was forked.
-    """
-    try:
-        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as score:
-            score.write(_OOM_SCORE)
-    except OSError:
-        # Lowering needs CAP_SYS_RESOURCE.
-        return
