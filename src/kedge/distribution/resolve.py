@@ -164,6 +164,7 @@ class Resolver:
         position = best_match(platform, offered)
         if position is None:
             entries = ", ".join(dict.fromkeys(str(p) for p in offered if p and p.os != "unknown"))
+            # compat: Docker ends behind "entries"; we say which ones there are.
             raise NotFoundError(
                 f"no matching manifest for {platform} in the manifest list entries:"
                 f" {entries or 'there are none'}"

@@ -23,6 +23,7 @@ from kedge.images.image import (
     parse_created,
 )
 from kedge.images.listing import image_history, select_images
+from kedge.images.lookup import resolve_id
 from kedge.images.records import ImageRecords, ImageRow
 from kedge.images.removal import ImageRemoval, RemovalSteps
 from kedge.images.unpack import LayerSnapshots, PlannedLayer, Unpacker
@@ -40,7 +41,7 @@ from kedge.oci.image_spec import (
     encode_document,
     parse_image_config,
 )
-from kedge.oci.references import Reference, parse_any_reference
+from kedge.oci.references import Reference
 
 _CACHED_CONFIGS: Final = 512
 _NO_FILTERS: Final = Filters({})
@@ -108,7 +109,7 @@ class ImageStore:
             InvalidParameterError: No name at all, or the beginning of several ids.
             DataLossError: The image is damaged.
         """
-        return self.get(self._resolve_id(text))
+        return self.get(resolve_id(self._records, text))
 
     def list_images(
         self, filters: Filters = _NO_FILTERS, *, all_images: bool = False
@@ -299,7 +300,7 @@ class ImageStore:
             delete=self._delete,
         )
         with self._removals:
-            image = self._find_even_damaged(self._resolve_id(text))
+            image = self._find_even_damaged(resolve_id(self._records, text))
             if image is None:
                 raise NotFoundError(f"No such image: {text}")
             removed = ImageRemoval(steps, users).run(text, image, force=force, prune=prune)
@@ -317,20 +318,6 @@ class ImageStore:
         return self._content.collect(self._records.all_blobs)
 
     # ---------------------------------------------------------------- parts
-
-    def _resolve_id(self, text: str) -> str:
-        parsed = parse_any_reference(text)
-        if isinstance(parsed, str):
-            shown = parsed
-            image_id = parsed if self._records.row(parsed) else None
-        else:
-            name = parsed.with_default_tag()
-            shown = name.familiar()
-            lookup = name._replace(tag="") if name.digest else name
-            image_id = self._records.named(lookup) or self._by_prefix(text)
-        if image_id is None:
-            raise NotFoundError(f"No such image: {shown}")
-        return image_id
 
     def _load(self, row: ImageRow, config: ImageConfig) -> Image:
         names = self._records.names(row.id)
@@ -356,19 +343,6 @@ class ImageStore:
         except DataLossError:
             config = ImageConfig(rootfs=RootFS())
         return self._load(row, config)
-
-    def _by_prefix(self, text: str) -> str | None:
-        prefix = text if text.startswith("sha256:") else f"sha256:{text}"
-        digits = prefix.removeprefix("sha256:")
-        if not digits or digits.strip("0123456789abcdef"):
-            return None
-        found = self._records.ids_beginning(prefix)
-        if len(found) > 1:
-            raise InvalidParameterError(
-                f'ambiguous reference: "{text}" is the beginning of several image ids;'
-                " give more digits"
-            )
-        return found[0] if found else None
 
     def _config(self, image_id: str) -> ImageConfig:
         config = self._configs.get(image_id)

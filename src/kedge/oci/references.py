@@ -57,7 +57,7 @@ class Reference(NamedTuple):
         # Only single-component official names may be shortened: library/foo/bar is not foo/bar.
         if "/" not in short:
             return short
-        # A namespace that reads like a host (docker.io/0.0/x) would be taken for one.
+        # compat: Docker shortens docker.io/0.0/x to 0.0/x, which then names another host.
         return self.name if _is_host(self.path.partition("/")[0]) else self.path
 
     def canonical(self) -> str:
