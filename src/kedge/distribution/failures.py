@@ -66,17 +66,21 @@ class RegistryRefusedError(KedgeError):
         self.problem = problem
 
 
-def describe_connection_failure(error: BaseException, address: str) -> ConnectionFailedError:
+def describe_connection_failure(
+    error: BaseException, address: str, *, peer: str = "registry"
+) -> ConnectionFailedError:
     """Return the failure that urllib3 or the socket reported, naming host, port and cause.
 
     Args:
         error: What was raised.
         address: ``host:port`` that was talked to.
+        peer: What is there.
     """
+    address = f"{peer} {address}"
     verification = _find(error, ssl.SSLCertVerificationError)
     if verification is not None:
         return ConnectionFailedError(
-            f"cannot trust registry {address}: {verification.verify_message}; install its"
+            f"cannot trust {address}: {verification.verify_message}; install its"
             " certificate authority on the host, or list it in insecure-registries",
             may_retry=False,
         )
@@ -88,12 +92,12 @@ def describe_connection_failure(error: BaseException, address: str) -> Connectio
             if plain
             else f"TLS failed: {(tls.reason or str(tls)).lower().replace('_', ' ')}"
         )
-        return ConnectionFailedError(f"cannot talk to registry {address}: {cause}", may_retry=False)
+        return ConnectionFailedError(f"cannot talk to {address}: {cause}", may_retry=False)
     name = _find(error, socket.gaierror)
     if name is not None:
         cause = (name.strerror or "name resolution failed").lower()
         return ConnectionFailedError(
-            f"cannot reach registry {address}: {cause}",
+            f"cannot reach {address}: {cause}",
             may_retry=name.errno == socket.EAI_AGAIN,
             reached=False,
         )
@@ -107,9 +111,7 @@ def describe_connection_failure(error: BaseException, address: str) -> Connectio
     else:
         cause = "connection broken"
     verb = "lost the connection to" if reached else "cannot reach"
-    return ConnectionFailedError(
-        f"{verb} registry {address}: {cause}", may_retry=reached, reached=reached
-    )
+    return ConnectionFailedError(f"{verb} {address}: {cause}", may_retry=reached, reached=reached)
 
 
 def parse_problem(

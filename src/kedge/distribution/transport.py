@@ -50,8 +50,9 @@ _TIMEOUTS: Final = Timeouts()
 class Answer:
     """A response whose body is still to be read; a context manager that ends it."""
 
-    def __init__(self, response: urllib3.BaseHTTPResponse, address: str) -> None:
+    def __init__(self, response: urllib3.BaseHTTPResponse, address: str, peer: str) -> None:
         self._response = response
+        self._peer = peer
         self._address = address
         self._finished = False
         self.status = response.status
@@ -86,7 +87,7 @@ class Answer:
             total += len(chunk)
             if total > limit:
                 raise UnavailableError(
-                    f"registry {self._address} sends a document of more than {limit} bytes"
+                    f"{self._peer} {self._address} sends a document of more than {limit} bytes"
                 )
         return b"".join(parts)
 
@@ -96,7 +97,7 @@ class Answer:
             chunk = self._response.read(_CHUNK_BYTES, decode_content=False)
         except (HTTPError, OSError) as error:
             self._finished = True
-            raise describe_connection_failure(error, self._address) from error
+            raise describe_connection_failure(error, self._address, peer=self._peer) from error
         self._finished = self._finished or not chunk
         return chunk
 
@@ -142,8 +143,20 @@ class Transport:
     """Sends requests; thread-safe."""
 
     def __init__(
-        self, *, timeouts: Timeouts = _TIMEOUTS, environ: Mapping[str, str] = os.environ
+        self,
+        *,
+        timeouts: Timeouts = _TIMEOUTS,
+        environ: Mapping[str, str] = os.environ,
+        peer: str = "registry",
     ) -> None:
+        """Make no connection yet.
+
+        Args:
+            timeouts: How long to wait.
+            environ: Names the proxies.
+            peer: What messages call the servers.
+        """
+        self._peer = peer
         self._timeout = Timeout(connect=timeouts.connect_s, read=timeouts.read_s)
         self._environ = environ
         self._pools: dict[tuple[str, bool], urllib3.PoolManager] = {}
@@ -174,11 +187,11 @@ class Transport:
                 return answer
             answer.close()
             target = urljoin(url, location)
-            _check_redirect(url, target, verify_tls=verify_tls)
+            _check_redirect(url, target, self._peer, verify_tls=verify_tls)
             if _origin(target) != _origin(url):
                 sent = {k: v for k, v in sent.items() if k.lower() != "authorization"}
             url = target
-        raise UnavailableError(f"registry {_address(url)} redirects in a circle")
+        raise UnavailableError(f"{self._peer} {_address(url)} redirects in a circle")
 
     def close(self) -> None:
         """Close the connections that are kept."""
@@ -212,8 +225,8 @@ class Transport:
             )
         except (HTTPError, OSError) as error:
             through = f"{address} through proxy {_address(proxy)}" if proxy else address
-            raise describe_connection_failure(error, through) from error
-        return Answer(response, address)
+            raise describe_connection_failure(error, through, peer=self._peer) from error
+        return Answer(response, address, self._peer)
 
     def _pool(self, proxy: str, *, verify_tls: bool) -> urllib3.PoolManager:
         with self._lock:
@@ -274,13 +287,13 @@ def _trust_host_bundle(context: ssl.SSLContext) -> None:
             return
 
 
-def _check_redirect(url: str, target: str, *, verify_tls: bool) -> None:
+def _check_redirect(url: str, target: str, peer: str, *, verify_tls: bool) -> None:
     scheme = urlsplit(target).scheme
     if scheme not in {"http", "https"}:
-        raise UnavailableError(f"registry {_address(url)} redirects to {scheme or 'nowhere'}")
+        raise UnavailableError(f"{peer} {_address(url)} redirects to {scheme or 'nowhere'}")
     if verify_tls and scheme == "http" and urlsplit(url).scheme == "https":
         raise UnavailableError(
-            f"registry {_address(url)} redirects from https to http, which is not followed"
+            f"{peer} {_address(url)} redirects from https to http, which is not followed"
         )
 
 

@@ -21,6 +21,7 @@ from kedge.api.types.wire import Empty
 from kedge.distribution.credentials import ANONYMOUS, Credentials
 from kedge.distribution.progress import PullEvent
 from kedge.distribution.pull import Puller
+from kedge.engine.bootstrap import BootstrapService
 from kedge.engine.context import EngineContext
 from kedge.engine.inspect import format_time
 from kedge.engine.threadstream import ThreadStream
@@ -40,6 +41,7 @@ class ImageService:
         """Work on ``context``'s store."""
         self._context = context
         self._puller = puller
+        self._bootstrap = BootstrapService(context)
 
     async def list(self, options: ImageListOptions) -> Sequence[ImageSummary]:
         """Return the images that match, newest first."""
@@ -165,7 +167,7 @@ class ImageService:
 
     async def bootstrap(self, name: str) -> AsyncIterator[ProgressMessage]:
         """Make a base image from the distribution's packages."""
-        raise InvalidParameterError(f"no recipe for {name}")
+        return await self._bootstrap.bootstrap(name)
 
     async def prune(self, filters: Filters) -> ImagesPruneResponse:
         """Remove unused images: dangling ones, with ``dangling=false`` all without a container."""
