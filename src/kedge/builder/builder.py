@@ -18,7 +18,6 @@ from kedge.builder.files.directory import DigestMemo, DirectoryTree
 from kedge.builder.files.ignored import IGNORE_FILE, IgnoredTree
 from kedge.builder.files.tar import TarTree, read_tar
 from kedge.builder.files.tree import Tree, clip, read_text
-from kedge.builder.ignorefile import IgnoreMatcher, parse_ignore_file
 from kedge.builder.perform import Performer, Workshop
 from kedge.builder.plan import plan_build
 from kedge.builder.request import BuildRequest, BuildResult
@@ -32,6 +31,7 @@ from kedge.images.layering import Layering
 from kedge.images.store import ImageStore
 from kedge.lib.clock import SYSTEM_CLOCK, Clock
 from kedge.lib.database import Database
+from kedge.lib.ignorefile import IgnoreMatcher, parse_ignore_file
 from kedge.oci.platforms import host_platform
 from kedge.oci.references import Reference, parse_reference
 from kedge.snapshots.snapshotter import Snapshotter

@@ -13,9 +13,9 @@ from kedge.builder.files.selection import Selected, has_wildcard, select
 from kedge.builder.files.tar import try_read_archive
 from kedge.builder.files.tree import MemoryTree, Tree, clip, resolve
 from kedge.builder.files.users import find_owner, names_digests
-from kedge.builder.ignorefile import IgnoreMatcher
 from kedge.builder.operations import CopyOperation, MakeDirectory
 from kedge.errdefs import InvalidParameterError
+from kedge.lib.ignorefile import IgnoreMatcher
 from kedge.lib.jsontypes import Json
 
 

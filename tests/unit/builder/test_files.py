@@ -21,8 +21,8 @@ from kedge.builder.files.selection import select
 from kedge.builder.files.tar import read_tar, try_read_archive
 from kedge.builder.files.tree import MemoryTree, Tree, clip, resolve
 from kedge.builder.files.users import find_owner, names_digests
-from kedge.builder.ignorefile import IgnoreMatcher
 from kedge.errdefs import DataLossError, InvalidParameterError, NotFoundError
+from kedge.lib.ignorefile import IgnoreMatcher
 
 
 def never(_path: str) -> bool:

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from kedge.builder.dockerfile.characters import SPACES
 from kedge.builder.dockerfile.errors import DockerfileError
+from kedge.lib.spaces import SPACES
 
 if TYPE_CHECKING:
     from kedge.lib.jsontypes import Json

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from kedge.builder.dockerfile.characters import SPACES
 from kedge.builder.dockerfile.errors import DockerfileError
 from kedge.builder.dockerfile.globs import replace_pattern, trim_prefix, trim_suffix
+from kedge.lib.spaces import SPACES
 
 _END: Final = ""
 _SPECIAL_PARAMETERS: Final = frozenset("@*#?-$!0")

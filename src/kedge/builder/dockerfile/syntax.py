@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from kedge.builder.dockerfile.characters import SPACES, WORD_GAP
+from kedge.builder.dockerfile.characters import WORD_GAP
 from kedge.builder.dockerfile.directives import DEFAULT_ESCAPE, Directive, parse_directives
 from kedge.builder.dockerfile.errors import DockerfileError
 from kedge.builder.dockerfile.heredocs import Heredoc, heredocs_of_line
@@ -21,6 +21,7 @@ from kedge.builder.dockerfile.words import (
     split_words,
     try_parse_json_array,
 )
+from kedge.lib.spaces import SPACES
 
 MAX_LINE_BYTES: Final = 65535
 _EXPANDABLE: Final = frozenset({"ADD", "COPY", "RUN"})

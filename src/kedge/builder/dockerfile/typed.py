@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from kedge.builder.dockerfile.characters import SPACES
 from kedge.builder.dockerfile.devices import parse_device
 from kedge.builder.dockerfile.directives import detect_syntax, first_word
 from kedge.builder.dockerfile.errors import DockerfileError, suggestion
@@ -47,6 +46,7 @@ from kedge.builder.dockerfile.instructions import (
 )
 from kedge.builder.dockerfile.mounts import parse_mount
 from kedge.builder.dockerfile.syntax import INSTRUCTIONS, Node, parse_document
+from kedge.lib.spaces import SPACES
 
 _TRANSFER_FLAGS: Final = {
     "chown": FlagKind.TEXT,

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from kedge.builder.dockerfile.characters import SPACES, WORD_GAP
+from kedge.builder.dockerfile.characters import WORD_GAP
 from kedge.builder.dockerfile.errors import DockerfileError
 from kedge.lib.jsontypes import Json
+from kedge.lib.spaces import SPACES
 
 _NOT_STRINGS: Final = "when using JSON array syntax, arrays must be comprised of strings only"
 

@@ -5,7 +5,7 @@ from typing import BinaryIO, Final
 
 from kedge.archive.entry import Entry, Kind
 from kedge.builder.files.tree import Tree, join
-from kedge.builder.ignorefile import IgnoreMatcher, MatchState
+from kedge.lib.ignorefile import IgnoreMatcher, MatchState
 
 IGNORE_FILE: Final = ".dockerignore"
 

@@ -14,8 +14,8 @@ from typing import Final
 
 from kedge.archive.entry import Kind
 from kedge.builder.files.tree import Tree, clip, join, resolve
-from kedge.builder.ignorefile import Pattern, check_glob
 from kedge.errdefs import NotFoundError
+from kedge.lib.ignorefile import Pattern, check_glob
 
 _WILDCARDS: Final = frozenset("*?[\\")
 _PIVOT: Final = "/./"

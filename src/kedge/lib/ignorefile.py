@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
-from kedge.builder.dockerfile.characters import SPACES
 from kedge.errdefs import InvalidParameterError
+from kedge.lib.spaces import SPACES
 
 _BAD_PATTERN: Final = "syntax error in pattern"
 _NEEDS_ESCAPE: Final = frozenset(".+()|{}$^]")

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kedge.builder.ignorefile import (
+from kedge.errdefs import InvalidParameterError
+from kedge.lib.ignorefile import (
     IgnoreMatcher,
     MatchKind,
     parse_ignore_file,
     try_parse_pattern,
 )
-from kedge.errdefs import InvalidParameterError
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 DATA = Path(os.environ.get("KEDGE_SHARED_DATA", REPOSITORY.parent / "shared/data"))
