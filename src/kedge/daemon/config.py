@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, cast
 
 from kedge import __version__
 from kedge.errdefs import InvalidParameterError
@@ -153,7 +153,7 @@ def load_config(arguments: Sequence[str]) -> DaemonConfig:
 def _load_file(path: str, *, required: bool) -> JsonObject:
     try:
         with open(path, encoding="utf-8") as stream:
-            document = json.load(stream)
+            document = cast("Json", json.load(stream))
     except FileNotFoundError:
         if required:
             raise InvalidParameterError(f"configuration file {path} does not exist") from None

@@ -3,10 +3,11 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from kedge.engine import defaults
 from kedge.errdefs import InvalidParameterError
-from kedge.lib.jsontypes import JsonObject
+from kedge.lib.jsontypes import Json, JsonObject
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +109,7 @@ def _normalize(names: Sequence[str], field: str) -> set[str]:
 
 def _parse_profile(text: str) -> JsonObject:
     try:
-        document = json.loads(text)
+        document = cast("Json", json.loads(text))
     except ValueError as error:
         raise InvalidParameterError(f"decoding seccomp profile failed: {error}") from None
     if not isinstance(document, dict) or "defaultAction" not in document:
