@@ -82,6 +82,20 @@ class Engine:
         self._process.wait()
         self._process = None
 
+    def terminate(self) -> int:
+        """End the engine as an administrator does; return its exit code."""
+        assert self._process is not None
+        self._process.terminate()
+        code = self._process.wait(timeout=60)
+        self._process = None
+        return code
+
+    def restart_with(self, *flags: str) -> None:
+        """Go on with more flags."""
+        self.terminate()
+        self.flags = (*self.flags, *flags)
+        self.start()
+
     def stop(self) -> int:
         """Remove every container and end the engine; return its exit code."""
         if self._process is None:
@@ -90,10 +104,7 @@ class Engine:
         with contextlib.closing(self.client()) as client:
             for item in client.get("/containers/json", {"all": True}).objects():
                 client.delete(f"/containers/{item['Id']}", {"force": True}).read()
-        self._process.terminate()
-        code = self._process.wait(timeout=30)
-        self._process = None
-        return code
+        return self.terminate()
 
     def docker(
         self, *words: str, check: bool = True, text: str = "", timeout_s: float = 60

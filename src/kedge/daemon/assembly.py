@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -53,7 +53,7 @@ class Engine:
 
 
 @contextlib.asynccontextmanager
-async def open_engine(config: DaemonConfig) -> AsyncIterator[Engine]:
+async def open_engine(config: DaemonConfig) -> AsyncGenerator[Engine, None]:
     """Make an engine on the roots of ``config`` and take up what it finds there.
 
     Leaving stops the engine: containers run on with ``live_restore``, otherwise they are stopped
@@ -79,7 +79,10 @@ async def open_engine(config: DaemonConfig) -> AsyncIterator[Engine]:
         images = ImageService(context, puller)
         containers = ContainerService(context, lifecycle)
         stack.push_async_callback(_stop, context, lifecycle, containers)
+        # Before the builder, which removes layers that a stray build step may still write to.
+        problems = await restore(context, lifecycle)
         builds = BuildService(context, puller, asyncio.get_running_loop())
+        stack.push_async_callback(builds.close)
         yield Engine(
             context=context,
             lifecycle=lifecycle,
@@ -90,7 +93,7 @@ async def open_engine(config: DaemonConfig) -> AsyncIterator[Engine]:
             networks=NetworkService(context),
             volumes=VolumeService(),
             system=SystemService(context, containers, images, builds),
-            problems=await restore(context, lifecycle),
+            problems=problems,
         )
 
 
@@ -172,7 +175,7 @@ async def _stop(context: EngineContext, lifecycle: Lifecycle, containers: Contai
 
 
 @contextlib.contextmanager
-def _lock(data_root: str) -> Iterator[None]:
+def _lock(data_root: str) -> Generator[None, None, None]:
     """Hold the data root: two engines on one would destroy each other's records."""
     descriptor = os.open(
         os.path.join(data_root, "engine.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC

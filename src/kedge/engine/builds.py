@@ -89,6 +89,7 @@ class BuildService:
     ) -> None:
         """Open the builder on ``context``'s stores."""
         self._context = context
+        self._running: set[ThreadStream[Event]] = set()
         self._builder = Builder(
             context.database,
             context.content,
@@ -129,6 +130,7 @@ class BuildService:
         pipe = BodyPipe()
         stream = ThreadStream[Event](self._context.workers, on_close=cancel.set)
         filler = asyncio.create_task(pipe.fill(body))
+        self._running = {stream, *(item for item in self._running if item.is_running)}
         stream.run(lambda emit: self._work(request, pipe, emit, cancel))
         return self._messages(stream, filler, pipe, quiet=options.quiet)
 
@@ -170,6 +172,13 @@ class BuildService:
             filler.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await filler
+
+    async def close(self) -> None:
+        """Cancel every build and wait until nothing of them runs."""
+        running, self._running = self._running, set()
+        for stream in running:
+            stream.close()
+            await stream.wait()
 
     def _host_certs(self, options: BuildOptions) -> str | None:
         """Return the bundle that RUN steps shall see, by the request, then the engine's setting."""

@@ -122,14 +122,13 @@ class ContainerService:
         container = self._get(ref)
         if container.record.alive:
             # An --rm container lives on through a restart.
-            automatic = container.record.host_config.auto_remove
-            container.record.host_config.auto_remove = False
+            container.outlives_exit = True
             try:
                 await self._lifecycle.stop(container, signal_name=signal, timeout_s=timeout_s)
             except NotModifiedError:
                 pass
             finally:
-                container.record.host_config.auto_remove = automatic
+                container.outlives_exit = False
         await self._lifecycle.start(container)
         announce(self._context, container, "restart")
 

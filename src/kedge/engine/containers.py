@@ -43,6 +43,8 @@ class Container:
         self.waiting_attaches: list[WaitingSession] = []
         self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.removed: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.outlives_exit = False
+        """Whether ``--rm`` does not apply to the next exit: a restart or a removal causes it."""
         self._store = store
 
     @property

@@ -23,12 +23,19 @@ from kedge.engine.announce import announce
 from kedge.engine.containers import Container
 from kedge.engine.context import EngineContext
 from kedge.engine.defaults import STOP_SIGNAL, STOP_TIMEOUT_S
+from kedge.engine.ending import end_shim
 from kedge.engine.logoptions import parse_log_options
 from kedge.engine.networking import ContainerNetwork
 from kedge.engine.process import NetworkFiles, cgroup_path, container_spec_input, write_bundle
 from kedge.engine.signals import parse_signal
 from kedge.engine.state import Status
-from kedge.errdefs import ConflictError, KedgeError, NotModifiedError, SystemFailureError
+from kedge.errdefs import (
+    ConflictError,
+    KedgeError,
+    NotFoundError,
+    NotModifiedError,
+    SystemFailureError,
+)
 from kedge.lib.ids import short_id
 from kedge.shim.client import Shim
 from kedge.shim.messages import CreateRequest, ExitStatus, LogConfig
@@ -103,7 +110,7 @@ class Lifecycle:
                 log=self._log_config(container),
             )
         )
-        undo.push_async_callback(_dispose, shim)
+        undo.push_async_callback(end_shim, shim)
         container.shim = shim
         undo.callback(setattr, container, "shim", None)
         connecting = asyncio.ensure_future(self._network.connect(container, shim))
@@ -114,10 +121,10 @@ class Lifecycle:
             await asyncio.wait([connecting])
         connecting.result()
         await self._pass_on_attached(container, shim)
+        # A crash from here on leaves a container that runs: its addresses must be on record.
+        container.save()
         started = await shim.start()
-        record.pid, record.started_ns = started.pid, started.started_at_ns
-        record.error, record.exit_code, record.oom_killed = "", 0, False
-        record.stopped_by_user = False
+        record.note_start(started.pid, started.started_at_ns)
         container.become(Status.RUNNING)
         self.watch(container, shim)
 
@@ -169,7 +176,7 @@ class Lifecycle:
             if shim is not None:
                 await _dispose(shim)
             shutil.rmtree(self._context.paths.shim_dir(record.id), ignore_errors=True)
-        if record.host_config.auto_remove:
+        if record.host_config.auto_remove and not container.outlives_exit:
             with contextlib.suppress(KedgeError):
                 await self.remove(container, force=False)
 
@@ -287,7 +294,7 @@ class Lifecycle:
         if shim is None:
             return
         # Force wins over --rm: the watcher must not remove it a second time.
-        record.host_config.auto_remove = False
+        container.outlives_exit = True
         exited = asyncio.shield(container.exited)
         if record.status is Status.PAUSED:
             await shim.resume()
@@ -301,7 +308,9 @@ class Lifecycle:
         context, record = self._context, container.record
         try:
             with context.database.transaction():
-                context.snapshots.remove(record.snapshot_key)
+                # A removal that a crash cut short may have got this far.
+                with contextlib.suppress(NotFoundError):
+                    context.snapshots.remove(record.snapshot_key)
                 context.containers.store.delete(record.id)
         except KedgeError as error:
             record.error = str(error)

@@ -57,6 +57,12 @@ class ContainerRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
         """Whether a process exists."""
         return self.status in ALIVE
 
+    def note_start(self, pid: int, at_ns: int) -> None:
+        """Take down that a process runs; what is known of an earlier one goes."""
+        self.pid, self.started_ns = pid, at_ns
+        self.error, self.exit_code, self.oom_killed = "", 0, False
+        self.stopped_by_user = False
+
     @property
     def snapshot_key(self) -> str:
         """The name of the container's writable layer."""

@@ -2,9 +2,10 @@
 
 Whatever happened before (a clean stop, ``kill -9``, a power cut), in this order:
 
-1. A container whose record says it lives is adopted when its shim answers. When only its exit
-   status is left, that is recorded. When neither is there, shim and container are dead: 137.
-2. A removal that was going on is finished.
+1. A container whose shim answers is adopted, whatever its record says: a crash between the start
+   and its record leaves a running container that is recorded as created. When only an exit status
+   is left, that is recorded. When neither is there, shim and container are dead: 137.
+2. A removal that was going on is finished, one that --rm asks for is done.
 3. Layers, bundles and folders without a record go: they are steps of a create, a remove or a
    build that did not reach its end.
 4. The network drops the endpoints of everything that does not live.
@@ -13,18 +14,23 @@ Whatever happened before (a clean stop, ``kill -9``, a power cut), in this order
 import asyncio
 import os
 import shutil
+from typing import Final
 
 from kedge.engine.containers import Container
 from kedge.engine.context import EngineContext
+from kedge.engine.ending import end_shim
 from kedge.engine.lifecycle import Lifecycle
 from kedge.engine.process import cgroup_path
 from kedge.engine.state import Status
 from kedge.errdefs import KedgeError, NotFoundError
 from kedge.shim.client import Shim
 from kedge.shim.messages import ExitStatus
-from kedge.shim.orphans import reap_orphan
+from kedge.shim.orphans import killed_with_shim, reap_orphan
 
-_KILLED = 137
+# As the shim names its states.
+_RUNNING: Final = "running"
+_PAUSED: Final = "paused"
+_EXITED: Final = "exited"
 
 
 async def restore(context: EngineContext, lifecycle: Lifecycle) -> list[str]:
@@ -38,20 +44,21 @@ async def restore(context: EngineContext, lifecycle: Lifecycle) -> list[str]:
     ended: list[tuple[Container, ExitStatus]] = []
     for record in context.containers.store.load_all():
         container = context.containers.add(record)
-        if not record.alive:
-            continue
         shim = await _try_adopt(context, container)
-        if shim is None:
-            ended.append((container, await _reap(context, container)))
-        else:
+        if shim is not None:
             adopted.append((container, shim))
+        elif record.alive:
+            ended.append((container, await _reap(context, container)))
     await _remove_strays(context, problems)
-    active = [container.id for container, _ in adopted]
+    active = [container.id for container, shim in adopted if shim.state != _EXITED]
     report = await context.run_network(lambda: context.network.restore(active))
     problems.extend(report.problems)
     for container, shim in adopted:
         container.shim = shim
-        lifecycle.watch(container, shim)
+        if shim.state == _EXITED:
+            await lifecycle.finish(container, await shim.wait())
+        else:
+            lifecycle.watch(container, shim)
     for container, status in ended:
         await lifecycle.finish(container, status)
     for container in context.containers:
@@ -60,18 +67,41 @@ async def restore(context: EngineContext, lifecycle: Lifecycle) -> list[str]:
 
 
 async def _try_adopt(context: EngineContext, container: Container) -> Shim | None:
+    """Return the shim of a container whose life the record does not know the end of."""
+    record, run_dir = container.record, context.paths.shim_dir(container.id)
     try:
-        return await Shim.connect(context.paths.shim_dir(container.id))
+        shim = await Shim.connect(run_dir)
     except (KedgeError, OSError):
         return None
+    if not record.alive and not _is_news(container, shim):
+        shim.close()
+        return None
+    _catch_up(container, shim)
+    return shim
+
+
+def _is_news(container: Container, shim: Shim) -> bool:
+    """Whether the shim's container was started after the last start that is on record."""
+    record = container.record
+    startable = record.status in {Status.CREATED, Status.EXITED}
+    return startable and shim.started is not None and shim.started.started_at_ns > record.started_ns
+
+
+def _catch_up(container: Container, shim: Shim) -> None:
+    record = container.record
+    if shim.started is not None and not record.alive:
+        record.note_start(shim.started.pid, shim.started.started_at_ns)
+        container.become(Status.RUNNING)
+    if shim.state == _PAUSED and record.status is Status.RUNNING:
+        container.become(Status.PAUSED)
+    if shim.state == _RUNNING and record.status is Status.PAUSED:
+        container.become(Status.RUNNING)
 
 
 async def _reap(context: EngineContext, container: Container) -> ExitStatus:
     run_dir = context.paths.shim_dir(container.id)
     status = await asyncio.to_thread(reap_orphan, run_dir, cgroup_path(container.id))
-    if status is not None:
-        return status
-    return ExitStatus(exit_code=_KILLED, signal=9, exited_at_ns=context.clock.time_ns())
+    return status or killed_with_shim()
 
 
 async def _remove_strays(context: EngineContext, problems: list[str]) -> None:
@@ -79,9 +109,10 @@ async def _remove_strays(context: EngineContext, problems: list[str]) -> None:
     alive = {container.id for container in context.containers if container.record.alive}
     for name in os.listdir(context.paths.shims):
         if name not in alive:
-            path = context.paths.shim_dir(name)
-            await asyncio.to_thread(reap_orphan, path, cgroup_path(name))
-            shutil.rmtree(path, ignore_errors=True)
+            try:
+                await _end_stray(context.paths.shim_dir(name), name)
+            except (KedgeError, OSError) as error:
+                problems.append(str(error))
     directory = os.path.dirname(context.paths.container_dir("x"))
     for name in os.listdir(directory):
         if name not in known:
@@ -97,12 +128,24 @@ async def _remove_strays(context: EngineContext, problems: list[str]) -> None:
         shutil.rmtree(os.path.join(context.paths.scratch, name), ignore_errors=True)
 
 
+async def _end_stray(run_dir: str, name: str) -> None:
+    """End a shim nobody waits for: of a build step, or one whose exit is on record already."""
+    try:
+        shim = await Shim.connect(run_dir)
+    except (KedgeError, OSError):
+        await asyncio.to_thread(reap_orphan, run_dir, cgroup_path(name))
+    else:
+        # Only the shim itself can leave; its cgroup alone would leave it behind.
+        await end_shim(shim)
+    shutil.rmtree(run_dir, ignore_errors=True)
+
+
 async def _finish_removal(
     context: EngineContext, lifecycle: Lifecycle, container: Container, problems: list[str]
 ) -> None:
     record = container.record
     unfinished = record.status in {Status.REMOVING, Status.DEAD}
-    forgotten = record.host_config.auto_remove and record.status is Status.EXITED
+    forgotten = record.host_config.auto_remove and not record.alive
     if not unfinished and not forgotten and _has_layer(context, record.snapshot_key):
         return
     if not unfinished and not forgotten:

@@ -17,6 +17,7 @@ from typing import Final
 from kedge.api.types.config import ContainerConfig, HostConfig
 from kedge.builder.steps import StepResult, StepSpec
 from kedge.engine.context import EngineContext
+from kedge.engine.ending import end_shim
 from kedge.engine.process import NetworkFiles, cgroup_path, lookup_user, write_bundle
 from kedge.engine.security import SecurityOptions
 from kedge.engine.spec import BindMount, SpecInput
@@ -73,7 +74,7 @@ class EngineStepRunner:
                     own_netns=own_netns,
                 )
             )
-            undo.push_async_callback(_end, shim)
+            undo.push_async_callback(end_shim, shim)
             if own_netns:
                 await context.run_network(
                     lambda: context.network.connect(
@@ -161,13 +162,6 @@ def _layer_directories(spec: StepSpec) -> tuple[str, ...]:
         if mount.type == "bind":
             layers.append(mount.source)
     return tuple(layers)
-
-
-async def _end(shim: Shim) -> None:
-    with contextlib.suppress(KedgeError):
-        await shim.kill(signal.SIGKILL, all=True)
-    with contextlib.suppress(KedgeError):
-        await shim.shutdown()
 
 
 async def _kill_when(cancel: threading.Event, shim: Shim) -> None:

@@ -72,6 +72,16 @@ class ThreadStream(Generic[T]):
         # A thread that waits for room must not wait for ever.
         self._room.release(_AHEAD)
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the work goes on, read by somebody or not."""
+        return self._work is not None and not self._work.done()
+
+    async def wait(self) -> None:
+        """Return when the work has ended, however it did."""
+        if self._work is not None:
+            await asyncio.gather(asyncio.wrap_future(self._work), return_exceptions=True)
+
     async def __aiter__(self) -> AsyncIterator[T]:
         """Yield the reports, then raise what the work raised."""
         while (report := await self._queue.get()) is not None:
