@@ -196,7 +196,7 @@ def _convert_one(name: str, value: Json, default: object) -> object:
     match default:
         case bool() if isinstance(value, bool):
             return value
-        case int() if isinstance(value, int) and not isinstance(value, bool):
+        case int() if type(value) is type(default) is int:
             return value
         case str() if isinstance(value, str):
             return value
