@@ -13,6 +13,7 @@ from typing import Self, TypeVar
 from kedge.errdefs import ConflictError, KedgeError, UnavailableError
 from kedge.lib.jsontypes import Json, JsonObject
 from kedge.oci import fields
+from kedge.shim.exits import load_exit
 from kedge.shim.framing import Message, close_all
 from kedge.shim.messages import (
     SOCKET_NAME,
@@ -29,7 +30,7 @@ from kedge.shim.messages import (
     part,
     text,
 )
-from kedge.shim.orphans import killed_with_shim, load_exit, reap_orphan
+from kedge.shim.orphans import killed_with_shim, reap_orphan
 from kedge.shim.rpc import RpcConnection
 
 T = TypeVar("T")

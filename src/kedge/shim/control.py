@@ -145,6 +145,10 @@ class ControlServer:
         self._listener = listener
         self._reactor.watch(listener.fileno(), READABLE, lambda _events: self._accept())
 
+    def can_be_found(self) -> bool:
+        """Return whether the socket still is where an engine will look for it."""
+        return self._listener is not None and os.path.exists(self._path)
+
     def add(self, peer: socket.socket) -> Connection:
         """Serve ``peer`` from now on."""
         connection = Connection(self._reactor, peer, self._serve)

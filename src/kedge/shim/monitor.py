@@ -1,36 +1,23 @@
 """One container from its creation to the moment the engine has taken note of its end.
 
-    creating ──▶ created ──▶ running ◀──▶ paused
-        │           │  start fails │          │
-        ▼           ▼              ▼          ▼
-      (gone)      failed         exited ◀─────┘
-
-- *creating* is synchronous: nothing is served until init waits or has failed.
-- *created* belongs to the engine that asked for it. When that engine's connection closes before the
-  word to start, nobody knows of the container, so it is killed and removed at once.
-- *running* and *paused* need no engine at all.
-- *exited*: the order is reap, read the pipes empty, close the log, write `exit.json`, tell. An
-  engine that reads the status therefore finds the log complete. The shim stays, as the only one
-  that remembers, until an engine says ``shutdown``.
-- *failed*: start failed and the engine was told; nothing worth remembering is left.
+The states and what each of them promises are in `kedge.shim.states`. Requests come from
+`kedge.shim.control`, processes from a `kedge.shim.task.Task`; everything happens on one reactor.
 """
 
-import json
 import os
 import signal
-from enum import StrEnum
+from contextlib import suppress
 from socket import socket
 from typing import Final
 
 from kedge.errdefs import ConflictError, KedgeError
-from kedge.lib.atomicfile import write_atomic
 from kedge.lib.clock import SYSTEM_CLOCK
 from kedge.lib.jsontypes import Json, JsonObject
 from kedge.shim.control import ControlServer, unknown_operation
 from kedge.shim.execs import ExecSessions
+from kedge.shim.exits import parse_wait_status, store_exit
 from kedge.shim.jsonlog import LogFile
 from kedge.shim.messages import (
-    EXIT_NAME,
     STDERR,
     STDOUT,
     CreateRequest,
@@ -44,25 +31,15 @@ from kedge.shim.messages import (
     text,
 )
 from kedge.shim.netns import ReadyNetns
-from kedge.shim.reactor import Reactor
+from kedge.shim.reactor import Reactor, Timer
+from kedge.shim.states import State
 from kedge.shim.streams import Pipes, Streams, open_pipes
 from kedge.shim.task import MakeTask, Task
 
 # With the host's process ids, a pipe may be held by somebody the kill does not reach.
 _DRAIN_S: Final = 2.0
 _FLUSH_POLL_S: Final = 0.02
-_KILLED: Final = 128 + signal.SIGKILL
-
-
-class State(StrEnum):
-    """Where a container stands, in the shim's eyes."""
-
-    CREATING = "creating"
-    CREATED = "created"
-    RUNNING = "running"
-    PAUSED = "paused"
-    FAILED = "failed"
-    EXITED = "exited"
+_LOST_CHECK_S: Final = 60.0
 
 
 class Monitor:
@@ -94,6 +71,7 @@ class Monitor:
         self._status: ExitStatus | None = None
         self._concluded = False
         self._leaving = False
+        self._lost_check: Timer | None = None
         self._control = ControlServer(reactor, self._serve, self._describe)
         self._control.on_alone = self._leave_unless_needed
         self._execs = ExecSessions(reactor, self._control.broadcast)
@@ -317,7 +295,7 @@ class Monitor:
                 break
             if pid == 0:
                 break
-            status = _exit_status(wait_status)
+            status = parse_wait_status(wait_status)
             if self._task is not None and pid == self._task.pid:
                 init_status = status
             else:
@@ -336,11 +314,9 @@ class Monitor:
             streams.drain()
             self._conclude()
             return
-        try:
+        # Whoever cannot be killed must not keep the exit from being known: the timer sees to that.
+        with suppress(KedgeError, OSError):
             task.signal_all(signal.SIGKILL)
-        except (KedgeError, OSError):
-            # Whoever cannot be killed must not keep the exit from being known.
-            streams.drain()
         if streams.is_silent:
             self._conclude()
         else:
@@ -355,21 +331,37 @@ class Monitor:
         self._concluded = True
         streams.finish()
         self._execs.finish()
-        document = encode_exit(self._status)
-        data = json.dumps(document).encode()
-        try:
-            # The container does not survive a power cut, so neither need this.
-            write_atomic(os.path.join(self._request.run_dir, EXIT_NAME), data, durable=False)
-        finally:
-            self._control.broadcast({"event": "exited", "exit": document})
+        # Without room for the file, or its directory, whoever is connected is told all the same.
+        with suppress(OSError):
+            store_exit(self._request.run_dir, self._status)
+        self._control.broadcast({"event": "exited", "exit": encode_exit(self._status)})
+        self._leave_if_lost()
 
     def _leave_unless_needed(self) -> None:
         """Nobody is connected any more: decide whether somebody will come."""
         if self._state in (State.CREATED, State.FAILED):
-            self._dispose()
-            self._leave()
+            self._abandon()
         elif self._leaving:
             self._leave()
+        elif self._concluded:
+            self._leave_if_lost()
+
+    def _leave_if_lost(self) -> None:
+        """Look from time to time whether anybody can still ask how the container ended."""
+        if self._lost_check is not None:
+            self._lost_check.cancel()
+        if self._leaving or not self._control.is_alone:
+            return
+        if self._control.can_be_found():
+            self._lost_check = self._reactor.call_later(_LOST_CHECK_S, self._leave_if_lost)
+        else:
+            self._abandon()
+
+    def _abandon(self) -> None:
+        # What cannot be removed is left for the engine to find; there is nobody here to tell.
+        with suppress(KedgeError, OSError):
+            self._dispose()
+        self._leave()
 
     def _dispose(self) -> None:
         """Remove what the container had on the host; its processes go first."""
@@ -384,13 +376,10 @@ class Monitor:
         self._leaving = True
 
     def _kill_init(self, task: Task) -> None:
-        try:
+        # Reaped already is what was wanted.
+        with suppress(KedgeError, OSError):
             task.signal(signal.SIGKILL)
-            _, wait_status = os.waitpid(task.pid, 0)
-        except (OSError, KedgeError):
-            # Reaped already: that is what was wanted.
-            return
-        self._status = _exit_status(wait_status)
+            self._status = parse_wait_status(os.waitpid(task.pid, 0)[1])
 
     def _leave(self) -> None:
         """End the shim once every client has what it is owed."""
@@ -400,14 +389,6 @@ class Monitor:
             self._reactor.stop()
         else:
             self._reactor.call_later(_FLUSH_POLL_S, self._leave)
-
-
-def _exit_status(wait_status: int) -> ExitStatus:
-    code = os.waitstatus_to_exitcode(wait_status)
-    now = SYSTEM_CLOCK.time_ns()
-    if code < 0:
-        return ExitStatus(exit_code=128 - code, signal=-code, exited_at_ns=now)
-    return ExitStatus(exit_code=code, signal=0, exited_at_ns=now)
 
 
 def _had_oom_kill(task: Task) -> bool:

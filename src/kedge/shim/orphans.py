@@ -5,31 +5,20 @@ life is left in it. A program that changed its credentials has cleared that sign
 it, and everything it forked.
 """
 
-import json
 import os
 import signal
 import time
 from contextlib import suppress
 from typing import Final
 
-from kedge.errdefs import ConflictError, KedgeError
+from kedge.errdefs import ConflictError
 from kedge.lib.clock import SYSTEM_CLOCK
-from kedge.oci import fields
 from kedge.runtime.cgroups import Cgroup, make_cgroup
-from kedge.shim.messages import EXIT_NAME, SOCKET_NAME, ExitStatus, parse_exit
+from kedge.shim.exits import load_exit
+from kedge.shim.messages import SOCKET_NAME, ExitStatus
 
 _KILL_ROUNDS: Final = 50
 _ROUND_S: Final = 0.02
-
-
-def load_exit(run_dir: str) -> ExitStatus | None:
-    """Return the status a shim left in ``run_dir``, or None when none ended there."""
-    try:
-        with open(os.path.join(run_dir, EXIT_NAME), "rb") as file:
-            data = file.read()
-            return parse_exit(fields.read_object(json.loads(data), EXIT_NAME))
-    except (OSError, ValueError, KedgeError):
-        return None
 
 
 def reap_orphan(run_dir: str, cgroup_path: str) -> ExitStatus | None:

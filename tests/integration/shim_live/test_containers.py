@@ -16,8 +16,8 @@ from kedge.logdrivers.reading import ReadOptions
 from kedge.logdrivers.watch import DirectoryWatcher
 from kedge.runtime.cgroups import make_cgroup
 from kedge.shim.client import Shim
+from kedge.shim.exits import load_exit
 from kedge.shim.messages import encode_create
-from kedge.shim.orphans import load_exit
 from tests.integration.shim_live.host import (
     Host,
     Wishes,

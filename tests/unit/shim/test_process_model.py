@@ -21,8 +21,8 @@ from kedge.errdefs import (
 )
 from kedge.lib.jsontypes import JsonObject
 from kedge.shim.client import Shim
+from kedge.shim.exits import load_exit
 from kedge.shim.messages import CreateRequest, ExecRequest, LogConfig
-from kedge.shim.orphans import load_exit
 from kedge.shim.spawner_client import Spawner
 
 _SOURCES = [str(Path(kedge.__file__).parents[1]), str(Path(__file__).parents[3])]
@@ -382,3 +382,13 @@ async def test_a_background_process_cannot_hold_the_exit_back(host: Host) -> Non
     shim = await host.run("web", "/bin/sh", "-c", "sleep 1000 & echo started")
     assert (await shim.wait()).exit_code == 0
     assert host.log("web") == "started\n"
+
+
+@scenario
+async def test_a_shim_nobody_can_find_any_more_ends(host: Host) -> None:
+    shim = await host.run("web", "/bin/sh", "-c", "exit 0")
+    await shim.wait()
+    (host.root / "web" / "shim.sock").unlink()
+    shim.close()
+    await gone(shim.pid)
+    assert host.has("web", "deleted")
