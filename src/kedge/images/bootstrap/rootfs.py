@@ -43,12 +43,15 @@ _PASSING: Final = re.compile(
     | etc/(?:passwd|group|shadow|gshadow|subuid|subgid)- | etc/\.pwd\.lock
     | etc/machine-id | var/lib/dbus/machine-id
     | (?:.+/)?__pycache__
+    # dpkg keeps links in directories that may hold something that is included.
+    | usr/share/(?:groff|info|lintian|locale|man)/.+
     """,
     re.VERBOSE,
 )
 # Packages rely on these; what is in them goes all the same.
 _KEPT_DIRECTORIES: Final = re.compile(
     r"run/lock|var/log/.+|var/lib/apt/lists/partial|var/cache/apt/archives(?:/partial)?"
+    r"|usr/share/man/man[1-9]"
 )
 
 
