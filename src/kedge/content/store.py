@@ -219,7 +219,11 @@ class ContentStore:
             with self._lock:
                 if name in self._writing:
                     continue
-                status = os.stat(path)
+                try:
+                    status = os.stat(path)
+                except FileNotFoundError:
+                    # It was published between the listing and the lock.
+                    continue
                 if now_ns - status.st_mtime_ns >= keep_ns:
                     os.unlink(path)
                     freed += status.st_size
