@@ -83,6 +83,9 @@ async def open_engine(config: DaemonConfig) -> AsyncGenerator[Engine, None]:
         problems = await restore(context, lifecycle)
         builds = BuildService(context, puller, asyncio.get_running_loop())
         stack.push_async_callback(builds.close)
+        # After the builder, which holds the layers of its cache.
+        context.workers.submit(context.images.collect_garbage)
+        context.workers.submit(context.snapshots.purge)
         yield Engine(
             context=context,
             lifecycle=lifecycle,

@@ -30,7 +30,7 @@ class DaemonConfig:
     debug: bool = False
     iptables: bool = True
     ip_forward: bool = True
-    ipv6: bool = True
+    ipv6: bool = False
     bip: str = ""
     bridge: str = ""
     mtu: int = 0
@@ -116,7 +116,7 @@ def _make_parser() -> argparse.ArgumentParser:
         ("-D --debug", "debug", "log more"),
         ("--iptables", "iptables", "load packet filter rules"),
         ("--ip-forward", "ip_forward", "switch on IP forwarding"),
-        ("--ipv6", "ipv6", "IPv6 on the default bridge"),
+        ("--ipv6", "ipv6", "IPv6 addresses on the default bridge"),
         ("--live-restore", "live_restore", "leave containers running when the engine stops"),
     ):
         flags = name.split()

@@ -69,6 +69,9 @@ async def create_container(
         },
         mounts=parse_mounts(host),
     )
+    if image.chain_id and not context.snapshots.exists(image.chain_id):
+        # A power cut may have taken layers that were not flushed; their blobs are still here.
+        await context.run_blocking(lambda: context.images.unpack(image))
     os.mkdir(context.paths.container_dir(container_id), mode=0o710)
     with context.database.transaction():
         context.snapshots.prepare(record.snapshot_key, image.chain_id or None)

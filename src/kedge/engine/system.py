@@ -114,18 +114,7 @@ class SystemService:
             operating_system=_operating_system(),
             architecture=os.uname().machine,
             index_server_address="https://index.docker.io/v1/",
-            registry_config=RegistryConfig(
-                insecure_registry_cidrs=["::1/128", "127.0.0.0/8"],
-                index_configs={
-                    "docker.io": IndexInfo(
-                        name="docker.io",
-                        mirrors=list(settings.registry_mirrors),
-                        secure=True,
-                        official=True,
-                    )
-                },
-                mirrors=list(settings.registry_mirrors),
-            ),
+            registry_config=_registry_config(settings.registry_mirrors),
             ncpu=os.cpu_count() or 1,
             mem_total=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
             docker_root_dir=context.paths.data_root,
@@ -172,6 +161,15 @@ class SystemService:
             f"login to {config.serveraddress or 'docker.io'} is not supported yet: "
             "pull from a registry that needs none, or pass credentials with each request"
         )
+
+
+def _registry_config(mirrors: tuple[str, ...]) -> RegistryConfig:
+    hub = IndexInfo(name="docker.io", mirrors=list(mirrors), secure=True, official=True)
+    return RegistryConfig(
+        insecure_registry_cidrs=["::1/128", "127.0.0.0/8"],
+        index_configs={"docker.io": hub},
+        mirrors=list(mirrors),
+    )
 
 
 def _engine_id(data_root: str) -> str:
