@@ -9,6 +9,8 @@ import os
 from typing import Final, NamedTuple
 
 _BLOCK: Final = 64 * 1024
+_GAPS: Final = 3
+_ATTEMPTS: Final = 100
 
 
 class LogFile(NamedTuple):
@@ -20,17 +22,7 @@ class LogFile(NamedTuple):
 
 def open_chain(path: str) -> list[LogFile]:
     """Return all files of the log, oldest first, open; none when there is no log yet."""
-    chain: list[LogFile] = []
-    number = 0
-    while (file := try_open(name_of(path, number))) is not None:
-        if any(known.inode == file.inode for known in chain):
-            # A rotation went on meanwhile and has shifted a file we have.
-            os.close(file.fd)
-        else:
-            chain.append(file)
-        number += 1
-    chain.reverse()
-    return chain
+    return _scan_steadily(path, until_inode=-1)
 
 
 def open_successors(path: str, inode: int) -> list[LogFile]:
@@ -38,11 +30,60 @@ def open_successors(path: str, inode: int) -> list[LogFile]:
 
     All there are, when that one has been rotated away altogether.
     """
-    chain = open_chain(path)
-    inodes = [file.inode for file in chain]
-    older = inodes.index(inode) + 1 if inode in inodes else 0
-    close_chain(chain[:older])
-    return chain[older:]
+    chain = _scan_steadily(path, until_inode=inode)
+    if chain and chain[0].inode == inode:
+        os.close(chain.pop(0).fd)
+    return chain
+
+
+def _scan_steadily(path: str, until_inode: int) -> list[LogFile]:
+    """Scan again when the log was rotated meanwhile: the order could be wrong."""
+    for _ in range(_ATTEMPTS):
+        before = _newest_inodes(path)
+        chain = _scan(path, until_inode)
+        if _newest_inodes(path) == before:
+            break
+        close_chain(chain)
+    else:
+        # Rotated all the time: rather the wrong order than none.
+        chain = _scan(path, until_inode)
+    chain.reverse()
+    return chain
+
+
+def _scan(path: str, until_inode: int) -> list[LogFile]:
+    """Return the files from the newest on, up to and with ``until_inode`` or the oldest, open."""
+    chain: list[LogFile] = []
+    number = missing = 0
+    # A rotation under way moves the oldest first, so one name may be missing in the middle; going
+    # the other way, this cannot pass a file unseen.
+    while missing <= _GAPS:
+        file = try_open(name_of(path, number))
+        number += 1
+        if file is None:
+            missing += 1
+            continue
+        missing = 0
+        if any(known.inode == file.inode for known in chain):
+            # The rotation has shifted a file we have.
+            os.close(file.fd)
+            continue
+        chain.append(file)
+        if file.inode == until_inode:
+            break
+    return chain
+
+
+def _newest_inodes(path: str) -> tuple[int, int]:
+    """Return what changes with every rotation: the inodes of the two newest files, 0 for none."""
+    return _inode(path), _inode(name_of(path, 1))
+
+
+def _inode(path: str) -> int:
+    try:
+        return os.stat(path).st_ino
+    except FileNotFoundError:
+        return 0
 
 
 def close_chain(chain: list[LogFile]) -> None:
@@ -67,10 +108,7 @@ def try_open(path: str) -> LogFile | None:
 
 def is_current(path: str, inode: int) -> bool:
     """Return whether ``inode`` is still the file that is written."""
-    try:
-        return os.stat(path).st_ino == inode
-    except FileNotFoundError:
-        return False
+    return _inode(path) == inode
 
 
 def find_tail(fd: int, lines: int) -> tuple[int, int]:

@@ -317,6 +317,19 @@ async def test_without_a_network_namespace_of_its_own(host: Host) -> None:
 
 
 @scenario
+async def test_a_shim_that_waited_with_a_namespace_leaves_it(host: Host) -> None:
+    for name in ("one", "two"):
+        # Time for a shim to get ready.
+        await host.spawner.start()
+        await asyncio.sleep(0.3)
+        wishes = Wishes(own_netns=False)
+        shim = await host.run(name, "readlink", "/proc/self/ns/net", wishes=wishes)
+        await shim.wait()
+        assert host.log(name).strip() == os.readlink("/proc/self/ns/net")
+        assert os.readlink(f"/proc/{shim.pid}/ns/net") == os.readlink("/proc/self/ns/net")
+
+
+@scenario
 async def test_netns_comes_as_descriptors_and_can_be_configured(host: Host) -> None:
     request = host.request("box", "cat", "/sys/class/net/lo/operstate")
     shim = await host.spawner.create(request)

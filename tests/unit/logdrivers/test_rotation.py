@@ -1,6 +1,7 @@
 import os
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -47,3 +48,15 @@ def test_successors_are_found_by_inode(tmp_path: Path) -> None:
     rotation.close_chain(newer + everything)
     assert rotation.is_current(path, os.stat(path).st_ino)
     assert not rotation.is_current(path, inode)
+
+
+@pytest.mark.parametrize("gap", [0, 1, 2])
+def test_a_rotation_under_way_hides_no_file(tmp_path: Path, gap: int) -> None:
+    path = str(tmp_path / "x.log")
+    for number in range(4):
+        if number != gap:
+            Path(rotation.name_of(path, number)).write_text(str(number))
+    chain = rotation.open_chain(path)
+    found = [os.read(file.fd, 9).decode() for file in chain]
+    rotation.close_chain(chain)
+    assert found == [str(number) for number in (3, 2, 1, 0) if number != gap]

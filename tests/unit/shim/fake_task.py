@@ -48,7 +48,7 @@ class FakeTask:
     def exec(self, request: ExecRequest, pipes: Pipes) -> ExecProcess:
         args = request.process["args"]
         assert isinstance(args, list)
-        pid = _fork_program([str(arg) for arg in args], pipes, -1)
+        pid = _fork_program([str(arg) for arg in args], pipes)
         return ExecProcess(pid, os.pidfd_open(pid), -1)
 
     def signal(self, signum: int) -> None:
@@ -90,12 +90,17 @@ def make_task(request: CreateRequest, pipes: Pipes) -> FakeTask:
     if config.get("fail") == "create":
         raise InvalidParameterError("config.json is nonsense")
     waits, go = os.pipe()
-    pid = _fork_program(config["args"], pipes, waits)
+    ready, says_ready = os.pipe()
+    pid = _fork_program(config["args"], pipes, waits, says_ready)
     os.close(waits)
+    os.close(says_ready)
+    # From here on a signal finds its default action.
+    os.read(ready, 1)
+    os.close(ready)
     return FakeTask(request, pid, go, config["args"])
 
 
-def _fork_program(args: list[str], pipes: Pipes, waits: int) -> int:
+def _fork_program(args: list[str], pipes: Pipes, waits: int = -1, says_ready: int = -1) -> int:
     pid = os.fork()  # noqa: TID251 - a stand-in for the runtime
     if pid:
         return pid
@@ -107,6 +112,7 @@ def _fork_program(args: list[str], pipes: Pipes, waits: int) -> int:
         for target, fd in enumerate(pipes.theirs):
             os.dup2(null if fd < 0 else fd, target)
         if waits >= 0:
+            os.write(says_ready, b"x")
             os.read(waits, 1)
         process.close_from(3)
         os.execv(args[0], args)
