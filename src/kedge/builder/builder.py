@@ -215,5 +215,8 @@ def _visible_context(request: BuildRequest) -> Tree | None:
     for candidate in candidates:
         text = read_text(context, candidate)
         if text is not None:
-            return IgnoredTree(context, IgnoreMatcher(parse_ignore_file(text)))
+            try:
+                return IgnoredTree(context, IgnoreMatcher(parse_ignore_file(text)))
+            except InvalidParameterError as error:
+                raise InvalidParameterError(f"{candidate}: {error}") from error
     return context

@@ -111,7 +111,7 @@ class ExecService:
                 )
             )
         except KedgeError as error:
-            session.exit_code = 126 if "permission denied" in str(error) else 127
+            session.exit_code = _start_failure_code(str(error))
             raise
         session.running, session.pid = True, session.process.pid
         container.exec_ids.append(session.id)
@@ -235,6 +235,12 @@ class ExecService:
         ]
         for key in ended[:-256]:
             del self._sessions[key]
+
+
+def _start_failure_code(message: str) -> int:
+    """Return Docker's code: 127 for a program or directory that is not there, otherwise 126."""
+    missing = "executable file not found", "no such file or directory"
+    return 127 if any(text in message for text in missing) else 126
 
 
 def _is_gone(pid: int) -> bool:
