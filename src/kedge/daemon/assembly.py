@@ -22,6 +22,7 @@ from kedge.engine.images import ImageService
 from kedge.engine.lifecycle import Lifecycle
 from kedge.engine.networks import NetworkService, VolumeService
 from kedge.engine.paths import EnginePaths
+from kedge.engine.process import CGROUP_PARENT
 from kedge.engine.record import RecordStore
 from kedge.engine.restore import restore
 from kedge.engine.system import SystemService
@@ -32,6 +33,7 @@ from kedge.lib.database import Database
 from kedge.logdrivers.watch import DirectoryWatcher
 from kedge.network.controller import NetworkController
 from kedge.network.model import NetworkOptions
+from kedge.shim.orphans import remove_cgroup_parent
 from kedge.shim.spawner_client import Spawner
 from kedge.snapshots.choice import open_snapshotter
 
@@ -175,6 +177,8 @@ async def _stop(context: EngineContext, lifecycle: Lifecycle, containers: Contai
     await lifecycle.close()
     idle = not any(item.record.alive for item in context.containers)
     await context.run_network(lambda: context.network.close(remove=idle))
+    if idle:
+        remove_cgroup_parent(CGROUP_PARENT)
 
 
 @contextlib.contextmanager

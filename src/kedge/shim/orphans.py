@@ -50,6 +50,11 @@ def killed_with_shim() -> ExitStatus:
     )
 
 
+def remove_cgroup_parent(parent: str) -> None:
+    """Remove the directories that hold containers' cgroups, where nobody uses them any more."""
+    make_cgroup(f"{parent}/none").delete_empty_ancestors()
+
+
 def _empty(cgroup: Cgroup) -> None:
     """Kill until nobody is left; a frozen cgroup is thawed by its `kill`."""
     for _ in range(_KILL_ROUNDS):
