@@ -1,49 +1,56 @@
-"""What a verb is: how its arguments are read, and the function that does it.
+"""What a verb is: its flags, how many words it takes, and the function that does it."""
 
-Docker's grammar: options before the first positional belong to the verb, everything after it is
-left alone where the verb runs a program (``run``, ``exec``); short flags combine (``-itd``).
-"""
-
-import argparse
-import sys
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
-from kedge.cli.exitcodes import USAGE
+from kedge.cli.flags import Flag, Options, UsageError, read_options
 from kedge.client.http import EngineClient
 
 
 class Command(NamedTuple):
-    """One verb: its usage, how to read its arguments, and what to do with them."""
+    """One verb."""
 
     usage: str
+    """The command line after the verb, such as ``[OPTIONS] CONTAINER...``."""
     summary: str
-    configure: Callable[["Parser"], None]
-    run: Callable[[argparse.Namespace, EngineClient], int]
+    flags: Sequence[Flag]
+    run: Callable[[Options, EngineClient], int]
     examples: Sequence[tuple[str, str]] = ()
     """Command line and what it does, shown by ``--help``."""
+    at_least: int = 0
+    at_most: int = -1
+    """Number of words it takes besides flags; -1 is any."""
+    runs_program: bool = False
+    """Whether everything after the first word belongs to a program in a container."""
     needs_engine: bool = True
+    failure_code: int = 1
+    """Exit code where the engine cannot be reached or refuses."""
+    complete: str = ""
+    """What completes its words, as in `Flag.complete`."""
 
 
-class Parser(argparse.ArgumentParser):
-    """argparse with Docker's way of failing: one line, and how to get help."""
+def read_command_line(name: str, command: Command, words: Sequence[str]) -> Options:
+    """Return the options of a verb.
 
-    def error(self, message: str) -> NoReturn:
-        """Print one line and exit with 125, as docker does for a malformed command line."""
-        sys.stderr.write(f"{self.prog}: {message}\nSee '{self.prog} --help'.\n")
-        raise SystemExit(USAGE)
+    Raises:
+        UsageError: The command line is malformed.
+        HelpRequestedError: Help was asked for.
+    """
+    options = read_options(command.flags, words, interspersed=not command.runs_program)
+    count = len(options.words)
+    if count < command.at_least or (command.at_most >= 0 and count > command.at_most):
+        raise UsageError(_expected(name, command.at_least, command.at_most))
+    return options
 
 
-def make_parser(name: str, command: Command) -> Parser:
-    """Return the parser of one verb."""
-    examples = "\n".join(f"  {line}\n      {text}" for line, text in command.examples)
-    parser = Parser(
-        prog=f"kedge {name}",
-        usage=f"kedge {name} {command.usage}".rstrip(),
-        description=command.summary,
-        epilog=f"Examples:\n{examples}" if examples else None,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    command.configure(parser)
-    return parser
+def _expected(name: str, at_least: int, at_most: int) -> str:
+    if at_most == 0:
+        return f"'kedge {name}' accepts no arguments"
+    if at_least == at_most:
+        how_many = f"exactly {at_least}"
+    elif at_most < 0:
+        how_many = f"at least {at_least}"
+    else:
+        how_many = f"{at_least} to {at_most}"
+    plural = "" if how_many.endswith(" 1") else "s"
+    return f"'kedge {name}' requires {how_many} argument{plural}"

@@ -9,9 +9,10 @@ import sys
 from collections.abc import Sequence
 
 from kedge import __version__
-from kedge.cli.command import Command, make_parser
-from kedge.cli.exitcodes import FAILED, OK, USAGE
-from kedge.cli.table import COMMANDS, find_entry
+from kedge.cli.command import Command, read_command_line
+from kedge.cli.exitcodes import OK, USAGE
+from kedge.cli.flags import HelpRequestedError, UsageError, nearest
+from kedge.cli.table import COMMANDS, GROUPS, Entry, find_entry, find_in_group, group_entries
 from kedge.client.hosts import select_host
 from kedge.client.http import EngineClient
 from kedge.errdefs import KedgeError
@@ -25,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stdout.flush()
     except KedgeError as error:
         sys.stderr.write(f"kedge: {error}\n")
-        code = FAILED
+        code = USAGE
     except BrokenPipeError:
         # Whoever read our output has enough; the interpreter must not complain about it either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -38,27 +39,72 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _dispatch(words: list[str]) -> int:
     host, words = _global_options(words)
-    if not words or words[0] in {"-h", "--help", "help"}:
-        if len(words) > 1:
-            return _dispatch([words[1], "--help"])
-        sys.stdout.write(_help())
+    if words and words[0] == "help":
+        words = [*words[1:], "--help"]
+    if not words or words[0] in {"-h", "--help"}:
+        from kedge.cli.helptext import general_help  # noqa: PLC0415 - rarely needed
+
+        sys.stdout.write(general_help())
         return OK
     if words[0] in {"-v", "--version"}:
         sys.stdout.write(f"kedge version {__version__}\n")
         return OK
+    if words[0].startswith("-"):
+        raise UsageError(f"unknown flag: {words[0]} (see 'kedge --help')")
+    if words[0] in GROUPS:
+        return _dispatch_in_group(host, words)
     name, *rest = words
     entry = find_entry(name)
     if entry is None:
-        sys.stderr.write(f"kedge: '{name}' is not a kedge command.{_nearest(name)}\n")
-        return USAGE
+        known = [*(entry.name for entry in COMMANDS), *GROUPS]
+        hint = nearest(name, known) or ": see 'kedge --help'"
+        raise UsageError(f"'{name}' is not a kedge command{hint}")
+    return _run(host, name, entry, rest)
+
+
+def _dispatch_in_group(host: str, words: list[str]) -> int:
+    group, *rest = words
+    if not rest or rest[0] in {"-h", "--help"}:
+        from kedge.cli.helptext import group_help  # noqa: PLC0415 - rarely needed
+
+        sys.stdout.write(group_help(group, group_entries(group)))
+        return OK
+    verb, *rest = rest
+    entry = find_in_group(group, verb)
+    if entry is None:
+        known = [name for name, _ in group_entries(group)]
+        hint = nearest(verb, known) or f": see 'kedge {group} --help'"
+        raise UsageError(f"'{group} {verb}' is not a kedge command{hint}")
+    if entry.name == "inspect":
+        rest = [f"--type={group}", *rest]
+    return _run(host, f"{group} {verb}", entry, rest)
+
+
+def _run(host: str, name: str, entry: Entry, words: list[str]) -> int:
     module = importlib.import_module(f"kedge.cli.{entry.module}")
     command: Command = module.COMMAND
-    options = make_parser(name, command).parse_args(rest)
-    client = EngineClient(select_host(host, os.environ))
-    if command.needs_engine:
-        _ensure_engine(client, explicit=bool(host))
     try:
+        options = read_command_line(name, command, words)
+    except HelpRequestedError:
+        from kedge.cli.helptext import command_help  # noqa: PLC0415 - rarely needed
+
+        width = min(os.get_terminal_size().columns, 100) if sys.stdout.isatty() else 100
+        sys.stdout.write(command_help(name, command, width=width))
+        return OK
+    except UsageError as error:
+        sys.stderr.write(f"kedge: {error}\nSee 'kedge {name} --help'.\n")
+        return USAGE
+    client = EngineClient(select_host(host, os.environ))
+    try:
+        if command.needs_engine:
+            _ensure_engine(client, explicit=bool(host))
         return command.run(options, client)
+    except UsageError as error:
+        sys.stderr.write(f"kedge: {error}\nSee 'kedge {name} --help'.\n")
+        return USAGE
+    except KedgeError as error:
+        sys.stderr.write(f"kedge: {error}\n")
+        return command.failure_code
     finally:
         client.close()
 
@@ -72,7 +118,7 @@ def _global_options(words: list[str]) -> tuple[str, list[str]]:
         elif word.startswith("--host="):
             host, words = word.partition("=")[2], words[1:]
         elif word.startswith("-H") and len(word) > 2:
-            host, words = word[2:], words[1:]
+            host, words = word[2:].removeprefix("="), words[1:]
         else:
             break
     return host, words
@@ -86,34 +132,3 @@ def _ensure_engine(client: EngineClient, *, explicit: bool) -> None:
     from kedge.cli.autostart import start_default_engine  # noqa: PLC0415 - rarely needed
 
     start_default_engine(client)
-
-
-def _nearest(name: str) -> str:
-    import difflib  # noqa: PLC0415 - only on a mistake
-
-    found = difflib.get_close_matches(name, [entry.name for entry in COMMANDS], n=1)
-    return f" Did you mean '{found[0]}'?" if found else " See 'kedge --help'."
-
-
-def _help() -> str:
-    lines = [
-        "Usage: kedge [-H ADDRESS] COMMAND [OPTIONS]",
-        "",
-        "Containers without Docker: build images, run them, look at them.",
-    ]
-    for group in dict.fromkeys(entry.group for entry in COMMANDS if entry.group):
-        lines += ["", f"{group}:"]
-        lines += [f"  {e.name:<12}{e.summary}" for e in COMMANDS if e.group == group]
-    lines += [
-        "",
-        "Global options:",
-        "  -H, --host ADDRESS   engine to talk to (default unix:///run/kedge/kedge.sock;",
-        "                       also from KEDGE_HOST or DOCKER_HOST)",
-        "  -v, --version        show the client's version",
-        "",
-        "'kedge COMMAND --help' explains a command and shows examples.",
-        "",
-        "Start here:  kedge run --rm busybox echo hello",
-        "",
-    ]
-    return "\n".join(lines)

@@ -216,7 +216,9 @@ def _evaluate(text: str, dot: Json, variables: dict[str, Json]) -> Json:
 def _walk(value: Json, path: str) -> Json:
     for name in path.split(".") if path else ():
         if not isinstance(value, dict):
-            raise InvalidParameterError(f"template: can't evaluate field {name}: its owner is no object")
+            raise InvalidParameterError(
+                f"template: can't evaluate field {name}: its owner is no object"
+            )
         if name not in value:
             known = {key.lower(): key for key in value}
             if name.lower() not in known:
@@ -264,7 +266,7 @@ def _call(name: str, arguments: list[Json]) -> Json:  # noqa: C901 - one case pe
             return any(value == other for other in others)
         case "ne", [left, right]:
             return left != right
-        case ("lt" | "le" | "gt" | "ge"), [int() | float() as left, int() | float() as right]:
+        case (("lt" | "le" | "gt" | "ge"), [int() | float() as left, int() | float() as right]):
             return {"lt": left < right, "le": left <= right, "gt": left > right}.get(
                 name, left >= right
             )

@@ -189,6 +189,14 @@ class EngineClient:
             self._socket = None
             self._pending = b""
 
+    def fileno(self) -> int:
+        """Return the connection's descriptor, to poll it; -1 while there is none."""
+        return -1 if self._socket is None else self._socket.fileno()
+
+    def has_buffered(self) -> bool:
+        """Whether a part of an answer has arrived that nobody has read."""
+        return bool(self._pending)
+
     def is_reachable(self) -> bool:
         """Whether somebody accepts connections at the address."""
         try:

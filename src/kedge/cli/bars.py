@@ -1,0 +1,64 @@
+"""Progress bars with rich, one a layer; lines that are no layer's scroll by above them."""
+
+import os
+from collections.abc import Iterable
+from typing import Final, TextIO
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TransferSpeedColumn,
+)
+
+from kedge.cli.fields import number, text
+from kedge.lib.jsontypes import JsonObject
+
+_DONE: Final = ("Pull complete", "Already exists", "Download complete", "Done", "done")
+
+
+def show_bars(messages: Iterable[JsonObject], stream: TextIO) -> None:
+    """Draw ``messages`` on a terminal until they end."""
+    console = Console(file=stream, highlight=False, no_color="NO_COLOR" in os.environ)
+    progress = Progress(
+        TextColumn("{task.fields[layer]:<14}"),
+        TextColumn("{task.description:<18}"),
+        BarColumn(bar_width=None),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        console=console,
+        transient=False,
+    )
+    tasks: dict[str, TaskID] = {}
+    with progress:
+        for message in messages:
+            layer, status = text(message, "id"), text(message, "status")
+            if "stream" in message:
+                line = text(message, "stream").rstrip("\n")
+                if line:
+                    progress.console.print(escape(line), markup=True, soft_wrap=True)
+            elif layer and "progressDetail" in message:
+                _update(progress, tasks, message)
+            elif status:
+                prefix = f"{layer}: " if layer else ""
+                progress.console.print(escape(prefix + status), soft_wrap=True)
+
+
+def _update(progress: Progress, tasks: dict[str, TaskID], message: JsonObject) -> None:
+    layer, status = text(message, "id"), text(message, "status")
+    if layer not in tasks:
+        tasks[layer] = progress.add_task(status, total=None, layer=layer)
+    task = tasks[layer]
+    total = number(message, "progressDetail", "total")
+    current = number(message, "progressDetail", "current")
+    if total:
+        progress.update(task, description=status, total=total, completed=current)
+    elif status in _DONE:
+        known = next((entry.total for entry in progress.tasks if entry.id == task), None) or 1
+        progress.update(task, description=status, total=known, completed=known)
+    else:
+        progress.update(task, description=status)

@@ -1,0 +1,26 @@
+"""``kedge pause``: freeze containers where they are."""
+
+from typing import Final
+
+from kedge.cli.command import Command
+from kedge.cli.each import for_each
+from kedge.cli.flags import Options
+from kedge.client.http import EngineClient, percent_encode
+
+
+def _run(options: Options, client: EngineClient) -> int:
+    def pause(name: str) -> None:
+        client.post(f"/containers/{percent_encode(name)}/pause").read()
+
+    return for_each(options.words, pause)
+
+
+COMMAND: Final = Command(
+    usage="CONTAINER...",
+    summary="Freeze all processes of running containers",
+    flags=(),
+    run=_run,
+    examples=(("kedge pause web", "Freeze a container"),),
+    at_least=1,
+    complete="running",
+)

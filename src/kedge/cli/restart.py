@@ -1,0 +1,32 @@
+"""``kedge restart``: stop and start again."""
+
+from typing import Final
+
+from kedge.cli.command import Command
+from kedge.cli.each import for_each
+from kedge.cli.flags import Options
+from kedge.cli.stop import STOP_FLAGS, stop_query
+from kedge.client.http import EngineClient, percent_encode
+
+
+def _run(options: Options, client: EngineClient) -> int:
+    query = stop_query(options)
+    return for_each(
+        options.words,
+        lambda name: _discard(client, f"/containers/{percent_encode(name)}/restart", query),
+    )
+
+
+def _discard(client: EngineClient, path: str, query: dict[str, str]) -> None:
+    client.post(path, query).read()
+
+
+COMMAND: Final = Command(
+    usage="[OPTIONS] CONTAINER...",
+    summary="Stop containers and start them again",
+    flags=STOP_FLAGS,
+    run=_run,
+    examples=(("kedge restart -t 1 web", "Restart a container, waiting one second at most"),),
+    at_least=1,
+    complete="container",
+)

@@ -1,0 +1,45 @@
+"""``kedge rm``: remove containers."""
+
+from typing import Final
+
+from kedge.cli.command import Command
+from kedge.cli.each import for_each
+from kedge.cli.flags import Options, switch
+from kedge.client.http import EngineClient, percent_encode
+from kedge.errdefs import NotFoundError
+
+
+def _run(options: Options, client: EngineClient) -> int:
+    query = {
+        "force": options.on("force"),
+        "v": options.on("volumes"),
+        "link": options.on("link"),
+    }
+
+    def remove(name: str) -> None:
+        try:
+            client.delete(f"/containers/{percent_encode(name)}", query).read()
+        except NotFoundError:
+            # With -f a container that is already gone is no failure, as for rm(1).
+            if not options.on("force"):
+                raise
+
+    return for_each(options.words, remove)
+
+
+COMMAND: Final = Command(
+    usage="[OPTIONS] CONTAINER...",
+    summary="Remove containers and what they wrote",
+    flags=(
+        switch("force", "Kill running containers first", short="f"),
+        switch("volumes", "Remove their anonymous volumes, too", short="v"),
+        switch("link", "Remove the link, not the container", short="l"),
+    ),
+    run=_run,
+    examples=(
+        ("kedge rm web", "Remove a stopped container"),
+        ("kedge rm -f $(kedge ps -aq)", "Remove all containers, running or not"),
+    ),
+    at_least=1,
+    complete="container",
+)

@@ -1,0 +1,121 @@
+"""``kedge run``: create, attach, wait, start; then the container's exit code is ours."""
+
+import sys
+from typing import Final
+
+from kedge.cli.command import Command
+from kedge.cli.containerflags import CONTAINER_FLAGS
+from kedge.cli.createrequest import attached_streams
+from kedge.cli.creating import create_container
+from kedge.cli.exitcodes import OK, USAGE, code_of_failed_run
+from kedge.cli.flags import Options, UsageError, grouped, switch, value
+from kedge.client.http import EngineClient
+from kedge.errdefs import KedgeError
+
+_FLAGS: Final = (
+    switch("detach", "Run in the background and print the container's id", short="d"),
+    *CONTAINER_FLAGS,
+    *grouped(
+        "Attaching",
+        switch("sig-proxy", "Pass signals on to the container", default=True),
+        value("detach-keys", "KEYS", "Keys that detach from the container (default ctrl-p,ctrl-q)"),
+    ),
+)
+
+
+def _run(options: Options, client: EngineClient) -> int:
+    detached = options.on("detach")
+    if detached and options.given("attach"):
+        raise UsageError("conflicting options: cannot specify both --attach and --detach")
+    stdin, stdout, stderr = attached_streams(options)
+    if detached or not (stdin or stdout or stderr):
+        container = create_container(options, client)
+        code = _start(client, container, options)
+        if code == OK:
+            sys.stdout.write(f"{container}\n")
+        return code
+    from kedge.cli.session import Wanted, check_terminal  # noqa: PLC0415 - not with -d
+
+    wanted = Wanted(stdin, stdout, stderr, options.on("tty"), options.on("sig-proxy"))
+    check_terminal(wanted)
+    container = create_container(options, client)
+    try:
+        return _run_attached(options, client, container, wanted)
+    except KeyboardInterrupt:
+        if options.on("rm"):
+            _remove(client, container)
+        raise
+
+
+def _run_attached(options: Options, client: EngineClient, container: str, wanted: "Wanted") -> int:
+    from kedge.cli.session import Session, has_detached, open_wait  # noqa: PLC0415 - not with -d
+
+    keys = options.text("detach-keys")
+    hijacked = client.hijack(
+        f"/containers/{container}/attach",
+        {
+            "stream": True,
+            "stdin": wanted.stdin,
+            "stdout": wanted.stdout,
+            "stderr": wanted.stderr,
+            "detachKeys": keys,
+        },
+    )
+    path = f"/containers/{container}"
+    session = Session(
+        hijacked, wanted, resize_path=f"{path}/resize", control=client, kill_path=f"{path}/kill"
+    )
+    with session:
+        waiter, read_code = open_wait(
+            client, container, "removed" if options.on("rm") else "next-exit"
+        )
+        code = _start(client, container, options)
+        if code != OK:
+            waiter.close()
+            return code
+        session.run()
+        if has_detached(client, container, wanted):
+            waiter.close()
+            return OK
+        return session.wait(waiter, read_code)
+
+
+def _start(client: EngineClient, container: str, options: Options) -> int:
+    try:
+        client.post(
+            f"/containers/{container}/start", {"detachKeys": options.text("detach-keys")}
+        ).read()
+    except KedgeError as error:
+        named = options.text("name") or container[:12]
+        sys.stderr.write(
+            f"kedge: container {named} of image {options.words[0]} does not start: {error}\n"
+        )
+        return code_of_failed_run(str(error))
+    return OK
+
+
+def _remove(client: EngineClient, container: str) -> None:
+    try:
+        client.close()
+        client.delete(f"/containers/{container}", {"force": True, "v": True}).read()
+    except KedgeError:
+        # The engine has removed it already.
+        return
+
+
+COMMAND: Final = Command(
+    usage="[OPTIONS] IMAGE [COMMAND] [ARG...]",
+    summary="Create a container from an image and run a command in it; its exit code becomes this command's",
+    flags=_FLAGS,
+    run=_run,
+    examples=(
+        ("kedge run --rm busybox echo hello", "Run one command and clean up"),
+        ("kedge run --rm -it busybox sh", "Look around in a shell"),
+        ("kedge run -d -p 8080:80 --name web nginx", "Serve port 80 of the container at port 8080"),
+        ("kedge run --rm -v ./data:/data -m 256m busybox ls /data", "Share a folder, limit memory"),
+    ),
+    at_least=1,
+    runs_program=True,
+    failure_code=USAGE,
+    complete="image",
+)

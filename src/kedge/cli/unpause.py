@@ -1,0 +1,26 @@
+"""``kedge unpause``: let paused containers go on."""
+
+from typing import Final
+
+from kedge.cli.command import Command
+from kedge.cli.each import for_each
+from kedge.cli.flags import Options
+from kedge.client.http import EngineClient, percent_encode
+
+
+def _run(options: Options, client: EngineClient) -> int:
+    def unpause(name: str) -> None:
+        client.post(f"/containers/{percent_encode(name)}/unpause").read()
+
+    return for_each(options.words, unpause)
+
+
+COMMAND: Final = Command(
+    usage="CONTAINER...",
+    summary="Let all processes of paused containers go on",
+    flags=(),
+    run=_run,
+    examples=(("kedge unpause web", "Let a container go on"),),
+    at_least=1,
+    complete="paused",
+)
