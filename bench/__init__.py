@@ -1,0 +1,1 @@
+"""Measures kedge beside dockerd and podman; see `bench/run.py`."""

@@ -1,0 +1,144 @@
+"""``make bench``: kedge beside dockerd and podman, in one run, interleaved.
+
+It needs root, because all of them do. Engines that are not installed are left out and the table
+says so. Nothing stays on the host; nothing is written unless ``--write`` names the page.
+"""
+
+import argparse
+import contextlib
+import os
+import platform
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
+
+from bench import engines, material, rows  # noqa: E402 - the folder is no installed package
+from bench.measure import Row, format_rows  # noqa: E402
+from bench.processes import MeasureError, isolate, run  # noqa: E402
+
+_BEGIN: Final = "<!-- bench: begin -->"
+_END: Final = "<!-- bench: end -->"
+_CGROUP_PARENTS: Final = ("libpod_parent/conmon", "libpod_parent", "docker")
+_ROWS: Final = ("run", "share", "exec", "rebuild", "pull", "memory")
+
+
+def main() -> None:
+    """Measure, print, and replace the table in the page that is asked for."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--runs", type=int, default=20, help="runs of each contender")
+    parser.add_argument("--pulls", type=int, default=7, help="runs of the pull")
+    parser.add_argument("--only", choices=_ROWS, action="append", help="this row alone")
+    parser.add_argument("--write", type=Path, metavar="PAGE", help="put the table into this page")
+    options = parser.parse_args()
+    if os.geteuid() != 0:
+        sys.exit("make bench needs root for namespaces and mounts: run  sudo make bench")
+    isolate()
+    wanted = set(options.only or _ROWS)
+    try:
+        with _no_cgroups_left():
+            text = _measure(wanted, options.runs, options.pulls)
+    except MeasureError as failure:
+        sys.exit(f"bench: {failure}")
+    sys.stdout.write(f"{text}\n")
+    if options.write is not None:
+        _replace(options.write, text)
+
+
+def _measure(wanted: set[str], runs: int, pulls: int) -> str:
+    with contextlib.ExitStack() as stack:
+        root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kedge-bench-")))
+        archive = material.busybox_root()
+        field = rows.Field(
+            kedged=stack.enter_context(
+                engines.open_kedged(root / "kedge", material.busybox_context())
+            ),
+            dockerd=stack.enter_context(engines.open_dockerd(root / "docker", archive)),
+            podman=engines.make_podman(root / "podman", archive),
+        )
+        context = root / "context"
+        material.write_build_context(context)
+        made: list[Row] = []
+
+        def take(row: Row, count: int = runs) -> None:
+            sys.stderr.write(f"measuring: {row.title}\n")
+            row.measure(count)
+            made.append(row)
+
+        if "run" in wanted:
+            take(rows.row_run(field))
+        if "share" in wanted:
+            take(rows.row_share(field))
+        if "exec" in wanted:
+            with rows.row_exec(field) as row:
+                take(row)
+        if "rebuild" in wanted:
+            take(rows.row_rebuild(field, context))
+        if "pull" in wanted:
+            layout = root / "big"
+            material.write_big_image(layout)
+            with engines.open_registry(root / "registry", layout) as served:
+                if served is not None:
+                    take(rows.row_pull(field, served[1], root), pulls)
+        memory = rows.measure_memory(field) if "memory" in wanted else []
+        parts = [_describe(field, runs), format_rows(made) if made else "", "\n".join(memory)]
+        return "\n\n".join(part for part in parts if part)
+
+
+def _describe(field: rows.Field, runs: int) -> str:
+    names = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    memory = int(re.findall(r"MemTotal:\s*(\d+)", Path("/proc/meminfo").read_text())[0]) >> 20
+    versions = [_version([*engines.KEDGE_CLI, "--version"]), _version(["docker", "--version"])]
+    if field.dockerd is not None:
+        versions += [_version(["dockerd", "--version"]), _version(["runc", "--version"])]
+    if field.podman:
+        versions += [_version(["podman", "--version"]), _version(["crun", "--version"])]
+    load = os.getloadavg()[1]
+    cgroups = "v2" if os.path.exists("/sys/fs/cgroup/cgroup.controllers") else "v1"
+    return (
+        f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} CPUs ({names[0] if names else '?'}), "
+        f"{memory} GiB, Linux {platform.release()}, cgroup {cgroups}, "
+        f"Python {platform.python_version()}, load {load:.1f}; {runs} interleaved runs of each.\n\n"
+        f"Versions: {'; '.join(version for version in versions if version)}."
+    )
+
+
+def _version(words: list[str]) -> str:
+    try:
+        return run(words).strip().splitlines()[0].strip()
+    except (MeasureError, IndexError):
+        return ""
+
+
+@contextlib.contextmanager
+def _no_cgroups_left() -> Iterator[None]:
+    """Remove the empty parent cgroups the engines make, unless they were there before."""
+    before = {path for path in _cgroup_parents() if path.exists()}
+    yield
+    for path in _cgroup_parents():
+        if path not in before:
+            with contextlib.suppress(OSError):
+                path.rmdir()
+
+
+def _cgroup_parents() -> list[Path]:
+    top = Path("/sys/fs/cgroup")
+    return [base / name for base in (top, *top.glob("*/")) for name in _CGROUP_PARENTS]
+
+
+def _replace(page: Path, text: str) -> None:
+    before, begin, rest = page.read_text().partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if not begin or not end:
+        sys.exit(f"bench: {page} has no {_BEGIN} and {_END}")
+    page.write_text(f"{before}{_BEGIN}\n\n{text}\n\n{_END}{after}")
+
+
+if __name__ == "__main__":
+    main()
