@@ -26,7 +26,7 @@ from kedge.images.bootstrap.archive import (
 from kedge.images.bootstrap.configure import Container
 from kedge.images.bootstrap.control import Package
 from kedge.images.bootstrap.deb import merge_usr, open_data
-from kedge.images.bootstrap.download import Downloads
+from kedge.images.bootstrap.download import BootstrapCancelledError, Downloads
 from kedge.images.bootstrap.mirrors import find_mirrors
 from kedge.images.bootstrap.openpgp import archive_keys
 from kedge.images.bootstrap.ports import BootstrapEvent, Fetcher, Listener, StepRunner
@@ -107,7 +107,9 @@ class Bootstrapper:
             SystemFailureError: The host refuses, or a package's script fails.
         """
         recipe, reference = find_recipe(name)
-        downloads = Downloads(self._places.cache, self._fetcher, cancel)
+        downloads = Downloads(
+            self._places.cache, self._fetcher, cancel, scratch=self._places.scratch
+        )
         plan = self._plan(recipe, downloads, listener)
         files = _fetch(plan.packages, downloads, listener)
         with self._images.lease() as lease, self._layering.open("") as layer:
@@ -178,6 +180,8 @@ class Bootstrapper:
             unpacked = plan.packages
         rootfs.write_files(layer.upper, recipe.files)
         for package in unpacked:
+            if cancel.is_set():
+                raise BootstrapCancelledError("bootstrap cancelled")
             self._unpack(package, files[package.name], layer, recipe)
         container = Container(
             self._runner,

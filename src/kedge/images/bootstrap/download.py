@@ -44,9 +44,19 @@ class BootstrapCancelledError(UnavailableError):
 class Downloads:
     """Fetches files of one bootstrap."""
 
-    def __init__(self, cache: str, fetcher: Fetcher, cancel: threading.Event) -> None:
-        """Keep files in the directory ``cache``, which is made if missing."""
+    def __init__(
+        self, cache: str, fetcher: Fetcher, cancel: threading.Event, *, scratch: str
+    ) -> None:
+        """Fetch nothing yet.
+
+        Args:
+            cache: Directory that keeps files; made if missing.
+            fetcher: Where they come from.
+            cancel: Ends what is going on.
+            scratch: Directory for unfinished files, on the file system of ``cache``.
+        """
         self._cache = cache
+        self._scratch = scratch
         self._fetcher = fetcher
         self._cancel = cancel
         os.makedirs(cache, mode=0o700, exist_ok=True)
@@ -73,11 +83,9 @@ class Downloads:
             DataLossError: What the mirror has is something else.
         """
         path = os.path.join(self._cache, wanted.sha256)
-        with suppress(FileNotFoundError):
-            if os.path.getsize(path) == wanted.size_bytes:
-                os.utime(path)
-                on_bytes(wanted.size_bytes)
-                return path
+        if _is_file(path, wanted):
+            on_bytes(wanted.size_bytes)
+            return path
         for last, url in enumerate(wanted.urls, 1 - len(wanted.urls)):
             try:
                 self._persist(lambda url=url: self._download(url, wanted, path, on_bytes))  # type: ignore[misc]
@@ -149,7 +157,7 @@ class Downloads:
         digest = hashlib.sha256(usedforsecurity=False)
         total = 0
         try:
-            descriptor, temporary = tempfile.mkstemp(prefix=".part-", dir=self._cache)
+            descriptor, temporary = tempfile.mkstemp(prefix="download-", dir=self._scratch)
             try:
                 with os.fdopen(descriptor, "wb") as file, self._fetcher.open(url) as pieces:
                     for piece in pieces:
@@ -175,6 +183,17 @@ class Downloads:
     def _check(self) -> None:
         if self._cancel.is_set():
             raise BootstrapCancelledError("bootstrap cancelled")
+
+
+def _is_file(path: str, wanted: Wanted) -> bool:
+    """Tell whether ``path`` is still what it was when it was kept; a power cut may spoil it."""
+    try:
+        with open(path, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        os.utime(path)
+    except FileNotFoundError:
+        return False
+    return digest == wanted.sha256
 
 
 def _check_digest(wanted: Wanted, url: str, size_bytes: int, sha256: str) -> None:

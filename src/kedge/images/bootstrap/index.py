@@ -13,7 +13,7 @@ from kedge.images.bootstrap.control import Package, parse_package
 from kedge.images.bootstrap.versions import compare_versions
 
 _PROVIDES: Final = re.compile(r"^Provides:(.*(?:\n[ \t].*)*)", re.MULTILINE)
-_BASE: Final = re.compile(r"^(?:Essential: yes|Priority: required)$", re.MULTILINE)
+_BASE: Final = ("\nEssential: yes", "\nPriority: required")
 _NAME: Final = "Package: "
 
 
@@ -44,7 +44,7 @@ class ArchiveIndex:
             self._stanzas.setdefault(package, []).append((stanza, mirror))
             if "\nProvides:" in stanza:
                 self._note_provided(package, stanza)
-            if _BASE.search(stanza):
+            if any(mark in stanza for mark in _BASE):
                 self._base.add(package)
 
     def base_packages(self) -> list[str]:

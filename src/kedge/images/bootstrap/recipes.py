@@ -148,6 +148,7 @@ RECIPES: Final = (
         config=ContainerConfig(env=[_PATH], cmd=["sh"]),
         packages=("busybox-static",),
         has_base=False,
+        excludes=("/usr/share/initramfs-tools*",),
         files=_BUSYBOX_ACCOUNTS,
         commands=(("/bin/busybox", "--install", "/bin"),),
     ),
