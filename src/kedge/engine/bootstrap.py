@@ -20,7 +20,7 @@ from kedge.images.bootstrap.recipes import find_recipe
 
 _HOSTNAME: Final = "kedge-bootstrap"
 _OK: Final = 200
-_MISSING: Final = frozenset({404, 410})
+_TRY_AGAIN: Final = frozenset({408, 425, 429})
 
 
 class MirrorFetcher:
@@ -34,7 +34,7 @@ class MirrorFetcher:
     def open(self, url: str) -> Generator[Iterator[bytes], None, None]:
         """Enclose the reading of a document."""
         with self._transport.send("GET", url, {}) as answer:
-            if answer.status in _MISSING:
+            if 400 <= answer.status < 500 and answer.status not in _TRY_AGAIN:
                 raise NotFoundError(f"package mirror has no {url}")
             if answer.status != _OK:
                 raise UnavailableError(

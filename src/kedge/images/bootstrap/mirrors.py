@@ -19,6 +19,7 @@ NO_SECURITY: Final = "none"
 _DEFAULT: Final = "http://deb.debian.org/debian"
 _DEFAULT_SECURITY: Final = "http://deb.debian.org/debian-security"
 _MAIN: Final = "/debian"
+_SECURITY: Final = "/debian-security"
 
 
 class Mirrors(NamedTuple):
@@ -84,12 +85,12 @@ def _host_mirrors(apt: str) -> Mirrors:
     }
     for source in sources:
         is_debian = "debian-archive" in source.signed_by or source.uri in with_updates
-        if not is_debian or "main" not in source.components:
+        if "main" not in source.components:
             continue
-        is_security = any(suite.partition("/")[0].endswith("-security") for suite in source.suites)
-        if is_security:
-            security = security or source.uri
-        elif source.uri.endswith(_MAIN):
+        if any(suite.partition("/")[0].endswith("-security") for suite in source.suites):
+            if is_debian or source.uri.endswith(_SECURITY):
+                security = security or source.uri
+        elif is_debian and source.uri.endswith(_MAIN):
             main = main or source.uri
     return Mirrors(main, security) if main else Mirrors(_DEFAULT, _DEFAULT_SECURITY)
 
