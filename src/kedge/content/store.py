@@ -20,6 +20,8 @@ from kedge.oci.digests import HEX_LENGTHS, encoded_part, is_digest, parse_digest
 from kedge.oci.hashing import has_digest, sha256_digest
 
 _INGEST_KEEP_NS: Final = 24 * 3600 * 1_000_000_000
+_UNNAMED: Final = "unnamed-"
+"""Begins the file name of a blob whose digest only its end will tell."""
 
 
 class BlobInfo(NamedTuple):
@@ -56,6 +58,9 @@ class ContentStore:
             os.makedirs(directory, mode=0o700, exist_ok=True)
         for algorithm in HEX_LENGTHS:
             os.makedirs(os.path.join(root, "blobs", algorithm), mode=0o700, exist_ok=True)
+        for name in os.listdir(self._ingests):
+            if name.startswith(_UNNAMED):
+                os.unlink(os.path.join(self._ingests, name))
 
     @property
     def leases(self) -> Leases:
@@ -70,7 +75,8 @@ class ContentStore:
         """Begin a blob, or go on with what an earlier attempt under ``ref`` left.
 
         Args:
-            ref: Names the attempt; the digest, where it is known.
+            ref: Names the attempt; the digest, where it is known. Only then can a later process
+                go on with it; other attempts are removed when the store is opened.
             size: Announced length; any other is refused.
             digest: Announced digest; also says which algorithm hashes.
 
@@ -239,7 +245,8 @@ class ContentStore:
 
 
 def _ingest_name(ref: str) -> str:
-    return hashlib.sha256(ref.encode(), usedforsecurity=False).hexdigest()
+    name = hashlib.sha256(ref.encode(), usedforsecurity=False).hexdigest()
+    return name if is_digest(ref) else f"{_UNNAMED}{name}"
 
 
 def _missing(digest: str) -> NotFoundError:

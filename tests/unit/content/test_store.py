@@ -85,3 +85,14 @@ def test_blobs_cannot_be_changed_by_accident(tmp_path: Path) -> None:
 def test_a_store_is_reopened(tmp_path: Path) -> None:
     digest = ContentStore(str(tmp_path)).put(b"data")
     assert ContentStore(str(tmp_path)).read(digest) == b"data"
+
+
+def test_opening_removes_attempts_that_no_other_process_can_go_on_with(tmp_path: Path) -> None:
+    store = ContentStore(str(tmp_path))
+    digest = sha256_digest(b"0123456789")
+    for ref in ("layer of a build", digest):
+        with store.ingest(ref) as writer:
+            writer.write(b"01234")
+    again = ContentStore(str(tmp_path))
+    with again.ingest("layer of a build") as unnamed, again.ingest(digest) as named:
+        assert (unnamed.offset, named.offset) == (0, 5)
