@@ -179,5 +179,6 @@ def _user_binds(container: Container) -> list[BindMount]:
 def write_bundle(directory: str, plan: SpecInput) -> None:
     """Make the OCI bundle at ``directory``; it is made anew with each start."""
     os.makedirs(os.path.join(directory, "rootfs"), mode=0o755, exist_ok=True)
-    with open(os.path.join(directory, "config.json"), "w", encoding="utf-8") as stream:
-        json.dump(make_spec(plan), stream)
+    with open(os.path.join(directory, "config.json"), "wb") as stream:
+        # Not json.dump: writing piece by piece, it does without the encoder in C.
+        stream.write(json.dumps(make_spec(plan)).encode())

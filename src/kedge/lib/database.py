@@ -27,6 +27,7 @@ class Database:
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._connection.execute("PRAGMA journal_mode=WAL")
         self._connection.execute("PRAGMA synchronous=FULL")
+        self._durable = True
         self._connection.execute("PRAGMA foreign_keys=ON")
 
     def ensure_schema(self, statements: Sequence[str]) -> None:
@@ -47,7 +48,9 @@ class Database:
             if self._depth:
                 yield
                 return
-            self._connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+            if durable != self._durable:
+                self._connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+                self._durable = durable
             self._connection.execute("BEGIN IMMEDIATE")
             self._depth += 1
             try:
