@@ -6,14 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from kedge.cli.output import print_lines, print_table
-from kedge.cli.template import Template
-from kedge.lib.jsontypes import Json, JsonObject
+from kedge.lib.jsontypes import JsonObject
 
 _FIELD: Final = re.compile(r"\{\{[^}]*?\.(\w+)[^}]*\}\}")
 
 
 def print_listing(
-    rows: Sequence[Mapping[str, str]],
+    rows: Sequence[JsonObject],
     *,
     headers: Mapping[str, str],
     columns: Sequence[str],
@@ -23,32 +22,39 @@ def print_listing(
     """Print ``rows``.
 
     Args:
-        rows: One mapping of field name to text each.
+        rows: One mapping of field name to text each; other values are for templates only.
         headers: Heading of each field.
         columns: Fields of the default table, in order.
         template: Value of ``--format``; empty for the table.
         quiet: The field that is printed alone with ``-q``; empty when not asked for.
     """
     if quiet:
-        print_lines([row[quiet] for row in rows])
+        print_lines([str(row[quiet]) for row in rows])
     elif template == "json":
-        print_lines([json.dumps(dict(row), ensure_ascii=False) for row in rows])
+        print_lines([to_json(_texts_of(row)) for row in rows])
     elif template.startswith("table"):
-        text = template.removeprefix("table").strip()
-        if not text:
-            print_listing(rows, headers=headers, columns=columns)
-            return
-        heading = _FIELD.sub(lambda match: headers.get(match[1], match[1].upper()), text)
-        parsed = Template(text)
-        lines = [parsed.render(_as_json(row)).split("\t") for row in rows]
-        print_table(heading.replace("\\t", "\t").split("\t"), lines)
+        _print_own_table(rows, headers, columns, template.removeprefix("table").strip())
     elif template:
+        from kedge.cli.template import Template  # noqa: PLC0415 - rarely needed
+
         parsed = Template(template)
-        print_lines([parsed.render(_as_json(row)) for row in rows])
+        print_lines([parsed.render(row) for row in rows])
     else:
-        print_table(
-            [headers[column] for column in columns], [[row[c] for c in columns] for row in rows]
-        )
+        print_table([headers[c] for c in columns], [[str(row[c]) for c in columns] for row in rows])
+
+
+def _print_own_table(
+    rows: Sequence[JsonObject], headers: Mapping[str, str], columns: Sequence[str], text: str
+) -> None:
+    if not text:
+        print_listing(rows, headers=headers, columns=columns)
+        return
+    from kedge.cli.template import Template  # noqa: PLC0415 - rarely needed
+
+    heading = _FIELD.sub(lambda match: headers.get(match[1], match[1].upper()), text)
+    parsed = Template(text)
+    lines = [parsed.render(row).split("\t") for row in rows]
+    print_table(heading.replace("\\t", "\t").split("\t"), lines)
 
 
 def print_objects(
@@ -58,11 +64,39 @@ def print_objects(
     if not template:
         default()
     elif template == "json":
-        print_lines([json.dumps(document, ensure_ascii=False) for document in documents])
+        print_lines([to_json(document) for document in documents])
     else:
+        from kedge.cli.template import Template  # noqa: PLC0415 - rarely needed
+
         parsed = Template(template)
         print_lines([parsed.render(document) for document in documents])
 
 
-def _as_json(row: Mapping[str, str]) -> Json:
-    return dict(row)
+def to_json(document: JsonObject) -> str:
+    """Return one line of JSON as Go writes it."""
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+
+
+def _texts_of(row: JsonObject) -> JsonObject:
+    return {key: content for key, content in sorted(row.items()) if isinstance(content, str)}
+
+
+def parse_filters(values: Sequence[str]) -> str:
+    """Return the ``filters`` parameter for ``-f key=value`` flags; empty without any."""
+    filters: dict[str, dict[str, bool]] = {}
+    for text in values:
+        key, _, content = text.partition("=")
+        filters.setdefault(key.strip().lower(), {})[content.strip()] = True
+    return json.dumps(filters) if filters else ""
+
+
+def check_filter(text: str) -> None:
+    """Refuse a filter that is no ``key=value``.
+
+    Raises:
+        InvalidParameterError: It is none.
+    """
+    if "=" not in text:
+        from kedge.errdefs import InvalidParameterError  # noqa: PLC0415 - only on a mistake
+
+        raise InvalidParameterError("invalid argument: want a filter of the form name=value")

@@ -1,15 +1,16 @@
-"""What people read: tables as wide as their content, times in words, ids cut short."""
+"""What people read: tables as wide as their content or the terminal, times in words, short ids."""
 
 import os
 import sys
-import time
 from collections.abc import Sequence
 from typing import Final
 
-from kedge.lib.durations import human_duration
+from kedge.lib.clock import SYSTEM_CLOCK
+from kedge.lib.durations import SECOND, human_duration
 from kedge.lib.ids import short_id
 
 _GAP: Final = 3
+_NARROWEST: Final = 12
 
 
 def print_lines(lines: Sequence[str]) -> None:
@@ -18,12 +19,47 @@ def print_lines(lines: Sequence[str]) -> None:
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print columns as Docker does: padded to their widest cell, the last one as it is."""
+    """Print columns as Docker does; on a terminal the widest ones are cut so that lines fit."""
+    sys.stdout.write(format_table(header, rows, terminal_width()))
+
+
+def format_table(header: Sequence[str], rows: Sequence[Sequence[str]], width: int = 0) -> str:
+    """Return the lines of a table, padded to the widest cells.
+
+    Args:
+        header: Heading of each column.
+        rows: Cells.
+        width: Cut the widest columns so that lines are no longer; 0 lets them be.
+    """
     cells = [list(header), *[list(row) for row in rows]]
     widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
+    if width:
+        widths = _fit(widths, width - _GAP * (len(widths) - 1))
+    lines: list[str] = []
     for row in cells:
-        padded = [cell.ljust(width + _GAP) for cell, width in zip(row[:-1], widths, strict=False)]
-        sys.stdout.write("".join(padded) + row[-1] + "\n")
+        cut = [
+            shorten(cell, room) if width else cell for cell, room in zip(row, widths, strict=True)
+        ]
+        padded = [cell.ljust(room + _GAP) for cell, room in zip(cut[:-1], widths, strict=False)]
+        lines.append("".join(padded) + cut[-1] + "\n")
+    return "".join(lines)
+
+
+def _fit(widths: list[int], room: int) -> list[int]:
+    widths = list(widths)
+    while sum(widths) > room and max(widths) > _NARROWEST:
+        widest = widths.index(max(widths))
+        second = max([_NARROWEST, *(w for i, w in enumerate(widths) if i != widest)])
+        excess = sum(widths) - room
+        widths[widest] -= max(1, min(excess, widths[widest] - second))
+    return widths
+
+
+def terminal_width() -> int:
+    """Return the columns of the terminal on standard output; 0 where it is none."""
+    if not sys.stdout.isatty():
+        return 0
+    return os.get_terminal_size(sys.stdout.fileno()).columns
 
 
 def shorten(text: str, width: int) -> str:
@@ -38,9 +74,11 @@ def show_id(object_id: str, *, truncate: bool) -> str:
 
 def ago(created_s: float) -> str:
     """Return how long ago a moment was, in Docker's words."""
-    return f"{human_duration(int((time.time() - created_s) * 1e9))} ago"
+    return f"{human_duration(SYSTEM_CLOCK.time_ns() - int(created_s * SECOND))} ago"
 
 
-def is_terminal() -> bool:
-    """Whether standard output is a terminal that wants colours and progress bars."""
-    return sys.stdout.isatty() and os.environ.get("TERM", "") != "dumb"
+def local_time(moment_s: float) -> str:
+    """Return a moment as Go prints it: ``2026-11-23 20:17:20 +0000 UTC``."""
+    import time  # noqa: PLC0415 - rarely needed
+
+    return time.strftime("%Y-%m-%d %H:%M:%S %z %Z", time.localtime(moment_s))

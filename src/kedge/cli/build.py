@@ -1,0 +1,265 @@
+"""``kedge build``: send the context, show the steps, name the image."""
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Final, NamedTuple
+
+from kedge.cli.buildcontext import check_folder, single_file, stream_folder
+from kedge.cli.command import Command
+from kedge.cli.exitcodes import FAILED, OK
+from kedge.cli.fields import number, text
+from kedge.cli.flags import Options, UsageError, grouped, integer, many, switch, value
+from kedge.cli.options.environment import check_label, parse_env, read_key_values, to_map
+from kedge.cli.options.ulimits import parse_ulimit
+from kedge.cli.options.values import parse_extra_host, parse_memory_swap
+from kedge.client.http import EngineClient
+from kedge.errdefs import InvalidParameterError, NotFoundError
+from kedge.lib.jsontypes import JsonObject
+from kedge.lib.units import parse_ram
+from kedge.oci.references import parse_reference
+
+_STDIN_DOCKERFILE: Final = ".kedge-stdin.Dockerfile"
+_OUTSIDE_DOCKERFILE: Final = ".kedge-outside.Dockerfile"
+_TAR_MAGIC: Final = b"ustar"
+_COMPRESSED: Final = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
+
+
+class Context(NamedTuple):
+    """What is sent, and where the Dockerfile is in it."""
+
+    body: Iterable[bytes]
+    dockerfile: str
+
+
+def _run(options: Options, client: EngineClient) -> int:
+    if options.given("host-certs") and options.given("no-host-certs"):
+        raise UsageError(
+            "conflicting options: cannot specify both --host-certs and --no-host-certs"
+        )
+    if options.text("progress") not in {"auto", "plain", "quiet", "tty"}:
+        raise UsageError(f"invalid progress: {options.text('progress')}: must be auto or plain")
+    for tag in options.texts("tag"):
+        parse_reference(tag)
+    context = _open_context(options.words[0], options.text("file"))
+    response = client.request(
+        "POST",
+        "/build",
+        _query(options, context.dockerfile),
+        body=context.body,
+        content_type="application/x-tar",
+    )
+    quiet = options.on("quiet") or options.text("progress") == "quiet"
+    outcome = _Outcome(quiet=quiet)
+    plain = quiet or options.text("progress") == "plain"
+    _show(outcome, response.messages(), plain=plain)
+    return outcome.finish(options)
+
+
+class _Outcome:
+    """What a build came to, gathered while its messages are shown."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self.quiet = quiet
+        self.image = ""
+        self._held: list[str] = []
+        self._error = ""
+        self._code = OK
+
+    def pass_on(self, messages: Iterable[JsonObject]) -> Iterator[JsonObject]:
+        """Yield what is to be shown; a failure ends it."""
+        for message in messages:
+            self.image = text(message, "aux", "ID") or self.image
+            self._error = text(message, "errorDetail", "message") or text(message, "error")
+            if self._error:
+                self._code = number(message, "errorDetail", "code") or FAILED
+                return
+            if self.quiet:
+                self._held.append(text(message, "stream"))
+            elif "aux" not in message:
+                yield message
+
+    def finish(self, options: Options) -> int:
+        """Print the result and return the exit code."""
+        if self._error:
+            sys.stdout.flush()
+            sys.stderr.write("".join(self._held))
+            sys.stderr.write(f"kedge: build failed: {self._error}\n")
+            return self._code
+        if self.quiet:
+            held = "".join(self._held).strip()
+            sys.stdout.write(f"{self.image or held}\n")
+        if options.text("iidfile"):
+            with open(options.text("iidfile"), "w", encoding="ascii") as file:
+                file.write(self.image)
+        return OK
+
+
+def _show(outcome: _Outcome, messages: Iterable[JsonObject], *, plain: bool) -> None:
+    from kedge.cli.progress import show_progress  # noqa: PLC0415 - the body goes first
+
+    show_progress(outcome.pass_on(messages), sys.stdout, plain=plain)
+
+
+def _open_context(where: str, file: str) -> Context:
+    if where == "-":
+        if file == "-":
+            raise UsageError(
+                "invalid argument: can't use stdin for both build context and dockerfile"
+            )
+        return _context_from_stdin(file)
+    if "://" in where or where.startswith("git@"):
+        raise InvalidParameterError(
+            f"cannot build from {where}: fetch it first, and name the folder"
+        )
+    check_folder(where)
+    if file == "-":
+        content = sys.stdin.buffer.read()
+        extra = {_STDIN_DOCKERFILE: content}
+        body = stream_folder(where, dockerfile=_STDIN_DOCKERFILE, extra=extra)
+        return Context(body, _STDIN_DOCKERFILE)
+    path = os.path.abspath(file) if file else os.path.join(os.path.abspath(where), "Dockerfile")
+    if not os.path.isfile(path):
+        hint = "name another with -f" if not file else "check the path after -f"
+        raise NotFoundError(f"no Dockerfile at {path}: {hint}")
+    relative = os.path.relpath(os.path.realpath(path), os.path.realpath(where))
+    if relative.startswith(".."):
+        with open(path, "rb") as opened:
+            extra = {_OUTSIDE_DOCKERFILE: opened.read()}
+        return Context(
+            stream_folder(where, dockerfile=_OUTSIDE_DOCKERFILE, extra=extra), _OUTSIDE_DOCKERFILE
+        )
+    return Context(stream_folder(where, dockerfile=relative, extra={}), relative)
+
+
+def _context_from_stdin(file: str) -> Context:
+    """Standard input is a tar, compressed or not, or else a Dockerfile."""
+    stream = sys.stdin.buffer
+    head = stream.peek(512)[:512] if hasattr(stream, "peek") else b""
+    if head[257:262] == _TAR_MAGIC or head.startswith(_COMPRESSED):
+        return Context(iter(lambda: stream.read(1 << 18), b""), file or "Dockerfile")
+    content = stream.read()
+    if not content.strip():
+        raise InvalidParameterError("standard input is empty: want a Dockerfile or a tar archive")
+    return Context(single_file("Dockerfile", content), "Dockerfile")
+
+
+def _query(options: Options, dockerfile: str) -> dict[str, str | bool | list[str]]:
+    arguments = {
+        name: content if equals else None
+        for name, equals, content in (
+            parse_env(pair, os.environ.get).partition("=") for pair in options.texts("build-arg")
+        )
+    }
+    labels = to_map(read_key_values((), options.texts("label"), None))
+    limits = [parse_ulimit(limit) for limit in options.texts("ulimit")]
+    query: dict[str, str | bool | list[str]] = {
+        "dockerfile": dockerfile,
+        "t": options.texts("tag"),
+        "q": options.on("quiet"),
+        "nocache": options.on("no-cache"),
+        "pull": options.on("pull"),
+        "target": options.text("target"),
+        "platform": options.text("platform"),
+        "networkmode": options.text("network"),
+        "extrahosts": [parse_extra_host(host) for host in options.texts("add-host")],
+        "buildargs": json.dumps(arguments) if arguments else "",
+        "labels": json.dumps(labels) if labels else "",
+        "cachefrom": json.dumps(options.texts("cache-from")) if options.given("cache-from") else "",
+        "shmsize": str(parse_ram(options.text("shm-size"))) if options.given("shm-size") else "",
+        "memory": str(parse_ram(options.text("memory"))) if options.given("memory") else "",
+        "cpushares": options.text("cpu-shares"),
+        "cpusetcpus": options.text("cpuset-cpus"),
+        "version": "1",
+    }
+    if options.given("memory-swap"):
+        query["memswap"] = str(parse_memory_swap(options.text("memory-swap")))
+    if limits:
+        query["ulimits"] = json.dumps(
+            [{"Name": x.name, "Soft": x.soft, "Hard": x.hard} for x in limits]
+        )
+    if options.given("host-certs") or options.given("no-host-certs"):
+        wanted = (
+            options.on("host-certs")
+            if options.given("host-certs")
+            else not options.on("no-host-certs")
+        )
+        query["hostcerts"] = "1" if wanted else "0"
+    return query
+
+
+COMMAND: Final = Command(
+    usage="[OPTIONS] PATH | -",
+    summary="Build an image from a Dockerfile and the files around it",
+    flags=(
+        many("tag", "NAME[:TAG]", "Name of the image", short="t"),
+        value(
+            "file",
+            "FILE",
+            "Dockerfile to use (default PATH/Dockerfile)",
+            short="f",
+            complete="file",
+        ),
+        many("build-arg", "NAME=VALUE", "Value of an ARG"),
+        value("target", "STAGE", "Stage to stop at"),
+        many("label", "NAME=VALUE", "Set a label", check=check_label),
+        value("platform", "OS/ARCH", "Platform of the image"),
+        *grouped(
+            "Cache",
+            switch("no-cache", "Run every step again"),
+            switch("pull", "Look for newer base images"),
+            many("cache-from", "IMAGE", "Images whose layers count as cache", complete="image"),
+        ),
+        *grouped(
+            "Steps",
+            value(
+                "network",
+                "MODE",
+                "Network of RUN steps: default, host, none",
+                complete="default|host|none",
+            ),
+            many("add-host", "NAME:ADDRESS", "Add a line to /etc/hosts", check=parse_extra_host),
+            switch(
+                "host-certs", "Let RUN steps trust this host's certificate authorities (kedge only)"
+            ),
+            switch("no-host-certs", "Do not, although this host has some of its own"),
+            value("memory", "SIZE", "Limit of memory", short="m", check=parse_ram),
+            value("memory-swap", "SIZE", "Limit of memory and swap", check=parse_memory_swap),
+            value("cpu-shares", "N", "Share of CPU time", short="c", check=integer),
+            value("cpuset-cpus", "LIST", "CPUs to run on"),
+            value("shm-size", "SIZE", "Size of /dev/shm", check=parse_ram),
+            many("ulimit", "NAME=SOFT[:HARD]", "Resource limit", check=parse_ulimit),
+        ),
+        *grouped(
+            "Output",
+            switch("quiet", "Print the image's id only", short="q"),
+            value(
+                "progress",
+                "auto|plain",
+                "How to show progress",
+                default="auto",
+                complete="auto|plain",
+            ),
+            value("iidfile", "FILE", "Write the image's id to a file", complete="file"),
+            switch("rm", "Remove intermediate containers (they always are)", default=True),
+            switch("force-rm", "Remove them also when a step fails (they always are)"),
+        ),
+    ),
+    run=_run,
+    examples=(
+        ("kedge build -t my-app .", "Build the Dockerfile in this folder"),
+        (
+            "kedge build -t my-app --build-arg VERSION=1.2 --target test .",
+            "One stage with an argument",
+        ),
+        (
+            "kedge build -f deploy/Dockerfile -t my-app .",
+            "Dockerfile and context in different places",
+        ),
+        ("echo 'FROM busybox' | kedge build -t tiny -", "Without a context"),
+    ),
+    at_least=1,
+    at_most=1,
+    complete="folder",
+)

@@ -1,0 +1,155 @@
+"""The build context as a tar stream: what ``.dockerignore`` leaves of a folder, piece by piece.
+
+The Dockerfile and ``.dockerignore`` always go along, as the engine reads both; it keeps ignored
+ones out of COPY itself. Owners are root's, so that a build does not depend on who starts it.
+"""
+
+import os
+import stat
+import tarfile
+from collections.abc import Iterator
+from typing import Final
+
+from kedge.errdefs import InvalidParameterError, NotFoundError
+from kedge.lib.ignorefile import IgnoreMatcher, MatchState, parse_ignore_file
+
+_CHUNK: Final = 1 << 18
+_IGNORE_FILE: Final = ".dockerignore"
+_END: Final = bytes(2 * tarfile.BLOCKSIZE)
+
+
+def stream_folder(folder: str, *, dockerfile: str, extra: dict[str, bytes]) -> Iterator[bytes]:
+    """Yield the tar of ``folder``.
+
+    Args:
+        folder: The context.
+        dockerfile: Path of the Dockerfile in the context, which is never left out.
+        extra: Files that are added at its end.
+
+    Raises:
+        KedgeError: The ignore file is malformed, or a file cannot be read; it is named.
+    """
+    matcher = load_matcher(folder)
+    keep = {dockerfile, _IGNORE_FILE}
+    yield from _walk(folder, "", matcher, matcher.root, keep)
+    for name, content in extra.items():
+        yield file_bytes(name, content)
+    yield _END
+
+
+def single_file(name: str, content: bytes) -> Iterator[bytes]:
+    """Yield the tar of one file, for a build without a context."""
+    yield file_bytes(name, content)
+    yield _END
+
+
+def load_matcher(folder: str) -> IgnoreMatcher:
+    """Return what the folder's ignore file leaves out.
+
+    Raises:
+        InvalidParameterError: A pattern is malformed.
+    """
+    try:
+        with open(os.path.join(folder, _IGNORE_FILE), encoding="utf-8") as file:
+            return IgnoreMatcher(parse_ignore_file(file.read()))
+    except FileNotFoundError:
+        return IgnoreMatcher(())
+    except (InvalidParameterError, UnicodeDecodeError) as error:
+        raise InvalidParameterError(f"{folder}/{_IGNORE_FILE}: {error}") from None
+
+
+def _walk(
+    folder: str, prefix: str, matcher: IgnoreMatcher, state: MatchState, keep: set[str]
+) -> Iterator[bytes]:
+    path = os.path.join(folder, prefix) if prefix else folder
+    try:
+        names = sorted(os.listdir(path))
+    except OSError as error:
+        raise InvalidParameterError(
+            f"cannot read {path}: {(error.strerror or '').lower()}: list it in .dockerignore, or run as a user who can"
+        ) from None
+    for name in names:
+        relative = f"{prefix}/{name}" if prefix else name
+        below = matcher.below(state, relative)
+        try:
+            status = os.lstat(os.path.join(folder, relative))
+        except FileNotFoundError:
+            continue
+        is_folder = stat.S_ISDIR(status.st_mode)
+        if below.matched and relative not in keep:
+            on_the_way = any(path.startswith(f"{relative}/") for path in keep)
+            if not (is_folder and (matcher.has_exceptions or on_the_way)):
+                continue
+        else:
+            yield from _entry(folder, relative, status)
+        if is_folder:
+            yield from _walk(folder, relative, matcher, below, keep)
+
+
+def _entry(folder: str, relative: str, status: os.stat_result) -> Iterator[bytes]:
+    path = os.path.join(folder, relative)
+    info = tarfile.TarInfo(relative)
+    info.mode = stat.S_IMODE(status.st_mode)
+    info.mtime = int(status.st_mtime)
+    if stat.S_ISREG(status.st_mode):
+        info.size = status.st_size
+        yield _header(info)
+        yield from _content(path, info.size)
+        return
+    if stat.S_ISDIR(status.st_mode):
+        info.type = tarfile.DIRTYPE
+    elif stat.S_ISLNK(status.st_mode):
+        info.type, info.linkname = tarfile.SYMTYPE, os.readlink(path)
+    elif stat.S_ISFIFO(status.st_mode):
+        info.type = tarfile.FIFOTYPE
+    elif stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode):
+        info.type = tarfile.CHRTYPE if stat.S_ISCHR(status.st_mode) else tarfile.BLKTYPE
+        info.devmajor, info.devminor = os.major(status.st_rdev), os.minor(status.st_rdev)
+    else:
+        # Sockets have no place in an archive.
+        return
+    yield _header(info)
+
+
+def _content(path: str, size: int) -> Iterator[bytes]:
+    """Yield exactly ``size`` bytes, whatever becomes of the file meanwhile, and the padding."""
+    left = size
+    try:
+        with open(path, "rb", buffering=0) as file:
+            while left:
+                data = file.read(min(_CHUNK, left))
+                if not data:
+                    break
+                left -= len(data)
+                yield data
+    except OSError as error:
+        raise InvalidParameterError(
+            f"cannot read {path}: {(error.strerror or '').lower()}: list it in .dockerignore, or run as a user who can"
+        ) from None
+    yield bytes(left + -size % tarfile.BLOCKSIZE)
+
+
+def file_bytes(name: str, content: bytes) -> bytes:
+    """Return the tar entry of one file."""
+    info = tarfile.TarInfo(name)
+    info.size, info.mode = len(content), 0o600
+    return _header(info) + content + bytes(-len(content) % tarfile.BLOCKSIZE)
+
+
+def _header(info: tarfile.TarInfo) -> bytes:
+    return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+
+
+def check_folder(folder: str) -> None:
+    """Refuse a context that is no folder.
+
+    Raises:
+        NotFoundError: It does not exist.
+        InvalidParameterError: It is a file.
+    """
+    if not os.path.exists(folder):
+        raise NotFoundError(f"no such build context: {folder}: name a folder that has a Dockerfile")
+    if not os.path.isdir(folder):
+        raise InvalidParameterError(
+            f"build context {folder} is no folder: did you mean -f {folder} .?"
+        )

@@ -1,0 +1,56 @@
+"""``kedge __complete KIND``: names for tab completion, one a line; silent when there is no engine."""
+
+from typing import Final
+
+from kedge.cli.command import Command
+from kedge.cli.exitcodes import OK
+from kedge.cli.fields import text, texts
+from kedge.cli.flags import Options
+from kedge.cli.output import print_lines
+from kedge.client.http import EngineClient
+from kedge.errdefs import KedgeError
+
+_STATES: Final = {
+    "container": frozenset[str](),
+    "running": frozenset({"running", "paused"}),
+    "stopped": frozenset({"exited", "created", "dead"}),
+    "paused": frozenset({"paused"}),
+}
+
+
+def _run(options: Options, client: EngineClient) -> int:
+    kind = options.words[0]
+    try:
+        print_lines(_images(client) if kind == "image" else _containers(client, kind))
+    except KedgeError:
+        # Nobody wants an error message at the prompt.
+        return OK
+    return OK
+
+
+def _containers(client: EngineClient, kind: str) -> list[str]:
+    states = _STATES.get(kind, frozenset())
+    return [
+        name.removeprefix("/")
+        for container in client.get("/containers/json", {"all": kind != "running"}).objects()
+        if not states or text(container, "State") in states
+        for name in texts(container, "Names")
+    ]
+
+
+def _images(client: EngineClient) -> list[str]:
+    images = client.get("/images/json").objects()
+    return [
+        name for image in images for name in texts(image, "RepoTags") if name != "<none>:<none>"
+    ]
+
+
+COMMAND: Final = Command(
+    usage="container|running|stopped|paused|image",
+    summary="Print names for tab completion",
+    flags=(),
+    run=_run,
+    at_least=1,
+    at_most=1,
+    needs_engine=False,
+)

@@ -1,0 +1,68 @@
+"""``kedge info``: facts about the engine and its host."""
+
+import sys
+from typing import Final
+
+from kedge.cli.command import Command
+from kedge.cli.exitcodes import OK
+from kedge.cli.fields import flag, items, mapping, number, text, texts
+from kedge.cli.flags import Options, value
+from kedge.cli.listing import print_objects
+from kedge.client.http import EngineClient
+from kedge.lib.jsontypes import JsonObject
+from kedge.lib.units import format_ram
+
+
+def _run(options: Options, client: EngineClient) -> int:
+    document = client.get("/info").object()
+    print_objects([document], options.text("format"), default=lambda: _print(document, client))
+    return OK
+
+
+def _print(info: JsonObject, client: EngineClient) -> None:
+    drivers = mapping(info, "Plugins")
+    registries = mapping(info, "RegistryConfig")
+    lines = [
+        f"Engine:           {text(info, 'ServerVersion')} at {client.host}",
+        f"Containers:       {number(info, 'Containers')} ({number(info, 'ContainersRunning')} running, "
+        f"{number(info, 'ContainersPaused')} paused, {number(info, 'ContainersStopped')} stopped)",
+        f"Images:           {number(info, 'Images')}",
+        f"Storage driver:   {text(info, 'Driver')}",
+        *(
+            f"  {' '.join(f'{cell}' for cell in texts({'': row}, ''))}"
+            for row in items(info, "DriverStatus")
+        ),
+        f"Root directory:   {text(info, 'DockerRootDir')}",
+        f"Log driver:       {text(info, 'LoggingDriver')} (all: {_joined(drivers, 'Log')})",
+        f"Networks:         {_joined(drivers, 'Network')}",
+        f"Volumes:          {_joined(drivers, 'Volume')}",
+        f"Cgroups:          {text(info, 'CgroupDriver')}, version {text(info, 'CgroupVersion')}",
+        f"Runtimes:         {', '.join(mapping(info, 'Runtimes'))} (default {text(info, 'DefaultRuntime')})",
+        f"Security:         {', '.join(texts(info, 'SecurityOptions'))}",
+        f"Live restore:     {'on' if flag(info, 'LiveRestoreEnabled') else 'off'}",
+        f"Insecure regs.:   {_joined(registries, 'InsecureRegistryCIDRs')}",
+        f"Registry mirrors: {_joined(registries, 'Mirrors') or 'none'}",
+        "",
+        f"Host:             {text(info, 'Name')}",
+        f"System:           {text(info, 'OperatingSystem')} ({text(info, 'OSType')}/{text(info, 'Architecture')})",
+        f"Kernel:           {text(info, 'KernelVersion')}",
+        f"CPUs:             {number(info, 'NCPU')}",
+        f"Memory:           {format_ram(number(info, 'MemTotal'))}",
+    ]
+    sys.stdout.write("\n".join(lines) + "\n")
+    for warning in texts(info, "Warnings"):
+        sys.stderr.write(f"{warning}\n")
+
+
+def _joined(owner: JsonObject, name: str) -> str:
+    return ", ".join(texts(owner, name))
+
+
+COMMAND: Final = Command(
+    usage="[OPTIONS]",
+    summary="Show facts about the engine: what it runs, where it keeps things, what its host can do",
+    flags=(value("format", "TEMPLATE", "Print with a Go template, or 'json'", short="f"),),
+    run=_run,
+    examples=(("kedge info -f '{{.NCPU}} CPUs, {{.CgroupVersion}}'", "Two facts"),),
+    at_most=0,
+)

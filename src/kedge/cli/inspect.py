@@ -1,0 +1,72 @@
+"""``kedge inspect``: everything the engine knows about an object."""
+
+import json
+import sys
+from typing import Final
+
+from kedge.cli.command import Command
+from kedge.cli.exitcodes import FAILED, OK
+from kedge.cli.flags import Options, UsageError, switch, value
+from kedge.cli.listing import print_objects
+from kedge.client.http import EngineClient, percent_encode
+from kedge.errdefs import NotFoundError
+from kedge.lib.jsontypes import JsonObject
+
+_PATHS: Final = {
+    "container": "/containers/{}/json",
+    "image": "/images/{}/json",
+    "network": "/networks/{}",
+    "volume": "/volumes/{}",
+}
+
+
+def _run(options: Options, client: EngineClient) -> int:
+    wanted = options.text("type")
+    if options.given("type") and wanted not in _PATHS:
+        raise UsageError(f'"{wanted}" is not a valid value for --type: use {", ".join(_PATHS)}')
+    kinds = [wanted] if wanted else list(_PATHS)
+    found: list[JsonObject] = []
+    code = OK
+    for name in options.words:
+        document = _find(client, name, kinds, size=options.on("size"))
+        if document is None:
+            code = FAILED
+            what = kinds[0] if len(kinds) == 1 else "object"
+            sys.stderr.write(f"kedge: no such {what}: {name}\n")
+        else:
+            found.append(document)
+    print_objects(
+        found,
+        options.text("format"),
+        default=lambda: print(json.dumps(found, indent=4, ensure_ascii=False)),
+    )
+    return code
+
+
+def _find(client: EngineClient, name: str, kinds: list[str], *, size: bool) -> JsonObject | None:
+    for kind in kinds:
+        path = _PATHS[kind].format(percent_encode(name, keep="/:@" if kind == "image" else ""))
+        try:
+            return client.get(path, {"size": size and kind == "container"}).object()
+        except NotFoundError:
+            continue
+    return None
+
+
+COMMAND: Final = Command(
+    usage="[OPTIONS] NAME|ID...",
+    summary="Show everything about containers, images, networks or volumes as JSON",
+    flags=(
+        value("format", "TEMPLATE", "Print with a Go template, or 'json'", short="f"),
+        switch("size", "Show how much disk space a container uses", short="s"),
+        value("type", "TYPE", "Look for this type only", complete="container|image|network|volume"),
+    ),
+    run=_run,
+    examples=(
+        ("kedge inspect web", "All about the container web"),
+        ("kedge inspect -f '{{.State.Status}}' web", "One value"),
+        ("kedge inspect -f '{{json .Config.Env}}' busybox", "A part of an image as JSON"),
+    ),
+    at_least=1,
+    complete="container",
+)

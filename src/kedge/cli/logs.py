@@ -1,0 +1,69 @@
+"""``kedge logs``: what a container has written."""
+
+from typing import Final
+
+from kedge.cli.command import Command
+from kedge.cli.exitcodes import OK
+from kedge.cli.flags import Options, switch, value
+from kedge.client.http import EngineClient, percent_encode
+from kedge.client.streams import Demultiplexer, write_all
+from kedge.errdefs import InvalidParameterError
+from kedge.lib.clock import SYSTEM_CLOCK
+
+
+def _run(options: Options, client: EngineClient) -> int:
+    tail = options.text("tail")
+    if tail != "all" and not tail.isdigit():
+        raise InvalidParameterError(
+            f'invalid value for "tail": {tail}: want a number of lines, or all'
+        )
+    query = {
+        "stdout": True,
+        "stderr": True,
+        "follow": options.on("follow"),
+        "timestamps": options.on("timestamps"),
+        "details": options.on("details"),
+        "tail": tail,
+        "since": _moment(options.text("since")),
+        "until": _moment(options.text("until")),
+    }
+    response = client.get(f"/containers/{percent_encode(options.words[0])}/logs", query)
+    if "multiplexed" in response.headers.get("content-type", ""):
+        feed = Demultiplexer(write_all).feed
+        for chunk in response.chunks():
+            feed(chunk)
+    else:
+        for chunk in response.chunks():
+            write_all(1, chunk)
+    return OK
+
+
+def _moment(text: str) -> str:
+    if not text:
+        return ""
+    from kedge.cli.moments import engine_moment  # noqa: PLC0415 - rarely needed
+
+    return engine_moment(text, SYSTEM_CLOCK.time_ns() / 10**9)
+
+
+COMMAND: Final = Command(
+    usage="[OPTIONS] CONTAINER",
+    summary="Show what a container has written to its output and error output",
+    flags=(
+        switch("follow", "Keep showing new lines", short="f"),
+        value("tail", "N", "Show the last N lines only", short="n", default="all"),
+        switch("timestamps", "Show when each line was written", short="t"),
+        value("since", "TIME", "Show lines after a moment (2026-01-31T12:00:00) or since (10m)"),
+        value("until", "TIME", "Show lines before a moment, or until (10m) ago"),
+        switch("details", "Show extra details of the log driver"),
+    ),
+    run=_run,
+    examples=(
+        ("kedge logs -f web", "Follow a container"),
+        ("kedge logs -n 20 -t web", "The last twenty lines with times"),
+        ("kedge logs --since 10m web", "The last ten minutes"),
+    ),
+    at_least=1,
+    at_most=1,
+    complete="container",
+)

@@ -1,0 +1,32 @@
+"""``--since`` and ``--until``: a moment as people write it, for the engine. Pure."""
+
+import re
+from datetime import datetime
+from typing import Final
+
+from kedge.errdefs import InvalidParameterError
+from kedge.lib.durations import parse_duration
+
+_UNIX: Final = re.compile(r"\d+(\.\d+)?")
+_FRACTION: Final = re.compile(r"(\.\d{6})\d+")
+
+
+def engine_moment(text: str, now_s: float) -> str:
+    """Return seconds since 1970 for a duration before now, a date, or such seconds.
+
+    Raises:
+        InvalidParameterError: It is none of them.
+    """
+    if not text or _UNIX.fullmatch(text):
+        return text
+    try:
+        return f"{now_s - parse_duration(text) / 10**9:.9f}"
+    except InvalidParameterError:
+        pass
+    try:
+        moment = datetime.fromisoformat(_FRACTION.sub(r"\1", text))
+    except ValueError:
+        raise InvalidParameterError(
+            f"invalid time: {text}: want a duration such as 10m, or a date such as 2026-01-31T12:00:00"
+        ) from None
+    return f"{moment.astimezone().timestamp():.9f}"

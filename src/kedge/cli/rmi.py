@@ -1,0 +1,46 @@
+"""``kedge rmi``: remove images."""
+
+import sys
+from typing import Final
+
+from kedge.cli.command import Command
+from kedge.cli.each import for_each
+from kedge.cli.fields import text
+from kedge.cli.flags import Options, switch
+from kedge.client.http import EngineClient, percent_encode
+from kedge.errdefs import NotFoundError
+
+
+def _run(options: Options, client: EngineClient) -> int:
+    query = {"force": options.on("force"), "noprune": options.on("no-prune")}
+
+    def remove(name: str) -> None:
+        try:
+            answer = client.delete(f"/images/{percent_encode(name, keep='/:@')}", query).objects()
+        except NotFoundError:
+            if options.on("force"):
+                return
+            raise
+        for entry in answer:
+            untagged, deleted = text(entry, "Untagged"), text(entry, "Deleted")
+            sys.stdout.write(f"Untagged: {untagged}\n" if untagged else f"Deleted: {deleted}\n")
+        sys.stdout.flush()
+
+    return for_each(options.words, remove, echo=False)
+
+
+COMMAND: Final = Command(
+    usage="[OPTIONS] IMAGE...",
+    summary="Remove names of images, and the images whose last name goes",
+    flags=(
+        switch("force", "Remove the image although a stopped container uses it", short="f"),
+        switch("no-prune", "Keep parents without a name"),
+    ),
+    run=_run,
+    examples=(
+        ("kedge rmi my-app:old", "Remove one name"),
+        ("kedge rmi $(kedge images -qf dangling=true)", "Remove images without a name"),
+    ),
+    at_least=1,
+    complete="image",
+)

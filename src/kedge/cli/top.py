@@ -1,0 +1,31 @@
+"""``kedge top``: the processes of a container."""
+
+from typing import Final
+
+from kedge.cli.command import Command
+from kedge.cli.exitcodes import OK
+from kedge.cli.fields import items, texts
+from kedge.cli.flags import Options
+from kedge.cli.output import print_table
+from kedge.client.http import EngineClient, percent_encode
+
+
+def _run(options: Options, client: EngineClient) -> int:
+    name, *arguments = options.words
+    query = {"ps_args": " ".join(arguments)}
+    answer = client.get(f"/containers/{percent_encode(name)}/top", query).object()
+    rows = [texts({"": row}, "") for row in items(answer, "Processes")]
+    print_table(texts(answer, "Titles"), rows)
+    return OK
+
+
+COMMAND: Final = Command(
+    usage="CONTAINER [PS_OPTIONS]",
+    summary="Show the processes of a container as the host sees them",
+    flags=(),
+    run=_run,
+    examples=(("kedge top web", "Processes of the container web"),),
+    at_least=1,
+    runs_program=True,
+    complete="running",
+)
