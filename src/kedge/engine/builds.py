@@ -23,6 +23,7 @@ from kedge.builder.steps import BaseImage
 from kedge.distribution.progress import PullEvent
 from kedge.distribution.pull import Puller
 from kedge.engine.context import EngineContext
+from kedge.engine.failures import host_failure
 from kedge.engine.images import pull_message
 from kedge.engine.inspect import format_time
 from kedge.engine.pipe import BodyPipe
@@ -143,9 +144,14 @@ class BuildService:
     ) -> None:
         with ExitStack() as stack:
             stack.callback(pipe.abandon)
-            tree: TarTree = read_tar(cast("BinaryIO", pipe), scratch=self._context.paths.scratch)
-            stack.callback(tree.close)
-            self._builder.build(dataclasses.replace(request, context=tree), emit, cancel)
+            try:
+                tree: TarTree = read_tar(
+                    cast("BinaryIO", pipe), scratch=self._context.paths.scratch
+                )
+                stack.callback(tree.close)
+                self._builder.build(dataclasses.replace(request, context=tree), emit, cancel)
+            except OSError as error:
+                raise host_failure(error) from error
 
     async def _messages(
         self,

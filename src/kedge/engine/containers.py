@@ -45,6 +45,8 @@ class Container:
         self.removed: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.outlives_exit = False
         """Whether ``--rm`` does not apply to the next exit: a restart or a removal causes it."""
+        self.is_settled = True
+        """Off while a full disk keeps the last exit from the record, or the addresses taken."""
         self._store = store
 
     @property
@@ -63,8 +65,13 @@ class Container:
         Raises:
             ConflictError: The table forbids it.
         """
-        self.record.status = follow(self.record.status, status, container=self.name)
-        self._store.save(self.record, durable=durable)
+        before = self.record.status
+        self.record.status = follow(before, status, container=self.name)
+        try:
+            self._store.save(self.record, durable=durable)
+        except BaseException:
+            self.record.status = before
+            raise
 
     def save(self, *, durable: bool = False) -> None:
         """Write the record as it is."""

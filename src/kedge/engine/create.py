@@ -1,5 +1,6 @@
 """``POST /containers/create``: check everything, then make the layer and the record at once."""
 
+import contextlib
 import os
 from typing import Final
 
@@ -8,6 +9,7 @@ from kedge.api.types.container import CreateRequest, CreateResponse
 from kedge.engine import ports
 from kedge.engine.announce import announce
 from kedge.engine.context import EngineContext
+from kedge.engine.failures import host_failure
 from kedge.engine.merge import command_line, merge_config
 from kedge.engine.mounts import parse_mounts
 from kedge.engine.record import ContainerRecord
@@ -46,6 +48,8 @@ async def create_container(
     config = merge_config(ContainerConfig(**own), image.config.config)
     host = request.host_config
     host.network_mode = host.network_mode or "default"
+    # Clients look here for whether they can read the output back.
+    host.log_config.type = host.log_config.type or context.settings.log_driver
     if not config.hostname and host.network_mode != "host":
         config.hostname = short_id(container_id)
     args = command_line(config)
@@ -72,12 +76,25 @@ async def create_container(
     if image.chain_id and not context.snapshots.exists(image.chain_id):
         # A power cut may have taken layers that were not flushed; their blobs are still here.
         await context.run_blocking(lambda: context.images.unpack(image))
-    os.mkdir(context.paths.container_dir(container_id), mode=0o710)
-    with context.database.transaction():
-        context.snapshots.prepare(record.snapshot_key, image.chain_id or None)
-        containers.store.save(record)
+    _make(context, record, image)
     announce(context, containers.add(record), "create")
     return CreateResponse(id=container_id, warnings=[])
+
+
+def _make(context: EngineContext, record: ContainerRecord, image: Image) -> None:
+    """Make layer, record and folder; a disk that is full has none of them afterwards."""
+    directory = context.paths.container_dir(record.id)
+    try:
+        os.mkdir(directory, mode=0o710)
+        with context.database.transaction():
+            context.snapshots.prepare(record.snapshot_key, image.chain_id or None)
+            context.containers.store.save(record)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            os.rmdir(directory)
+        if isinstance(error, OSError):
+            raise host_failure(error) from error
+        raise
 
 
 def _find_image(context: EngineContext, reference: str, platform: str) -> Image:

@@ -24,6 +24,7 @@ from kedge.engine.containers import Container
 from kedge.engine.context import EngineContext
 from kedge.engine.defaults import STOP_SIGNAL, STOP_TIMEOUT_S
 from kedge.engine.ending import end_shim
+from kedge.engine.failures import host_failure
 from kedge.engine.logoptions import parse_log_options
 from kedge.engine.networking import ContainerNetwork
 from kedge.engine.process import NetworkFiles, cgroup_path, container_spec_input, write_bundle
@@ -41,6 +42,7 @@ from kedge.shim.client import Shim
 from kedge.shim.messages import CreateRequest, ExitStatus, LogConfig
 
 _KILL_GRACE_S: Final = 10.0
+_RETRY_S: Final = 1.0
 
 
 class Lifecycle:
@@ -73,11 +75,13 @@ class Lifecycle:
                     await self._start(container, undo)
                     undo.pop_all()
             except (KedgeError, OSError) as error:
-                failure = error if isinstance(error, KedgeError) else _host_failure(error)
+                failure = error if isinstance(error, KedgeError) else host_failure(error)
                 container.drop_waiting()
                 record.error = str(failure)
                 record.exit_code = _exit_code_of(str(failure))
-                container.save()
+                # The failure may be the very disk that is full.
+                with contextlib.suppress(SystemFailureError):
+                    container.save()
         if failure is not None:
             if record.host_config.auto_remove:
                 await self.remove(container, force=True)
@@ -90,6 +94,8 @@ class Lifecycle:
         run_dir = context.paths.shim_dir(record.id)
         undo.callback(shutil.rmtree, run_dir, ignore_errors=True)
         own_netns = self._network.needs_namespace(container)
+        if not container.is_settled:
+            await self._settle(container)
         if own_netns:
             undo.push_async_callback(self._network.release, container)
         await self._network.allocate(container, files)
@@ -142,7 +148,9 @@ class Lifecycle:
 
     def watch(self, container: Container, shim: Shim) -> None:
         """Record the container's exit when it comes."""
-        task = asyncio.create_task(self._watch(container, shim))
+        self._keep(asyncio.create_task(self._watch(container, shim)))
+
+    def _keep(self, task: "asyncio.Task[None]") -> None:
         self._watchers.add(task)
         task.add_done_callback(self._watchers.discard)
 
@@ -159,7 +167,7 @@ class Lifecycle:
             record.exit_code = status.exit_code
             record.oom_killed = status.oom_killed
             record.finished_ns = status.exited_at_ns
-            container.become(Status.EXITED)
+            saved = _try_exit(container)
             seconds = max(0, record.finished_ns - record.started_ns) // 1_000_000_000
             if status.oom_killed:
                 announce(self._context, container, "oom")
@@ -172,13 +180,41 @@ class Lifecycle:
             # Those who wait are answered now: the kernel's slow tear-down is awaited below, before
             # an address or a name is given out again.
             container.announce_exit()
-            await self._network.release(container)
+            released = await self._try_release(container)
             if shim is not None:
                 await _dispose(shim)
             shutil.rmtree(self._context.paths.shim_dir(record.id), ignore_errors=True)
-        if record.host_config.auto_remove and not container.outlives_exit:
+        container.is_settled = saved and released
+        if not container.is_settled:
+            self._keep(asyncio.create_task(self._settle_later(container)))
+        elif record.host_config.auto_remove and not container.outlives_exit:
             with contextlib.suppress(KedgeError):
                 await self.remove(container, force=False)
+
+    async def _try_release(self, container: Container) -> bool:
+        try:
+            await self._network.release(container)
+        except SystemFailureError:
+            return False
+        return True
+
+    async def _settle(self, container: Container) -> None:
+        await self._network.release(container)
+        container.save()
+        container.is_settled = True
+
+    async def _settle_later(self, container: Container) -> None:
+        """Do what a full disk has kept `finish` from, as soon as there is room."""
+        while container.id in self._context.containers and not container.record.alive:
+            await asyncio.sleep(_RETRY_S)
+            with contextlib.suppress(SystemFailureError):
+                async with container.lock:
+                    if container.is_settled or container.record.status is not Status.EXITED:
+                        return
+                    await self._settle(container)
+                if container.record.host_config.auto_remove and not container.outlives_exit:
+                    await self.remove(container, force=True)
+                return
 
     async def kill(self, container: Container, signal_name: str) -> None:
         """Send a signal to a running container's first process.
@@ -334,14 +370,20 @@ def _running_shim(container: Container) -> Shim:
     return container.shim
 
 
+def _try_exit(container: Container) -> bool:
+    """Make the exit known to everybody here; tell whether it is on record, too."""
+    try:
+        container.become(Status.EXITED)
+    except SystemFailureError:
+        # The disk is full. Clients must not wait for it, so this much is lost if the engine dies.
+        container.record.status = Status.EXITED
+        return False
+    return True
+
+
 async def _dispose(shim: Shim) -> None:
     with contextlib.suppress(KedgeError):
         await shim.shutdown()
-
-
-def _host_failure(error: OSError) -> SystemFailureError:
-    where = f"{error.filename}: " if error.filename else ""
-    return SystemFailureError(f"{where}{(error.strerror or str(error)).lower()}")
 
 
 def _exit_code_of(message: str) -> int:

@@ -21,7 +21,7 @@ from kedge.engine.ending import end_shim
 from kedge.engine.process import NetworkFiles, cgroup_path, lookup_user, write_bundle
 from kedge.engine.security import SecurityOptions
 from kedge.engine.spec import BindMount, SpecInput
-from kedge.errdefs import KedgeError
+from kedge.errdefs import KedgeError, SystemFailureError
 from kedge.network import files as network_files
 from kedge.network import model
 from kedge.shim.client import Shim
@@ -30,6 +30,7 @@ from kedge.shim.messages import CreateRequest
 _CHUNK: Final = 65536
 _HEADER: Final = 8
 _CANCEL_POLL_S: Final = 0.1
+_RETRY_S: Final = 1.0
 
 
 class EngineStepRunner:
@@ -39,6 +40,7 @@ class EngineStepRunner:
         """Run steps with ``context``'s spawner and network on ``loop``."""
         self._context = context
         self._loop = loop
+        self._late: set[asyncio.Task[None]] = set()
 
     def run(
         self,
@@ -96,12 +98,29 @@ class EngineStepRunner:
     async def _endpoint(self, spec: StepSpec, undo: contextlib.AsyncExitStack) -> model.Endpoint:
         context = self._context
         network = context.network.get("none" if spec.network == "none" else "bridge")
-        undo.push_async_callback(
-            context.run_network, lambda: context.network.remove_endpoint(spec.container_id)
-        )
+        undo.push_async_callback(self._release, spec.container_id)
         return await context.run_network(
             lambda: context.network.create_endpoint(spec.container_id, network.id)
         )
+
+    async def _release(self, container_id: str) -> None:
+        try:
+            await self._remove_endpoint(container_id)
+        except SystemFailureError:
+            # The disk is full, of this very step perhaps, which shall say how it ended.
+            task = asyncio.create_task(self._release_later(container_id))
+            self._late.add(task)
+            task.add_done_callback(self._late.discard)
+
+    async def _release_later(self, container_id: str) -> None:
+        while True:
+            await asyncio.sleep(_RETRY_S)
+            with contextlib.suppress(SystemFailureError):
+                return await self._remove_endpoint(container_id)
+
+    async def _remove_endpoint(self, container_id: str) -> None:
+        network = self._context.network
+        await self._context.run_network(lambda: network.remove_endpoint(container_id))
 
     def _plan(self, spec: StepSpec, directory: str, endpoint: model.Endpoint | None) -> SpecInput:
         files = NetworkFiles(directory)

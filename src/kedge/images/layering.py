@@ -18,7 +18,8 @@ from kedge.archive.layered import LayerStack
 from kedge.content.ingest import BlobWriter
 from kedge.content.leases import Lease
 from kedge.content.store import ContentStore
-from kedge.errdefs import ConflictError, NotFoundError
+from kedge.errdefs import ConflictError, NotFoundError, SystemFailureError
+from kedge.images.unpack import empty_directory
 from kedge.lib.clock import Clock
 from kedge.lib.ids import new_id
 from kedge.oci import media_types
@@ -95,9 +96,15 @@ class Layering:
                 upper=self._snapshots.diff_path(key),
                 lower=self._snapshots.lower_paths(key),
             )
+        except BaseException:
+            # The disk may be full of it, and removing a record takes some room, too.
+            with suppress(OSError, NotFoundError):
+                empty_directory(self._snapshots.diff_path(key))
+            raise
         finally:
-            # Not there any more when it was committed under its chain id.
-            with suppress(NotFoundError):
+            # Not there any more when it was committed under its chain id. A removal that fails must
+            # not hide why the layer did; `remove_leftovers` finds it.
+            with suppress(NotFoundError, SystemFailureError):
                 self._snapshots.remove(key)
                 self._snapshots.purge()
 

@@ -242,7 +242,7 @@ class Unpacker:
         """
         with suppress(NotFoundError, SystemFailureError):
             with suppress(OSError):
-                _empty_directory(self._snapshots.diff_path(key))
+                empty_directory(self._snapshots.diff_path(key))
             self._snapshots.remove(key)
             self._snapshots.purge()
 
@@ -267,7 +267,8 @@ class Unpacker:
                     del self._chain_locks[chain_id]
 
 
-def _empty_directory(path: str) -> None:
+def empty_directory(path: str) -> None:
+    """Remove everything below ``path``, which stays."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for name in os.listdir(descriptor):

@@ -172,7 +172,7 @@ def test_two_engines_side_by_side(engine: Engine, other: Engine) -> None:
     other.docker("rm", "-f", "web")
     addresses = engine.docker("exec", "web", "ip", "-o", "-4", "addr", "show", "eth0").stdout
     assert "inet" in addresses
-    assert engine.docker("exec", "web", "ping", "-c1", "-W5", _address(engine, "one"))
+    engine.docker("exec", "web", "ping", "-c1", "-W5", _address(engine, "one"))
 
 
 def _address(engine: Engine, name: str) -> str:

@@ -1,0 +1,9 @@
+"""Failures of the host under the engine, in one line: a full disk, a folder that cannot be made."""
+
+from kedge.errdefs import SystemFailureError
+
+
+def host_failure(error: OSError) -> SystemFailureError:
+    """Return ``error`` as a failure with a message for people, without Python's wrapping."""
+    where = f"{error.filename}: " if isinstance(error.filename, str) else ""
+    return SystemFailureError(f"{where}{(error.strerror or str(error)).lower()}")

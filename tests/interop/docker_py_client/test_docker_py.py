@@ -1,0 +1,132 @@
+"""The official Python client, unchanged, against the engine."""
+
+import io
+import itertools
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import docker
+import pytest
+from docker.errors import APIError, BuildError, ContainerError, ImageNotFound, NotFound
+
+from tests.engine import Engine
+
+if TYPE_CHECKING:
+    import socket
+
+# The library leaves the closing of its streams to the collector.
+pytestmark = [
+    pytest.mark.interop,
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@pytest.fixture
+def client(engine: Engine) -> Iterator["docker.DockerClient"]:
+    """A client of a running engine with busybox."""
+    client = docker.DockerClient(base_url=engine.host)
+    yield client
+    client.close()
+
+
+def test_run_returns_the_output_and_fails_with_the_code(client: "docker.DockerClient") -> None:
+    assert client.containers.run("busybox", "echo hi", remove=True) == b"hi\n"
+    with pytest.raises(ContainerError) as caught:
+        client.containers.run("busybox", ["sh", "-c", "echo bad >&2; exit 3"], remove=True)
+    assert caught.value.exit_status == 3
+    assert caught.value.stderr == b"bad\n"
+    assert client.containers.list(all=True) == []
+
+
+def test_a_container_over_its_life(client: "docker.DockerClient") -> None:
+    box = client.containers.run(
+        "busybox", ["sh", "-c", "for i in 1 2 3; do echo $i; done; exec sleep 600"],
+        detach=True, name="box", labels={"a": "b"}, environment={"X": "y"}, mem_limit="64m",
+    )  # fmt: skip
+    assert b"".join(itertools.islice(box.logs(stream=True, follow=True), 1)).startswith(b"1")
+    box.reload()
+    assert box.status == "running"
+    assert box.labels == {"a": "b"}
+    assert client.containers.get("box").id == box.id
+    sample = box.stats(stream=False)
+    assert sample["memory_stats"]["limit"] == 64 * 1024 * 1024
+    assert sample["cpu_stats"]["cpu_usage"]["total_usage"] > 0
+    assert next(box.stats(stream=True, decode=True))["name"] == "/box"
+    assert box.top()["Titles"]
+    box.pause()
+    box.unpause()
+    box.stop(timeout=0)
+    assert box.wait()["StatusCode"] == 137
+    assert box.logs(tail=1) == b"3\n"
+    box.start()
+    box.restart(timeout=0)
+    box.remove(force=True)
+    with pytest.raises(NotFound):
+        client.containers.get("box")
+
+
+def test_exec_run(client: "docker.DockerClient") -> None:
+    box = client.containers.run("busybox", "sleep 600", detach=True)
+    done = box.exec_run(["sh", "-c", "echo out; echo err >&2; exit 4"], demux=True)
+    assert done.exit_code == 4
+    assert done.output == (b"out\n", b"err\n")
+    _, stream = box.exec_run(["seq", "3"], stream=True)
+    assert b"".join(stream) == b"1\n2\n3\n"
+    assert box.exec_run("id -un", user="web").output == b"web\n"
+
+
+def test_attach_with_a_socket(client: "docker.DockerClient") -> None:
+    box = client.containers.create("busybox", "cat", stdin_open=True, tty=True)
+    attached = box.attach_socket(params={"stdin": 1, "stdout": 1, "stream": 1})
+    box.start()
+    raw: socket.socket = attached._sock
+    raw.settimeout(30)
+    raw.sendall(b"ping\n")
+    seen = b""
+    while b"ping\r\nping\r\n" not in seen:
+        seen += raw.recv(1024)
+    raw.sendall(b"\x04")
+    assert box.wait()["StatusCode"] == 0
+    attached.close()
+
+
+def test_build_and_images(client: "docker.DockerClient") -> None:
+    text = b"FROM busybox\nARG WHO\nRUN echo hello $WHO > /x\nCMD cat /x\n"
+    image, log = client.images.build(
+        fileobj=io.BytesIO(text), tag="app:1", buildargs={"WHO": "py"}, rm=True
+    )
+    assert any("Successfully built" in str(line.get("stream", "")) for line in log)
+    assert image.tags == ["app:1"]
+    assert client.containers.run("app:1", remove=True) == b"hello py\n"
+    assert image.tag("other", tag="2")
+    assert sorted(client.images.get("app:1").tags) == ["app:1", "other:2"]
+    assert image.history()[0]["CreatedBy"]
+    client.images.remove("other:2")
+    client.images.remove("app:1")
+    with pytest.raises(ImageNotFound):
+        client.images.get("app:1")
+    with pytest.raises(BuildError, match="returned a non-zero code: 5"):
+        client.images.build(fileobj=io.BytesIO(b"FROM busybox\nRUN exit 5\n"), rm=True)
+
+
+def test_failures_are_the_librarys_own(client: "docker.DockerClient") -> None:
+    with pytest.raises(ImageNotFound):
+        client.containers.create("nosuch:image")
+    client.containers.create("busybox", name="box")
+    with pytest.raises(APIError) as caught:
+        client.containers.create("busybox", name="box")
+    assert caught.value.status_code == 409
+    client.containers.prune()
+    assert client.containers.list(all=True) == []
+
+
+def test_events_and_system(client: "docker.DockerClient") -> None:
+    assert client.ping()
+    assert client.version()["ApiVersion"] == "1.51"
+    assert client.info()["Images"] == 1
+    stream = client.events(decode=True, filters={"type": "container", "event": "die"})
+    client.containers.run("busybox", ["sh", "-c", "exit 0"], remove=True)
+    assert next(stream)["Actor"]["Attributes"]["exitCode"] == "0"
+    stream.close()
+    assert client.df()["Images"]
