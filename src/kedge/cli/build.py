@@ -136,10 +136,13 @@ def _open_context(where: str, file: str) -> Context:
 def _context_from_stdin(file: str) -> Context:
     """Standard input is a tar, compressed or not, or else a Dockerfile."""
     stream = sys.stdin.buffer
-    head = stream.peek(512)[:512] if hasattr(stream, "peek") else b""
+    head = stream.read(512)
     if head[257:262] == _TAR_MAGIC or head.startswith(_COMPRESSED):
-        return Context(iter(lambda: stream.read(1 << 18), b""), file or "Dockerfile")
-    content = stream.read()
+        rest = iter(lambda: stream.read(1 << 18), b"")
+        return Context(
+            (piece for pieces in ((head,), rest) for piece in pieces), file or "Dockerfile"
+        )
+    content = head + stream.read()
     if not content.strip():
         raise InvalidParameterError("standard input is empty: want a Dockerfile or a tar archive")
     return Context(single_file("Dockerfile", content), "Dockerfile")

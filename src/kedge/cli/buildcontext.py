@@ -65,9 +65,7 @@ def _walk(
     try:
         names = sorted(os.listdir(path))
     except OSError as error:
-        raise InvalidParameterError(
-            f"cannot read {path}: {(error.strerror or '').lower()}: list it in .dockerignore, or run as a user who can"
-        ) from None
+        raise _unreadable(path, error) from None
     for name in names:
         relative = f"{prefix}/{name}" if prefix else name
         below = matcher.below(state, relative)
@@ -123,10 +121,15 @@ def _content(path: str, size: int) -> Iterator[bytes]:
                 left -= len(data)
                 yield data
     except OSError as error:
-        raise InvalidParameterError(
-            f"cannot read {path}: {(error.strerror or '').lower()}: list it in .dockerignore, or run as a user who can"
-        ) from None
+        raise _unreadable(path, error) from None
     yield bytes(left + -size % tarfile.BLOCKSIZE)
+
+
+def _unreadable(path: str, error: OSError) -> InvalidParameterError:
+    why = (error.strerror or "").lower()
+    return InvalidParameterError(
+        f"cannot read {path}: {why}: list it in .dockerignore, or run as a user who can"
+    )
 
 
 def file_bytes(name: str, content: bytes) -> bytes:

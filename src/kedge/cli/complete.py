@@ -1,4 +1,4 @@
-"""``kedge __complete KIND``: names for tab completion, one a line; silent when there is no engine."""
+"""``kedge __complete KIND``: names for tab completion; silent when there is no engine."""
 
 from typing import Final
 

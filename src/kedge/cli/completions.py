@@ -113,11 +113,11 @@ def _bash(verbs: list[Verb]) -> str:
         lines.append(f'        {group}) _kedge_words "{names} --help" ;;\n')
     for verb in verbs:
         lines.append(f'        "{verb.path}")\n            case $prev in\n')
-        for flag in verb.flags:
-            if flag.metavar:
-                lines.append(
-                    f"                {_names(flag)}) {_bash_value(flag.complete)}; return ;;\n"
-                )
+        lines += [
+            f"                {_names(flag)}) {_bash_value(flag.complete)}; return ;;\n"
+            for flag in verb.flags
+            if flag.metavar
+        ]
         lines.append("            esac\n            if [[ $cur == -* ]]; then\n")
         lines.append(f'                _kedge_words "{_flag_words(verb)}"\n            else\n')
         lines.append(f"                {_bash_value(verb.command.complete)}\n            fi ;;\n")
@@ -176,12 +176,18 @@ _kedge() {
 """
 
 
+_ZSH_TAIL: Final = r"""    esac
+}
+compdef _kedge kedge 2>/dev/null
+[[ $funcstack[1] == _kedge ]] && _kedge "$@"
+"""
+
+
 def _zsh(verbs: list[Verb]) -> str:
     names = [(e.name, e.summary) for e in COMMANDS] + list(GROUPS.items())
-    by_group = "\n".join(
-        f"                    {group}) verbs=({' '.join(_zsh_pair(*p) for p in group_entries(group))}) ;;"
-        for group in GROUPS
-    )
+    pairs = {g: " ".join(_zsh_pair(*pair) for pair in group_entries(g)) for g in GROUPS}
+    indent = " " * 20
+    by_group = "\n".join(f"{indent}{group}) verbs=({pairs[group]}) ;;" for group in GROUPS)
     head = _ZSH_HEAD.replace("@GROUPS@", "|".join(GROUPS)).replace("@GROUPVERBS@", by_group)
     lines = [
         head.replace("@VERBS@", "\n".join(f"            {_zsh_pair(*pair)}" for pair in names))
@@ -196,9 +202,7 @@ def _zsh(verbs: list[Verb]) -> str:
         lines.append(
             " \\\n            '*::program:_normal' ;;\n" if verb.command.runs_program else " ;;\n"
         )
-    lines.append(
-        '    esac\n}\ncompdef _kedge kedge 2>/dev/null\n[[ $funcstack[1] == _kedge ]] && _kedge "$@"\n'
-    )
+    lines.append(_ZSH_TAIL)
     return "".join(lines)
 
 

@@ -110,17 +110,18 @@ CONTAINER_FLAGS: Final[tuple[Flag, ...]] = (
             "Network to join: bridge, host, none, container:NAME or one of yours",
             check=check_network,
             complete="bridge|host|none",
+            other_name="net",
         ),
         switch("publish-all", "Publish all exposed ports at free ports", short="P"),
         many("expose", "PORT", "Note a port as exposed"),
         many("add-host", "NAME:ADDRESS", "Add a line to /etc/hosts", check=parse_extra_host),
         many("dns", "ADDRESS", "Name server", check=parse_ip),
         many("dns-search", "DOMAIN", "Search domain", check=check_dns_search),
-        many("dns-option", "OPTION", "Option of the resolver"),
+        many("dns-option", "OPTION", "Option of the resolver", other_name="dns-opt"),
         value("ip", "ADDRESS", "IPv4 address of the container", check=parse_ip),
         value("ip6", "ADDRESS", "IPv6 address of the container", check=parse_ip),
         value("mac-address", "MAC", "Hardware address of the container"),
-        many("network-alias", "NAME", "Another name on the network"),
+        many("network-alias", "NAME", "Another name on the network", other_name="net-alias"),
         many(
             "link",
             "CONTAINER[:ALIAS]",
@@ -231,16 +232,3 @@ CONTAINER_FLAGS: Final[tuple[Flag, ...]] = (
         ),
     ),
 )
-"""``--net`` and ``--dns-opt`` are accepted as Docker's other names; see `canonical_words`."""
-
-_OTHER_NAMES: Final = {
-    "--net": "--network",
-    "--dns-opt": "--dns-option",
-    "--net-alias": "--network-alias",
-}
-
-
-def canonical_words(word: str) -> str:
-    """Return a word of the command line with Docker's other names of flags replaced."""
-    name, equals, text = word.partition("=")
-    return _OTHER_NAMES.get(name, name) + equals + text

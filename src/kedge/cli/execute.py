@@ -9,13 +9,14 @@ from kedge.cli.exitcodes import OK, code_of_failed_run
 from kedge.cli.fields import number, text
 from kedge.cli.flags import Options, many, switch, value
 from kedge.cli.options.environment import check_env, parse_env, read_key_values
+from kedge.cli.wanted import Wanted
 from kedge.client.http import EngineClient, percent_encode
 from kedge.errdefs import KedgeError
 from kedge.lib.jsontypes import JsonObject
 
 
 def _run(options: Options, client: EngineClient) -> int:
-    from kedge.cli.session import Wanted, check_terminal  # noqa: PLC0415 - not with -d
+    from kedge.cli.session import check_terminal  # noqa: PLC0415 - not with -d
 
     name, *command = options.words
     tty, detached = options.on("tty"), options.on("detach")
@@ -54,7 +55,7 @@ def _run(options: Options, client: EngineClient) -> int:
         return code if code in {126, 127} else 1
 
 
-def _attach(client: EngineClient, exec_id: str, wanted: "Wanted", request: JsonObject) -> int:
+def _attach(client: EngineClient, exec_id: str, wanted: Wanted, request: JsonObject) -> int:
     from kedge.cli.session import Session  # noqa: PLC0415 - not with -d
 
     start: JsonObject = {"Detach": False, "Tty": wanted.tty}

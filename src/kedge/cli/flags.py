@@ -39,6 +39,8 @@ class Flag(NamedTuple):
     """Refuses a bad value by raising a `KedgeError`."""
     complete: str
     """What completes its value: words with ``|`` between them, or a kind such as ``container``."""
+    other_name: str = ""
+    """Another name Docker has for it; not shown."""
 
     @property
     def shown(self) -> str:
@@ -51,7 +53,7 @@ def switch(name: str, text: str, *, short: str = "", default: bool = False) -> F
     return Flag(name, text, short, "", False, "true" if default else "", "", None, "")  # noqa: FBT003 - positional record
 
 
-def value(  # noqa: PLR0913 - a record
+def value(
     name: str,
     metavar: str,
     text: str,
@@ -73,9 +75,10 @@ def many(
     short: str = "",
     check: Check | None = None,
     complete: str = "",
+    other_name: str = "",
 ) -> Flag:
     """Return a flag whose values add up."""
-    return Flag(name, text, short, metavar, True, "", "", check, complete)  # noqa: FBT003 - positional record
+    return Flag(name, text, short, metavar, True, "", "", check, complete, other_name)  # noqa: FBT003 - positional record
 
 
 def grouped(group: str, *flags: Flag) -> tuple[Flag, ...]:
@@ -148,6 +151,7 @@ def read_options(flags: Sequence[Flag], words: Sequence[str], *, interspersed: b
         HelpRequestedError: ``--help`` or ``-h``.
     """
     by_name = {flag.name: flag for flag in (*flags, HELP)}
+    by_long = by_name | {flag.other_name: flag for flag in flags if flag.other_name}
     # -h is --hostname for run and create.
     by_short = {flag.short: flag for flag in (HELP, *flags) if flag.short}
     values: dict[str, list[str]] = {}
@@ -159,7 +163,7 @@ def read_options(flags: Sequence[Flag], words: Sequence[str], *, interspersed: b
             rest.extend(reversed(queue))
             break
         if word.startswith("--"):
-            _read_long(word, queue, by_name, values)
+            _read_long(word, queue, by_long, values)
         elif word.startswith("-") and word != "-":
             _read_short(word, queue, by_short, values)
         else:

@@ -8,7 +8,7 @@ from kedge.cli.fields import mapping, number, text, texts
 from kedge.cli.flags import Options, many, switch, value
 from kedge.cli.listing import check_filter, parse_filters, print_listing
 from kedge.cli.output import ago, local_time, show_id
-from kedge.client.http import EngineClient
+from kedge.client.http import EngineClient, Query
 from kedge.lib.jsontypes import JsonObject
 from kedge.lib.units import format_size
 
@@ -30,7 +30,7 @@ def _run(options: Options, client: EngineClient) -> int:
     filters = options.texts("filter")
     if options.words:
         filters.append(f"reference={options.words[0]}")
-    query = {
+    query: Query = {
         "all": options.on("all"),
         "digests": options.on("digests"),
         "filters": parse_filters(filters),

@@ -24,8 +24,7 @@ def _print(info: JsonObject, client: EngineClient) -> None:
     registries = mapping(info, "RegistryConfig")
     lines = [
         f"Engine:           {text(info, 'ServerVersion')} at {client.host}",
-        f"Containers:       {number(info, 'Containers')} ({number(info, 'ContainersRunning')} running, "
-        f"{number(info, 'ContainersPaused')} paused, {number(info, 'ContainersStopped')} stopped)",
+        f"Containers:       {number(info, 'Containers')} ({_states(info)})",
         f"Images:           {number(info, 'Images')}",
         f"Storage driver:   {text(info, 'Driver')}",
         *(
@@ -37,14 +36,14 @@ def _print(info: JsonObject, client: EngineClient) -> None:
         f"Networks:         {_joined(drivers, 'Network')}",
         f"Volumes:          {_joined(drivers, 'Volume')}",
         f"Cgroups:          {text(info, 'CgroupDriver')}, version {text(info, 'CgroupVersion')}",
-        f"Runtimes:         {', '.join(mapping(info, 'Runtimes'))} (default {text(info, 'DefaultRuntime')})",
+        f"Runtime:          {text(info, 'DefaultRuntime')}",
         f"Security:         {', '.join(texts(info, 'SecurityOptions'))}",
         f"Live restore:     {'on' if flag(info, 'LiveRestoreEnabled') else 'off'}",
         f"Insecure regs.:   {_joined(registries, 'InsecureRegistryCIDRs')}",
         f"Registry mirrors: {_joined(registries, 'Mirrors') or 'none'}",
         "",
         f"Host:             {text(info, 'Name')}",
-        f"System:           {text(info, 'OperatingSystem')} ({text(info, 'OSType')}/{text(info, 'Architecture')})",
+        f"System:           {text(info, 'OperatingSystem')}, {text(info, 'Architecture')}",
         f"Kernel:           {text(info, 'KernelVersion')}",
         f"CPUs:             {number(info, 'NCPU')}",
         f"Memory:           {format_ram(number(info, 'MemTotal'))}",
@@ -54,13 +53,18 @@ def _print(info: JsonObject, client: EngineClient) -> None:
         sys.stderr.write(f"{warning}\n")
 
 
+def _states(info: JsonObject) -> str:
+    states = ("Running", "Paused", "Stopped")
+    return ", ".join(f"{number(info, f'Containers{state}')} {state.lower()}" for state in states)
+
+
 def _joined(owner: JsonObject, name: str) -> str:
     return ", ".join(texts(owner, name))
 
 
 COMMAND: Final = Command(
     usage="[OPTIONS]",
-    summary="Show facts about the engine: what it runs, where it keeps things, what its host can do",
+    summary="Show facts about the engine: what it runs, where it keeps things, and its host",
     flags=(value("format", "TEMPLATE", "Print with a Go template, or 'json'", short="f"),),
     run=_run,
     examples=(("kedge info -f '{{.NCPU}} CPUs, {{.CgroupVersion}}'", "Two facts"),),

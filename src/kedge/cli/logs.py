@@ -5,7 +5,7 @@ from typing import Final
 from kedge.cli.command import Command
 from kedge.cli.exitcodes import OK
 from kedge.cli.flags import Options, switch, value
-from kedge.client.http import EngineClient, percent_encode
+from kedge.client.http import EngineClient, Query, percent_encode
 from kedge.client.streams import Demultiplexer, write_all
 from kedge.errdefs import InvalidParameterError
 from kedge.lib.clock import SYSTEM_CLOCK
@@ -17,7 +17,7 @@ def _run(options: Options, client: EngineClient) -> int:
         raise InvalidParameterError(
             f'invalid value for "tail": {tail}: want a number of lines, or all'
         )
-    query = {
+    query: Query = {
         "stdout": True,
         "stderr": True,
         "follow": options.on("follow"),

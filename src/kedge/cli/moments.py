@@ -27,6 +27,6 @@ def engine_moment(text: str, now_s: float) -> str:
         moment = datetime.fromisoformat(_FRACTION.sub(r"\1", text))
     except ValueError:
         raise InvalidParameterError(
-            f"invalid time: {text}: want a duration such as 10m, or a date such as 2026-01-31T12:00:00"
+            f"invalid time: {text}: want a duration such as 10m, or a date: 2026-01-31T12:00:00"
         ) from None
     return f"{moment.astimezone().timestamp():.9f}"

@@ -10,6 +10,7 @@ from kedge.lib.durations import SECOND, human_duration
 from kedge.lib.ids import short_id
 
 _GAP: Final = 3
+_COLUMN_MIN: Final = 10
 _NARROWEST: Final = 12
 
 
@@ -34,13 +35,17 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[str]], width: in
     cells = [list(header), *[list(row) for row in rows]]
     widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
     if width:
-        widths = _fit(widths, width - _GAP * (len(widths) - 1))
+        gaps = sum(max(_GAP, _COLUMN_MIN - column) for column in widths[:-1])
+        widths = _fit(widths, width - gaps)
     lines: list[str] = []
     for row in cells:
         cut = [
             shorten(cell, room) if width else cell for cell, room in zip(row, widths, strict=True)
         ]
-        padded = [cell.ljust(room + _GAP) for cell, room in zip(cut[:-1], widths, strict=False)]
+        padded = [
+            cell.ljust(max(room + _GAP, _COLUMN_MIN))
+            for cell, room in zip(cut[:-1], widths, strict=False)
+        ]
         lines.append("".join(padded) + cut[-1] + "\n")
     return "".join(lines)
 

@@ -10,6 +10,7 @@ from kedge.cli.output import print_lines
 from kedge.cli.portlist import join_host_port
 from kedge.client.http import EngineClient, percent_encode
 from kedge.errdefs import NotFoundError
+from kedge.lib.jsontypes import Json, JsonObject
 
 
 def _run(options: Options, client: EngineClient) -> int:
@@ -34,8 +35,8 @@ def _run(options: Options, client: EngineClient) -> int:
     return OK
 
 
-def _places(bindings: object) -> list[str]:
-    holder = {"": bindings} if isinstance(bindings, list) else {}
+def _places(bindings: Json) -> list[str]:
+    holder: JsonObject = {"": bindings}
     return [
         join_host_port(text(binding, "HostIp") or "0.0.0.0", text(binding, "HostPort"))  # noqa: S104 - shown, not bound
         for binding in objects(holder, "")

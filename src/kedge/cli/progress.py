@@ -5,7 +5,6 @@ The engine sends Docker's messages: ``stream`` | ``status``, ``id``, ``progressD
 """
 
 import os
-import sys
 from collections.abc import Iterable, Iterator
 from typing import Final, TextIO
 

@@ -10,7 +10,7 @@ from kedge.cli.flags import Options, integer, many, switch, value
 from kedge.cli.listing import check_filter, parse_filters, print_listing
 from kedge.cli.output import ago, local_time, shorten, show_id
 from kedge.cli.portlist import show_ports
-from kedge.client.http import EngineClient
+from kedge.client.http import EngineClient, Query
 from kedge.lib.jsontypes import JsonObject
 from kedge.lib.units import format_size
 
@@ -41,7 +41,7 @@ def _run(options: Options, client: EngineClient) -> int:
         last = 1
     template = options.text("format")
     size = options.on("size") or ".Size" in template
-    query = {
+    query: Query = {
         "all": options.on("all"),
         "limit": str(last) if last > 0 else "",
         "size": size,
@@ -105,7 +105,8 @@ COMMAND: Final = Command(
         many(
             "filter",
             "NAME=VALUE",
-            "Show only what fits: name, id, status, label, ancestor, exited, network, publish, volume, before, since",
+            "Show only what fits: name, id, status, label, ancestor, exited, network, publish, "
+            "volume, before, since",
             short="f",
             check=check_filter,
             complete="name=|id=|status=|label=|ancestor=|exited=|network=|publish=|volume=|before=|since=",

@@ -9,6 +9,7 @@ from kedge.cli.createrequest import attached_streams
 from kedge.cli.creating import create_container
 from kedge.cli.exitcodes import OK, USAGE, code_of_failed_run
 from kedge.cli.flags import Options, UsageError, grouped, switch, value
+from kedge.cli.wanted import Wanted
 from kedge.client.http import EngineClient
 from kedge.errdefs import KedgeError
 
@@ -34,7 +35,7 @@ def _run(options: Options, client: EngineClient) -> int:
         if code == OK:
             sys.stdout.write(f"{container}\n")
         return code
-    from kedge.cli.session import Wanted, check_terminal  # noqa: PLC0415 - not with -d
+    from kedge.cli.session import check_terminal  # noqa: PLC0415 - not with -d
 
     wanted = Wanted(stdin, stdout, stderr, options.on("tty"), options.on("sig-proxy"))
     check_terminal(wanted)
@@ -47,7 +48,7 @@ def _run(options: Options, client: EngineClient) -> int:
         raise
 
 
-def _run_attached(options: Options, client: EngineClient, container: str, wanted: "Wanted") -> int:
+def _run_attached(options: Options, client: EngineClient, container: str, wanted: Wanted) -> int:
     from kedge.cli.session import Session, has_detached, open_wait  # noqa: PLC0415 - not with -d
 
     keys = options.text("detach-keys")
@@ -105,7 +106,7 @@ def _remove(client: EngineClient, container: str) -> None:
 
 COMMAND: Final = Command(
     usage="[OPTIONS] IMAGE [COMMAND] [ARG...]",
-    summary="Create a container from an image and run a command in it; its exit code becomes this command's",
+    summary="Run a command in a new container; its exit code becomes this command's",
     flags=_FLAGS,
     run=_run,
     examples=(

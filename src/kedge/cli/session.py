@@ -6,9 +6,10 @@ The order is Docker's: attach, then wait, then start, so that neither output nor
 import socket
 import sys
 from collections.abc import Callable, Mapping
-from typing import Final, NamedTuple
+from typing import Final, Self
 
 from kedge.cli.fields import flag, number, text
+from kedge.cli.wanted import Wanted
 from kedge.client.http import EngineClient
 from kedge.client.signals import PROXIED, RESIZED, SignalPipe, signal_name
 from kedge.client.streams import Stream, Targets, wait_readable
@@ -17,16 +18,6 @@ from kedge.errdefs import InvalidParameterError, KedgeError
 
 _FORCE_AFTER: Final = 3
 _INTERRUPT: Final = PROXIED[1]
-
-
-class Wanted(NamedTuple):
-    """What a session connects."""
-
-    stdin: bool
-    stdout: bool
-    stderr: bool
-    tty: bool
-    sig_proxy: bool = True
 
 
 def check_terminal(wanted: Wanted) -> None:
@@ -81,7 +72,7 @@ class Session:
         self._signals = SignalPipe((*proxied, *((RESIZED,) if wanted.tty else ())))
         self._raw = RawMode(0, wanted=wanted.tty and wanted.stdin and is_tty(0))
 
-    def __enter__(self) -> "Session":
+    def __enter__(self) -> Self:
         """Take signals and the terminal over."""
         self._signals.__enter__()
         self._raw.__enter__()

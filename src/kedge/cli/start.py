@@ -7,6 +7,7 @@ from kedge.cli.each import for_each
 from kedge.cli.exitcodes import OK
 from kedge.cli.fields import flag
 from kedge.cli.flags import Options, UsageError, switch, value
+from kedge.cli.wanted import Wanted
 from kedge.client.http import EngineClient, percent_encode
 from kedge.errdefs import NotModifiedError
 
@@ -16,7 +17,12 @@ def _run(options: Options, client: EngineClient) -> int:
         return for_each(options.words, lambda name: _start(client, name, options))
     if len(options.words) > 1:
         raise UsageError("you cannot start and attach multiple containers at once")
-    from kedge.cli.session import Session, Wanted, check_terminal, has_detached, open_wait  # noqa: PLC0415 - only here
+    from kedge.cli.session import (  # noqa: PLC0415 - only here
+        Session,
+        check_terminal,
+        has_detached,
+        open_wait,
+    )
 
     name = percent_encode(options.words[0])
     container = client.get(f"/containers/{name}/json").object()

@@ -2,7 +2,6 @@
 
 import sys
 import time
-from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from kedge.cli.command import Command
@@ -153,7 +152,7 @@ def memory_usage(document: JsonObject) -> int:
 
 
 def _network(document: JsonObject) -> tuple[int, int]:
-    networks: Mapping[str, object] = mapping(document, "networks")
+    networks = mapping(document, "networks")
     received = sum(number(document, "networks", name, "rx_bytes") for name in networks)
     return received, sum(number(document, "networks", name, "tx_bytes") for name in networks)
 
@@ -171,7 +170,7 @@ def _blocks(document: JsonObject) -> tuple[int, int]:
 
 COMMAND: Final = Command(
     usage="[OPTIONS] [CONTAINER...]",
-    summary="Show how much CPU, memory, network and disk running containers use, again every second",
+    summary="Show how much CPU, memory, network and disk containers use, every second",
     flags=(
         switch("all", "Show stopped containers, too", short="a"),
         value("format", "TEMPLATE", "Print with a Go template, 'table TEMPLATE' or 'json'"),

@@ -55,9 +55,9 @@ GROUPS: Final = {
 }
 
 _CONTAINER_VERBS: Final = (
-    "attach create exec inspect kill logs pause port rename restart rm run start stats stop top "
-    "unpause wait"
-).split()
+    "attach create exec inspect kill logs pause port rename restart rm run start stats stop "
+    "top unpause wait".split()  # noqa: SIM905 - easier to read
+)
 
 ALIASES: Final = {
     **{("container", verb): verb for verb in _CONTAINER_VERBS},

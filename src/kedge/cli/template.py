@@ -61,42 +61,48 @@ class Template:
 
 
 def _parse(text: str) -> list[_Node]:
-    pieces: list[_Node] = []
-    stack: list[tuple[str, str, list[_Node], list[_Node] | None]] = []
-    current = pieces
+    builder = _Builder()
     position = 0
     trim = False
     for match in _ACTION.finditer(text):
         before = text[position : match.start()]
-        if trim:
-            before = before.lstrip()
-        if match[1]:
-            before = before.rstrip()
-        if before:
-            current.append(_Text(before))
+        before = before.lstrip() if trim else before
+        builder.text(before.rstrip() if match[1] else before)
+        builder.action(match[2])
         position, trim = match.end(), bool(match[3])
-        words = match[2]
+    builder.text(text[position:].lstrip() if trim else text[position:])
+    return builder.finish()
+
+
+class _Builder:
+    """The nodes read so far, and the blocks that are still open."""
+
+    def __init__(self) -> None:
+        self._nodes: list[_Node] = []
+        self._open: list[tuple[_Block, list[_Node]]] = []
+
+    def text(self, text: str) -> None:
+        if text:
+            self._nodes.append(_Text(text))
+
+    def action(self, words: str) -> None:
         keyword, _, rest = words.partition(" ")
         if keyword in {"range", "if", "with"}:
-            body: list[_Node] = []
-            stack.append((keyword, rest, current, None))
-            current.append(_Block(keyword, rest, body, []))
-            current = body
-        elif keyword == "else" and stack:
-            block = stack[-1][2][-1]
-            current = block.other if isinstance(block, _Block) else current
-        elif keyword == "end":
-            if not stack:
-                raise InvalidParameterError("template: unexpected {{end}}")
-            current = stack.pop()[2]
+            block = _Block(keyword, rest, [], [])
+            self._nodes.append(block)
+            self._open.append((block, self._nodes))
+            self._nodes = block.body
+        elif keyword in {"else", "end"}:
+            if not self._open:
+                raise InvalidParameterError(f"template: unexpected {{{{{keyword}}}}}")
+            self._nodes = self._open[-1][0].other if keyword == "else" else self._open.pop()[1]
         elif not words.startswith("/*"):
-            current.append(_Output(words))
-    if stack:
-        raise InvalidParameterError(f"template: unclosed {{{{{stack[-1][0]}}}}}")
-    rest_text = text[position:].lstrip() if trim else text[position:]
-    if rest_text:
-        current.append(_Text(rest_text))
-    return pieces
+            self._nodes.append(_Output(words))
+
+    def finish(self) -> list[_Node]:
+        if self._open:
+            raise InvalidParameterError(f"template: unclosed {{{{{self._open[-1][0].kind}}}}}")
+        return self._nodes
 
 
 def _render(nodes: list[_Node], dot: Json, variables: dict[str, Json]) -> str:
@@ -167,7 +173,12 @@ class _Parser:
             while self._tokens and self._tokens[0] not in {("mark", "|"), ("mark", ")")}:
                 arguments.append(self._operand())
             return _call(text, [*arguments, *piped])
-        return self._operand()
+        value = self._operand()
+        if kind == "field" and self._tokens and self._tokens[0][0] == "string":
+            # ``.Label "key"`` is a method of Docker's rows.
+            found = value.get(_show(self._operand())) if isinstance(value, dict) else None
+            return "" if found is None else found
+        return value
 
     def _operand(self) -> Json:
         kind, text = self._tokens.pop(0)
@@ -214,7 +225,8 @@ def _evaluate(text: str, dot: Json, variables: dict[str, Json]) -> Json:
 
 
 def _walk(value: Json, path: str) -> Json:
-    for name in path.split(".") if path else ():
+    for wanted in path.split(".") if path else ():
+        name = wanted
         if not isinstance(value, dict):
             raise InvalidParameterError(
                 f"template: can't evaluate field {name}: its owner is no object"

@@ -49,7 +49,7 @@ def _print(document: JsonObject) -> None:
             "",
             f"Engine: {text(server, 'Platform', 'Name')}",
             f" Version:      {text(server, 'Version')}",
-            f" API version:  {text(server, 'ApiVersion')} (minimum {text(server, 'MinAPIVersion')})",
+            f" API version:  {text(server, 'ApiVersion')} (from {text(server, 'MinAPIVersion')})",
             f" Runs on:      {text(server, 'GoVersion')}",
             f" OS/Arch:      {text(server, 'Os')}/{text(server, 'Arch')}",
             f" Kernel:       {text(server, 'KernelVersion')}",

@@ -4,7 +4,7 @@ import os
 import signal
 from collections.abc import Iterable
 from types import FrameType, TracebackType
-from typing import Final
+from typing import Final, Self
 
 PROXIED: Final = tuple(
     int(number)
@@ -37,7 +37,7 @@ class SignalPipe:
         self._reader = self._writer = -1
         self._wakeup = -1
 
-    def __enter__(self) -> "SignalPipe":
+    def __enter__(self) -> Self:
         """Install the handlers."""
         self._reader, self._writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._wakeup = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)

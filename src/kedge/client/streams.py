@@ -73,7 +73,7 @@ class Stream:
         self, connection: socket.socket, pending: bytes, *, targets: Targets, multiplexed: bool
     ) -> None:
         """Take over ``connection`` and the bytes already read from it."""
-        connection.setblocking(False)
+        connection.settimeout(0)
         self._connection = connection
         self._stdin = targets.stdin
         self._outputs = {0: targets.stdout, 1: targets.stdout, 2: targets.stderr}
@@ -177,7 +177,7 @@ def write_all(descriptor: int, data: bytes) -> None:
 
 
 def wait_readable(descriptor: int, wakeup: int, on_wakeup: Callable[[], None]) -> None:
-    """Return when ``descriptor`` is readable; ``wakeup`` is watched meanwhile as in `Stream.run`."""
+    """Return when ``descriptor`` is readable; meanwhile watch ``wakeup`` as `Stream.run` does."""
     poller = select.poll()
     poller.register(descriptor, select.POLLIN)
     poller.register(wakeup, select.POLLIN)

@@ -4,6 +4,7 @@ import os
 import termios
 import tty
 from types import TracebackType
+from typing import Self
 
 
 def is_tty(descriptor: int) -> bool:
@@ -32,9 +33,9 @@ class RawMode:
         """Prepare for ``descriptor``; nothing happens where it is not ``wanted``."""
         self._descriptor = descriptor
         self._wanted = wanted
-        self._before: "list[int | list[bytes | int]] | None" = None
+        self._before: list[int | list[bytes | int]] | None = None
 
-    def __enter__(self) -> "RawMode":
+    def __enter__(self) -> Self:
         """Switch to raw mode."""
         if self._wanted:
             self._before = termios.tcgetattr(self._descriptor)

@@ -9,7 +9,8 @@ from typing import Final
 
 from kedge.errdefs import InvalidParameterError
 
-_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*([kKmMgGtTpP])?([iI])?([bB])?")
+_NUMBER: Final = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)")
+_SUFFIX: Final = re.compile(r"b?|[kmgtp](i?b)?")
 _POWERS: Final = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 _DECIMAL: Final = ("B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB")
 _BINARY: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB")
@@ -34,11 +35,12 @@ def parse_size(text: str) -> int:
 
 
 def _parse(text: str, base: int) -> int:
-    match = _SIZE.fullmatch(text.strip())
-    if match is None or (match[3] and not match[4]) or (match[3] and not match[2]):
+    # The number ends at the last digit, dot or space, so that "32 kB" has one space at most.
+    end = 1 + max(text.rfind(char) for char in "0123456789. ")
+    number, suffix = text[:end].removesuffix(" "), text[end:].lower()
+    if not _NUMBER.fullmatch(number) or float(number) < 0 or not _SUFFIX.fullmatch(suffix):
         raise InvalidParameterError(f"invalid size: '{text}'")
-    power = _POWERS[(match[2] or "").lower()]
-    return int(float(match[1]) * base**power)
+    return int(float(number) * base ** _POWERS[suffix[:1].replace("b", "")])
 
 
 def format_size(size_bytes: float, *, digits: int = 4) -> str:

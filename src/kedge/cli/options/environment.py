@@ -1,4 +1,4 @@
-"""``-e``, ``--env-file``, ``-l`` and ``--label-file``. Pure; files are read by `read_key_values`."""
+"""``-e``, ``--env-file``, ``-l`` and ``--label-file``. Pure but for `read_key_values`."""
 
 from collections.abc import Callable, Iterable
 from typing import Final

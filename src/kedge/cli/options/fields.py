@@ -1,4 +1,4 @@
-"""Values made of ``key=value`` fields with commas between them, quoted as CSV where needed. Pure."""
+"""Fields with commas between them, quoted as CSV where needed. Pure."""
 
 from kedge.errdefs import InvalidParameterError
 
@@ -35,15 +35,17 @@ def _quoted(text: str, position: int) -> tuple[str, int]:
     while True:
         end = text.find('"', position)
         if end < 0:
-            raise InvalidParameterError(
-                f'parse error on line 1, column {len(text) + 1}: extraneous or missing " in quoted-field'
-            )
+            raise _bad_quote(len(text) + 1)
         field += text[position:end]
         if text.startswith('"', end + 1):
             field, position = field + '"', end + 2
             continue
         if end + 1 < len(text) and text[end + 1] != ",":
-            raise InvalidParameterError(
-                f'parse error on line 1, column {end + 1}: extraneous or missing " in quoted-field'
-            )
+            raise _bad_quote(end + 1)
         return field, end + 1
+
+
+def _bad_quote(column: int) -> InvalidParameterError:
+    return InvalidParameterError(
+        f'parse error on line 1, column {column}: extraneous or missing " in quoted-field'
+    )

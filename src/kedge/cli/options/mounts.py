@@ -174,7 +174,8 @@ def _apply_recursive(mount: JsonObject, how: str) -> None:
     }
     if how not in needs:
         raise InvalidParameterError(
-            f"invalid value for bind-recursive: {how} (must be enabled, disabled, writable or readonly)"
+            f"invalid value for bind-recursive: {how}: "
+            "must be enabled, disabled, writable or readonly"
         )
     if how != "disabled" and mount.get("ReadOnly") is not True:
         raise InvalidParameterError(

@@ -91,7 +91,8 @@ def endpoints(options: Options) -> JsonObject:
     """
     attachments = [parse_network(text) for text in options.texts("network")]
     found: JsonObject = {}
-    for position, attachment in enumerate(attachments or [{"Target": "default"}]):
+    default: list[JsonObject] = [{"Target": "default"}]
+    for position, attachment in enumerate(attachments or default):
         target = str(attachment["Target"])
         if position == 0:
             _apply_flags(attachment, options)
@@ -103,7 +104,8 @@ def endpoints(options: Options) -> JsonObject:
     kinds = {is_user_defined(str(attachment["Target"])) for attachment in attachments}
     if len(kinds) > 1:
         raise InvalidParameterError(
-            "conflicting options: cannot attach both user-defined and non-user-defined network-modes"
+            "conflicting options: cannot attach both user-defined and "
+            "non-user-defined network-modes"
         )
     return found
 
