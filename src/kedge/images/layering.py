@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, Final, NamedTuple, cast
 
 from kedge.archive.compression import Compression, compress
+from kedge.archive.entry import Entry
 from kedge.archive.layered import LayerStack
 from kedge.content.ingest import BlobWriter
 from kedge.content.leases import Lease
@@ -114,9 +115,9 @@ class Layering:
         Args:
             layer: Finished; nothing writes to it any more.
             lease: Takes the chain id and the digest of the blob.
-            created_ns: The time to record; None for now.
+            created_ns: The time to record, and no file of the blob is later; None for now.
         """
-        diff_id, size_bytes, blob = self._write_blob(layer, lease)
+        diff_id, size_bytes, blob = self._write_blob(layer, lease, created_ns)
         if layer.parent:
             chain_id = sha256_digest(f"{layer.parent} {diff_id}".encode())
         else:
@@ -152,12 +153,19 @@ class Layering:
         """Return a reader of the file system ``chain_id``; None for the empty one."""
         return self._snapshots.open_tree(chain_id) if chain_id else None
 
-    def _write_blob(self, layer: OpenLayer, lease: Lease) -> tuple[str, int, Descriptor]:
+    def _write_blob(
+        self, layer: OpenLayer, lease: Lease, latest_ns: int | None
+    ) -> tuple[str, int, Descriptor]:
+        def clamp(entry: Entry) -> Entry:
+            if latest_ns is None or entry.mtime_ns <= latest_ns:
+                return entry
+            return entry._replace(mtime_ns=latest_ns)
+
         with self._content.ingest(f"layer of {layer.key}") as writer:
             try:
                 sink = _BlobSink(writer)
                 zipped = compress(cast("BinaryIO", sink), Compression.GZIP)
-                written = self._snapshots.write_diff(layer.key, zipped)
+                written = self._snapshots.write_diff(layer.key, zipped, change=clamp)
                 zipped.close()
                 lease.add(sink.digest)
                 digest = writer.commit(sink.digest)
