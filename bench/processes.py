@@ -30,6 +30,8 @@ def isolate() -> None:
             run(["umount", _HYBRID])
         return
     os.environ[_MARK] = "1"
+    # An installed kedge has its bytecode; one that may not write any compiles itself at each start.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     words = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
     os.execvp(words[0], [*words, sys.executable, *sys.argv])  # noqa: S606
 
