@@ -6,7 +6,7 @@ import io
 import lzma
 import tarfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -45,7 +45,7 @@ class MemoryFetcher:
         self.asked: list[str] = []
 
     @contextmanager
-    def open(self, url: str) -> Iterator[Iterator[bytes]]:
+    def open(self, url: str) -> Generator[Iterator[bytes], None, None]:
         self.asked.append(url)
         if self.failures.get(url):
             raise self.failures[url].pop(0)
