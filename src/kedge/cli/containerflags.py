@@ -14,13 +14,13 @@ from kedge.cli.options.values import (
     parse_attach,
     parse_cpus,
     parse_extra_host,
+    parse_health_duration,
     parse_ip,
     parse_link,
     parse_memory_swap,
     parse_restart,
+    parse_size,
 )
-from kedge.lib.durations import parse_positive_duration
-from kedge.lib.units import parse_ram
 
 CONTAINER_FLAGS: Final[tuple[Flag, ...]] = (
     *grouped(
@@ -99,7 +99,7 @@ CONTAINER_FLAGS: Final[tuple[Flag, ...]] = (
         ),
         value("volume-driver", "NAME", "Driver of volumes that are made"),
         switch("read-only", "Make the root file system read-only"),
-        value("shm-size", "SIZE", "Size of /dev/shm", check=parse_ram),
+        value("shm-size", "SIZE", "Size of /dev/shm", check=parse_size),
         many("storage-opt", "NAME=VALUE", "Option of the storage driver"),
     ),
     *grouped(
@@ -133,7 +133,7 @@ CONTAINER_FLAGS: Final[tuple[Flag, ...]] = (
     ),
     *grouped(
         "Limits",
-        value("memory", "SIZE", "Limit of memory, such as 512m", short="m", check=parse_ram),
+        value("memory", "SIZE", "Limit of memory, such as 512m", short="m", check=parse_size),
         value(
             "memory-swap",
             "SIZE",
@@ -141,7 +141,10 @@ CONTAINER_FLAGS: Final[tuple[Flag, ...]] = (
             check=parse_memory_swap,
         ),
         value(
-            "memory-reservation", "SIZE", "Memory to fall back to when it is short", check=parse_ram
+            "memory-reservation",
+            "SIZE",
+            "Memory to fall back to when it is short",
+            check=parse_size,
         ),
         value("memory-swappiness", "N", "Swappiness, 0 to 100", check=integer),
         switch("oom-kill-disable", "Do not kill the container when memory runs out"),
@@ -200,23 +203,23 @@ CONTAINER_FLAGS: Final[tuple[Flag, ...]] = (
         many("log-opt", "NAME=VALUE", "Option of the log driver, such as max-size=10m"),
         value("health-cmd", "COMMAND", "Command that says whether it is healthy"),
         value(
-            "health-interval", "DURATION", "Time between two checks", check=parse_positive_duration
+            "health-interval", "DURATION", "Time between two checks", check=parse_health_duration
         ),
         value(
-            "health-timeout", "DURATION", "How long a check may take", check=parse_positive_duration
+            "health-timeout", "DURATION", "How long a check may take", check=parse_health_duration
         ),
         value("health-retries", "N", "Failed checks in a row until it is unhealthy", check=integer),
         value(
             "health-start-period",
             "DURATION",
             "Time to start up before failures count",
-            check=parse_positive_duration,
+            check=parse_health_duration,
         ),
         value(
             "health-start-interval",
             "DURATION",
             "Time between checks while it starts",
-            check=parse_positive_duration,
+            check=parse_health_duration,
         ),
         switch("no-healthcheck", "Turn the image's health check off"),
     ),

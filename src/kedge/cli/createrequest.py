@@ -14,9 +14,7 @@ from kedge.cli.options.mounts import parse_mount
 from kedge.cli.options.ulimits import parse_ulimit
 from kedge.cli.options.volumes import sort_volumes
 from kedge.errdefs import InvalidParameterError
-from kedge.lib.durations import parse_positive_duration
 from kedge.lib.jsontypes import Json, JsonObject
-from kedge.lib.units import parse_ram
 
 HOST_CERTS_ANNOTATION: Final = "org.kedge.host-certs"
 
@@ -62,13 +60,13 @@ _HOST_NUMBERS: Final[dict[str, tuple[str, Callable[[str], int]]]] = {
     "cpu-quota": ("CpuQuota", int),
     "cpu-shares": ("CpuShares", int),
     "cpus": ("NanoCpus", values.parse_cpus),
-    "memory": ("Memory", parse_ram),
-    "memory-reservation": ("MemoryReservation", parse_ram),
+    "memory": ("Memory", values.parse_size),
+    "memory-reservation": ("MemoryReservation", values.parse_size),
     "memory-swap": ("MemorySwap", values.parse_memory_swap),
     "memory-swappiness": ("MemorySwappiness", int),
     "oom-score-adj": ("OomScoreAdj", int),
     "pids-limit": ("PidsLimit", int),
-    "shm-size": ("ShmSize", parse_ram),
+    "shm-size": ("ShmSize", values.parse_size),
 }
 _DURATIONS: Final = {
     "health-interval": "Interval",
@@ -181,7 +179,7 @@ def _health(options: Options) -> JsonObject:
     if options.on("no-healthcheck"):
         return {"Test": ["NONE"]}
     health: JsonObject = {
-        field: parse_positive_duration(options.text(name))
+        field: values.parse_health_duration(options.text(name))
         for name, field in _DURATIONS.items()
         if options.given(name)
     }

@@ -3,14 +3,13 @@
 The order is Docker's: attach, then wait, then start, so that neither output nor exit code is lost.
 """
 
-import socket
 import sys
 from collections.abc import Callable, Mapping
 from typing import Final, Self
 
 from kedge.cli.fields import flag, number, text
 from kedge.cli.wanted import Wanted
-from kedge.client.http import EngineClient
+from kedge.client.http import Connection, EngineClient
 from kedge.client.signals import PROXIED, RESIZED, SignalPipe, signal_name
 from kedge.client.streams import Stream, Targets, wait_readable
 from kedge.client.terminal import RawMode, is_tty, terminal_size
@@ -37,7 +36,7 @@ class Session:
 
     def __init__(
         self,
-        hijacked: tuple[socket.socket, bytes, Mapping[str, str]],
+        hijacked: tuple[Connection, bytes, Mapping[str, str]],
         wanted: Wanted,
         *,
         resize_path: str,

@@ -55,8 +55,8 @@ GROUPS: Final = {
 }
 
 _CONTAINER_VERBS: Final = (
-    "attach create exec inspect kill logs pause port rename restart rm run start stats stop "
-    "top unpause wait".split()  # noqa: SIM905 - easier to read
+    *("attach", "create", "exec", "inspect", "kill", "logs", "pause", "port", "rename"),
+    *("restart", "rm", "run", "start", "stats", "stop", "top", "unpause", "wait"),
 )
 
 ALIASES: Final = {

@@ -4,8 +4,8 @@ One connection serves a whole command, as the engine answers in order. A respons
 its end before the next request; a stream that is not (``logs -f``) ends with the connection.
 """
 
+import _socket
 import json
-import socket
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, TypeAlias, cast
 
@@ -13,6 +13,9 @@ from kedge import errdefs
 from kedge.client.hosts import DEFAULT_HOST, Host
 from kedge.errdefs import KedgeError, SystemFailureError, UnavailableError
 from kedge.lib.jsontypes import Json, JsonObject
+
+Connection: TypeAlias = _socket.socket
+"""The socket type without its Python half: importing `socket` costs a tenth of a command."""
 
 API_VERSION: Final = "1.51"
 _CHUNK: Final = 65536
@@ -109,7 +112,7 @@ class EngineClient:
     def __init__(self, host: Host = DEFAULT_HOST) -> None:
         """Talk to ``host``."""
         self.host = host
-        self._socket: socket.socket | None = None
+        self._socket: Connection | None = None
         self._pending = b""
 
     def get(self, path: str, query: Query | None = None) -> Response:
@@ -161,7 +164,7 @@ class EngineClient:
 
     def hijack(
         self, path: str, query: Query | None = None, document: Json = None
-    ) -> tuple[socket.socket, bytes, Mapping[str, str]]:
+    ) -> tuple[Connection, bytes, Mapping[str, str]]:
         """POST and take the raw connection over; this client then opens another one.
 
         Returns:
@@ -205,21 +208,12 @@ class EngineClient:
             return False
         return True
 
-    def _connect(self) -> socket.socket:
+    def _connect(self) -> Connection:
         if self._socket is not None:
             return self._socket
         host = self.host
-        family = socket.AF_UNIX if host.path else socket.AF_INET
         try:
-            if host.path:
-                connection = socket.socket(family, socket.SOCK_STREAM)
-                try:
-                    connection.connect(host.path)
-                except OSError:
-                    connection.close()
-                    raise
-            else:
-                connection = socket.create_connection((host.name, host.port))
+            connection = _connect_unix(host.path) if host.path else _connect_tcp(host)
         except OSError as error:
             raise UnavailableError(_unreachable(host, error)) from None
         self._socket = connection
@@ -320,6 +314,22 @@ class EngineClient:
                 yield data
         except UnavailableError:
             return
+
+
+def _connect_unix(path: str) -> Connection:
+    connection = Connection(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    try:
+        connection.connect(path)
+    except OSError:
+        connection.close()
+        raise
+    return connection
+
+
+def _connect_tcp(host: Host) -> Connection:
+    import socket  # noqa: PLC0415 - rarely needed
+
+    return socket.create_connection((host.name, host.port))
 
 
 def _unreachable(host: Host, error: OSError) -> str:

@@ -7,14 +7,15 @@ from the other, so nothing is buffered without bound.
 
 import os
 import select
-import socket
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from kedge.client.http import Connection
 from kedge.errdefs import SystemFailureError
 
 _CHUNK: Final = 32768
 _HEADER: Final = 8
+_SHUT_WR: Final = 1
 _PENDING_INPUT_MAX: Final = 1 << 17
 _SYSTEM_ERROR: Final = 3
 _GONE: Final = select.POLLHUP | select.POLLERR
@@ -70,7 +71,7 @@ class Stream:
     """One attached session."""
 
     def __init__(
-        self, connection: socket.socket, pending: bytes, *, targets: Targets, multiplexed: bool
+        self, connection: Connection, pending: bytes, *, targets: Targets, multiplexed: bool
     ) -> None:
         """Take over ``connection`` and the bytes already read from it."""
         connection.settimeout(0)
@@ -139,7 +140,7 @@ class Stream:
                 sent = self._connection.send(self._unsent)
                 self._unsent = self._unsent[sent:]
             if self._input_ended and not self._unsent:
-                self._connection.shutdown(socket.SHUT_WR)
+                self._connection.shutdown(_SHUT_WR)
         except BlockingIOError:
             return
         except OSError:

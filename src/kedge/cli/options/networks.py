@@ -13,7 +13,7 @@ from kedge.cli.options.values import check_mac, parse_ip, parse_link
 from kedge.errdefs import InvalidParameterError
 from kedge.lib.jsontypes import JsonObject
 
-_LONG: Final = re.compile(r"[\w-]+=.+(,[\w-]+=.+)*")
+_LONG: Final = r"[\w-]+=.+(,[\w-]+=.+)*"
 _NOT_USER_DEFINED: Final = frozenset({"default", "bridge", "host", "none"})
 _SINGLE: Final = {
     "ip": "IPv4Address",
@@ -29,7 +29,7 @@ def parse_network(text: str) -> JsonObject:
     Raises:
         InvalidParameterError: An unknown field, or no name.
     """
-    if not _LONG.fullmatch(text.replace('"', "")):
+    if not re.fullmatch(_LONG, text.replace('"', "")):
         return {"Target": text}
     attachment: JsonObject = {"Target": "", "Aliases": []}
     for field in split_fields(text):

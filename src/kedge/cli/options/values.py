@@ -3,16 +3,16 @@
 Source of the grammar and texts: docker/cli ``opts`` and ``cli/command/container/opts.go``.
 """
 
+import _socket
 import re
-import socket
 from collections.abc import Iterable
 from typing import Final
 
 from kedge.errdefs import InvalidParameterError
 from kedge.lib.jsontypes import JsonObject
 
-_ALPHA: Final = re.compile(r"[a-zA-Z]")
-_DOMAIN: Final = re.compile(
+# Patterns are text: most commands need none, so none is compiled on import.
+_DOMAIN: Final = (
     r"(:?(:?[a-zA-Z0-9]|(:?[a-zA-Z0-9][a-zA-Z0-9\-]*[a-zA-Z0-9]))"
     r"(:?\.(:?[a-zA-Z0-9]|(:?[a-zA-Z0-9][a-zA-Z0-9\-]*[a-zA-Z0-9])))*)\.?\s*"
 )
@@ -26,9 +26,9 @@ def is_ip(text: str) -> bool:
 
 def try_parse_ip(text: str) -> str | None:
     """Return an address in its shortest form."""
-    for family in (socket.AF_INET, socket.AF_INET6):
+    for family in (_socket.AF_INET, _socket.AF_INET6):
         try:
-            return socket.inet_ntop(family, socket.inet_pton(family, text))
+            return _socket.inet_ntop(family, _socket.inet_pton(family, text))
         except (OSError, ValueError):
             continue
     return None
@@ -55,7 +55,7 @@ def check_dns_search(text: str) -> None:
     domain = text.strip()
     if domain == ".":
         return
-    if len(domain) > 255 or not _ALPHA.search(domain) or not _DOMAIN.fullmatch(domain):
+    if len(domain) > 255 or not re.search("[a-zA-Z]", domain) or not re.fullmatch(_DOMAIN, domain):
         raise InvalidParameterError(f"{text} is not a valid domain")
 
 
@@ -224,3 +224,25 @@ def parse_link(text: str) -> tuple[str, str]:
     if len(parts) > 2:
         raise InvalidParameterError(f"bad format for links: {text}")
     return parts[0], parts[-1]
+
+
+def parse_size(text: str) -> int:
+    """Return the bytes of a size, where ``k`` is 1024.
+
+    Raises:
+        InvalidParameterError: It is none.
+    """
+    from kedge.lib.units import parse_ram  # noqa: PLC0415 - rarely needed
+
+    return parse_ram(text)
+
+
+def parse_health_duration(text: str) -> int:
+    """Return the nanoseconds of a duration that is not negative.
+
+    Raises:
+        InvalidParameterError: It is none.
+    """
+    from kedge.lib.durations import parse_positive_duration  # noqa: PLC0415 - rarely needed
+
+    return parse_positive_duration(text)

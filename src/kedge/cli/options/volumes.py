@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from kedge.errdefs import InvalidParameterError
 
-_DRIVE = re.compile(r"[A-Za-z]:(?=[\\/]|$|:)")
+_DRIVE = r"[A-Za-z]:(?=[\\/]|$|:)"
 _PROPAGATION = frozenset({"private", "rprivate", "shared", "rshared", "slave", "rslave"})
 
 
@@ -43,7 +43,7 @@ def parse_volume(text: str) -> VolumeSpec:
     if not all(parts):
         raise InvalidParameterError(f"invalid spec: {text}: empty section between colons")
     options = parts[2].split(",") if len(parts) == 3 else []
-    is_path = parts[0][0] in "./~\\" or _DRIVE.match(parts[0]) is not None
+    is_path = parts[0][0] in "./~\\" or re.match(_DRIVE, parts[0]) is not None
     return VolumeSpec(
         kind="bind" if is_path else "volume",
         source=parts[0],
@@ -59,8 +59,8 @@ def _split(text: str) -> list[str]:
     parts: list[str] = []
     position = 0
     while True:
-        drive = _DRIVE.match(text, position)
-        end = text.find(":", drive.end() if drive else position)
+        drive = re.match(_DRIVE, text[position:])
+        end = text.find(":", position + 2 if drive else position)
         if end < 0:
             parts.append(text[position:])
             return parts
