@@ -7,7 +7,7 @@ re-entrant lock, because a transaction here takes microseconds and simplicity is
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import TypeAlias
 
@@ -24,10 +24,10 @@ class Database:
         """Open or create the store at ``path`` (``:memory:`` for a test)."""
         self._lock = threading.RLock()
         self._depth = 0
+        self._durable: bool = True
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._connection.execute("PRAGMA journal_mode=WAL")
         self._connection.execute("PRAGMA synchronous=FULL")
-        self._durable = True
         self._connection.execute("PRAGMA foreign_keys=ON")
 
     def ensure_schema(self, statements: Sequence[str]) -> None:
@@ -37,7 +37,7 @@ class Database:
                 self._connection.execute(statement)
 
     @contextmanager
-    def transaction(self, *, durable: bool = True) -> Iterator[None]:
+    def transaction(self, *, durable: bool = True) -> Generator[None, None, None]:
         """Make everything inside happen together or not at all; nesting joins the outer one.
 
         Args:
