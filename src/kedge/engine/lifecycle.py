@@ -180,9 +180,7 @@ class Lifecycle:
             # Those who wait are answered now: the kernel's slow tear-down is awaited below, before
             # an address or a name is given out again.
             container.announce_exit()
-            released = await self._try_release(container)
-            if shim is not None:
-                await _dispose(shim)
+            released, _ = await asyncio.gather(self._try_release(container), _dispose(shim))
             shutil.rmtree(self._context.paths.shim_dir(record.id), ignore_errors=True)
         container.is_settled = saved and released
         if not container.is_settled:
@@ -343,7 +341,9 @@ class Lifecycle:
     async def _delete(self, container: Container) -> None:
         context, record = self._context, container.record
         try:
-            with context.database.transaction():
+            # A power cut may bring an --rm container back as one that has ended; `restore` removes
+            # it then, so its user need not wait for the disk.
+            with context.database.transaction(durable=not record.host_config.auto_remove):
                 # A removal that a crash cut short may have got this far.
                 with contextlib.suppress(NotFoundError):
                     context.snapshots.remove(record.snapshot_key)
@@ -381,9 +381,10 @@ def _try_exit(container: Container) -> bool:
     return True
 
 
-async def _dispose(shim: Shim) -> None:
-    with contextlib.suppress(KedgeError):
-        await shim.shutdown()
+async def _dispose(shim: Shim | None) -> None:
+    if shim is not None:
+        with contextlib.suppress(KedgeError):
+            await shim.shutdown()
 
 
 def _exit_code_of(message: str) -> int:

@@ -86,6 +86,8 @@ class EngineStepRunner:
                 shim.close_netns()
             created = await shim.wait_created()
             stream = await shim.attach(stdin=False, stdout=True, stderr=True)
+            # A start may fail, and a shim stays until its clients have hung up.
+            undo.callback(stream.close)
             await shim.start()
             watcher = asyncio.create_task(_kill_when(cancel, shim))
             undo.callback(watcher.cancel)

@@ -34,9 +34,8 @@ def build(engine: Engine, files: dict[str, str], *flags: str) -> tuple[int, str,
     return done.returncode, done.stdout, "".join(lines)
 
 
-@pytest.mark.parametrize(
-    ("dockerfile", "code", "text"),
-    [
+def test_a_failure_is_one_line(engine: Engine) -> None:
+    for dockerfile, code, text in (
         ("FROM busybox\nFROBNICATE x\n", 1, "line 2: unknown instruction: FROBNICATE"),
         ("FROM busybox\n\nENV\n", 1, "line 3: ENV requires at least one argument"),
         ("RUN true\n", 1, "line 1: no build stage in current context"),
@@ -52,19 +51,15 @@ def build(engine: Engine, files: dict[str, str], *flags: str) -> tuple[int, str,
         ("FROM busybox\nUSER who\nRUN id\n", 1, "unable to find user who"),
         ('FROM busybox\nRUN ["nosuch"]\n', 1, "executable file not found in $PATH"),
         ("FROM busybox\nRUN nosuch\n", 127, "returned a non-zero code: 127"),
-    ],
-)
-def test_a_failure_is_one_line(
-    shared_engine: Engine, dockerfile: str, code: int, text: str
-) -> None:
-    found = build(shared_engine, {"Dockerfile": dockerfile})
-    assert found[0] == code, found
-    assert text in found[2], found
-    assert_true(shared_engine)
+    ):
+        found = build(engine, {"Dockerfile": dockerfile})
+        assert found[0] == code, found
+        assert text in found[2], found
+        assert_true(engine)
 
 
-def test_a_target_that_is_none(shared_engine: Engine) -> None:
-    found = build(shared_engine, {"Dockerfile": "FROM busybox\n"}, "--target", "nosuch")
+def test_a_target_that_is_none(engine: Engine) -> None:
+    found = build(engine, {"Dockerfile": "FROM busybox\n"}, "--target", "nosuch")
     assert (found[0], "nosuch" in found[2]) == (1, True)
 
 
@@ -93,28 +88,28 @@ def error_of(engine: Engine, context: bytes, **options: str) -> str:
     return "".join(str(message.get("error", "")) for message in messages)
 
 
-def test_a_bad_ignore_file_is_named(shared_engine: Engine) -> None:
+def test_a_bad_ignore_file_is_named(engine: Engine) -> None:
     context = make_tar({"Dockerfile": b"FROM busybox\nCOPY . /x\n", ".dockerignore": b"a\n[\n"})
-    told = error_of(shared_engine, context)
+    told = error_of(engine, context)
     assert ".dockerignore" in told
     assert "\n" not in told
 
 
-def test_hostile_contexts_write_nothing_outside(shared_engine: Engine) -> None:
-    outside = shared_engine.root / "outside"
+def test_hostile_contexts_write_nothing_outside(engine: Engine) -> None:
+    outside = engine.root / "outside"
     dockerfile = b"FROM busybox\nCOPY . /x/\n"
     for files, links in (
         ({"../outside": b"no"}, {}),
         ({f"{'../' * 12}{str(outside)[1:]}": b"no"}, {}),
         ({str(outside): b"no"}, {}),
-        ({"d/outside": b"no"}, {"d": str(shared_engine.root)}),
+        ({"d/outside": b"no"}, {"d": str(engine.root)}),
     ):
         # The link comes before the file that would go through it.
         context = _join(make_tar({"Dockerfile": dockerfile}, links), make_tar(files))
-        told = error_of(shared_engine, context)
+        told = error_of(engine, context)
         assert "\n" not in told
         assert not outside.exists()
-    assert_true(shared_engine)
+    assert_true(engine)
 
 
 def _join(*archives: bytes) -> bytes:
@@ -128,21 +123,21 @@ def _join(*archives: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def test_a_link_in_the_context_leads_nowhere(shared_engine: Engine) -> None:
+def test_a_link_in_the_context_leads_nowhere(engine: Engine) -> None:
     context = make_tar(
         {"Dockerfile": b"FROM busybox\nCOPY secret /secret\n"}, {"secret": "/etc/hostname"}
     )
-    told = error_of(shared_engine, context)
+    told = error_of(engine, context)
     assert "secret" in told
 
 
-def test_a_truncated_context(shared_engine: Engine) -> None:
+def test_a_truncated_context(engine: Engine) -> None:
     context = busybox_context()
-    told = error_of(shared_engine, context[: len(context) // 2])
+    told = error_of(engine, context[: len(context) // 2])
     assert told
     assert "\n" not in told
-    assert "context" in error_of(shared_engine, b"this is no archive " * 100)
-    assert_true(shared_engine)
+    assert "context" in error_of(engine, b"this is no archive " * 100)
+    assert_true(engine)
 
 
 def begin_build(engine: Engine, dockerfile: str) -> socket.socket:
