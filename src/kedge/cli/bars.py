@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from typing import Final, TextIO
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -14,6 +13,7 @@ from rich.progress import (
     TextColumn,
     TransferSpeedColumn,
 )
+from rich.text import Text
 
 from kedge.cli.fields import number, text
 from kedge.lib.jsontypes import JsonObject
@@ -34,18 +34,22 @@ def show_bars(messages: Iterable[JsonObject], stream: TextIO) -> None:
         transient=False,
     )
     tasks: dict[str, TaskID] = {}
+    pending = ""
     with progress:
         for message in messages:
             layer, status = text(message, "id"), text(message, "status")
             if "stream" in message:
-                line = text(message, "stream").rstrip("\n")
-                if line:
-                    progress.console.print(escape(line), markup=True, soft_wrap=True)
+                # Steps write pieces of lines; a bar below them needs whole ones.
+                *lines, pending = (pending + text(message, "stream")).split("\n")
+                for line in lines:
+                    console.print(Text.from_ansi(line), soft_wrap=True)
             elif layer and "progressDetail" in message:
                 _update(progress, tasks, message)
             elif status:
                 prefix = f"{layer}: " if layer else ""
-                progress.console.print(escape(prefix + status), soft_wrap=True)
+                console.print(Text(prefix + status), soft_wrap=True)
+        if pending:
+            console.print(Text.from_ansi(pending), soft_wrap=True)
 
 
 def _update(progress: Progress, tasks: dict[str, TaskID], message: JsonObject) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from kedge import __version__
 from kedge.cli.command import Command, read_command_line
-from kedge.cli.exitcodes import OK, USAGE
+from kedge.cli.exitcodes import FAILED, OK, USAGE
 from kedge.cli.flags import HelpRequestedError, UsageError, nearest
 from kedge.cli.table import COMMANDS, GROUPS, Entry, find_entry, find_in_group, group_entries
 from kedge.client.hosts import select_host
@@ -31,6 +31,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # Whoever read our output has enough; the interpreter must not complain about it either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = OK
+    except OSError as error:
+        what = f"{error.filename}: " if error.filename else ""
+        sys.stderr.write(f"kedge: {what}{(error.strerror or str(error)).lower()}\n")
+        code = FAILED
     except KeyboardInterrupt:
         sys.stderr.write("\n")
         code = 130

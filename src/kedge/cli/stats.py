@@ -54,9 +54,13 @@ def _run(options: Options, client: EngineClient) -> int:
             _print(options, _sample(options, client, before))
         return OK
     sys.stdout.write("\033[2J")
-    while True:
-        _draw(options, _sample(options, client, before))
-        time.sleep(_INTERVAL_S)
+    try:
+        while True:
+            _draw(options, _sample(options, client, before))
+            time.sleep(_INTERVAL_S)
+    except KeyboardInterrupt:
+        # The only way out of a table that goes on for ever.
+        return OK
 
 
 def _draw(options: Options, rows: list[JsonObject]) -> None:

@@ -35,26 +35,28 @@ def select_host(flag: str, environ: Mapping[str, str]) -> Host:
         InvalidParameterError: An address that is none.
     """
     text = flag or environ.get("KEDGE_HOST", "") or environ.get("DOCKER_HOST", "")
-    return parse_host(text) if text else DEFAULT_HOST
+    return parse_host(text) if text.strip() else DEFAULT_HOST
 
 
 def parse_host(text: str) -> Host:
-    """Return the address in ``text``: ``unix://PATH`` or ``tcp://NAME[:PORT]``.
+    """Return the address in ``text``: ``unix://PATH`` or ``tcp://[NAME][:PORT]``.
 
     Raises:
-        InvalidParameterError: Another scheme, no path or no name.
+        InvalidParameterError: Another scheme, a relative path or no port.
     """
-    scheme, separator, rest = text.partition("://")
+    scheme, separator, rest = text.strip().partition("://")
     if not separator:
         raise InvalidParameterError(
             f"unable to parse host {text!r}: want unix://PATH or tcp://NAME:PORT"
         )
-    if scheme == "unix" and rest.startswith("/"):
-        return Host(path=rest)
-    if scheme in {"tcp", "http"} and rest:
-        name, _, port = rest.rstrip("/").rpartition(":")
-        if not name:
-            name, port = rest.rstrip("/"), str(_DEFAULT_PORT)
+    if scheme == "unix" and (not rest or rest.startswith("/")):
+        return Host(path=rest) if rest else DEFAULT_HOST
+    if scheme in {"tcp", "http"}:
+        address = rest.partition("/")[0]
+        name, colon, port = address.rpartition(":")
+        if not colon or address.endswith("]"):
+            name, port = address, ""
+        port = port or str(_DEFAULT_PORT)
         if port.isdigit() and 0 < int(port) < 65536:
-            return Host(name=name.strip("[]"), port=int(port))
+            return Host(name=name.strip("[]") or "localhost", port=int(port))
     raise InvalidParameterError(f"invalid host {text!r}: want unix:///PATH or tcp://NAME:PORT")

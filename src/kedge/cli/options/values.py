@@ -115,11 +115,13 @@ def parse_device(text: str) -> JsonObject:
 
 
 def check_device(text: str) -> None:
-    """Refuse a bad ``--device`` value.
+    """Refuse a ``--device`` value that is neither a path nor a CDI name.
 
     Raises:
         InvalidParameterError: It is malformed.
     """
+    if is_cdi_device(text):
+        return
     parts = text.split(":")
     if len(parts) > 3 or not parts[0]:
         raise InvalidParameterError(f"bad format for path: {text}")
