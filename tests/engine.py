@@ -14,6 +14,7 @@ import sys
 import tarfile
 import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -177,6 +178,19 @@ def busybox_context() -> bytes:
         "etc/group": b"root:x:0:\nweb:x:101:\nlogs:x:104:web\n",
     }
     return make_tar(files, {f"bin/{name}": "busybox" for name in applets if name != "busybox"})
+
+
+def page(port: int) -> str:
+    """Return what answers on a port of the host's loopback, waiting until something does."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            with opener.open(f"http://127.0.0.1:{port}/", timeout=5) as answer:
+                return str(answer.read().decode())
+        except OSError:
+            assert time.monotonic() < deadline, "the page did not answer"
+            time.sleep(0.02)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from kedge.engine import defaults
 from kedge.engine.security import SecurityOptions
 from kedge.engine.users import ResolvedUser
 from kedge.lib.jsontypes import Json, JsonObject
+from kedge.oci.confinement import MASKED_PATHS, READONLY_PATHS
 
 SECCOMP_ANNOTATION: Final = "org.kedge.seccomp"
 _SHM: Final = "/dev/shm"  # noqa: S108 - a path in the container
@@ -63,12 +64,8 @@ def make_spec(plan: SpecInput) -> JsonObject:
         "resources": make_resources(host),
         "cgroupsPath": plan.cgroup_path,
         "sysctl": _sysctls(plan),
-        "maskedPaths": []
-        if privileged or plan.security.unmask_paths
-        else list(defaults.MASKED_PATHS),
-        "readonlyPaths": []
-        if privileged or plan.security.unmask_paths
-        else list(defaults.READONLY_PATHS),
+        "maskedPaths": [] if privileged or plan.security.unmask_paths else list(MASKED_PATHS),
+        "readonlyPaths": [] if privileged or plan.security.unmask_paths else list(READONLY_PATHS),
     }
     annotations: JsonObject = dict(host.annotations)
     if plan.security.seccomp_profile is not None:

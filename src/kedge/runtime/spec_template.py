@@ -3,25 +3,11 @@
 from typing import Final
 
 from kedge.lib.jsontypes import Json, JsonObject
+from kedge.oci.confinement import MASKED_PATHS, READONLY_PATHS
 from kedge.runtime.features import SPEC_VERSION
 
 _CAPABILITIES: Final = ("CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE")
 _PATH: Final = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_MASKED: Final = (
-    "/proc/acpi",
-    "/proc/asound",
-    "/proc/interrupts",
-    "/proc/kcore",
-    "/proc/keys",
-    "/proc/latency_stats",
-    "/proc/sched_debug",
-    "/proc/scsi",
-    "/proc/timer_list",
-    "/proc/timer_stats",
-    "/sys/devices/virtual/powercap",
-    "/sys/firmware",
-)
-_READONLY: Final = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 _MOUNTS: Final = (
     ("/proc", "proc", "proc", ()),
     ("/dev", "tmpfs", "tmpfs", ("nosuid", "strictatime", "mode=755", "size=65536k")),
@@ -71,7 +57,7 @@ def spec_document() -> JsonObject:
         "linux": {
             "resources": {"devices": [{"allow": False, "access": "rwm"}]},
             "namespaces": [{"type": name} for name in _NAMESPACES],
-            "maskedPaths": list(_MASKED),
-            "readonlyPaths": list(_READONLY),
+            "maskedPaths": list(MASKED_PATHS),
+            "readonlyPaths": list(READONLY_PATHS),
         },
     }

@@ -2,13 +2,11 @@
 
 import socket
 import subprocess
-import time
-import urllib.request
 from pathlib import Path
 
 import pytest
 
-from tests.engine import DOCKER, Engine
+from tests.engine import DOCKER, Engine, page
 from tests.integration.engine_crash.truth import (
     assert_true,
     container_id,
@@ -23,18 +21,6 @@ from tests.integration.engine_crash.truth import (
 )
 
 pytestmark = pytest.mark.integration
-
-
-def page(port: int) -> str:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            with opener.open(f"http://127.0.0.1:{port}/", timeout=5) as answer:
-                return str(answer.read().decode())
-        except OSError:
-            assert time.monotonic() < deadline, "the page did not answer"
-            time.sleep(0.02)
 
 
 def gone(pid: int) -> bool:

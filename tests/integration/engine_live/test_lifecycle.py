@@ -2,27 +2,14 @@
 
 import socket
 import time
-import urllib.request
 
 import pytest
 
 from kedge.errdefs import ConflictError, NotFoundError, NotModifiedError
 from kedge.lib.clock import SYSTEM_CLOCK
-from tests.engine import Engine
+from tests.engine import Engine, page
 
 pytestmark = pytest.mark.integration
-
-
-def page(port: int) -> str:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    deadline = time.monotonic() + 10
-    while True:
-        try:
-            with opener.open(f"http://127.0.0.1:{port}/", timeout=5) as answer:
-                return str(answer.read().decode())
-        except OSError:
-            assert time.monotonic() < deadline, "the page did not answer"
-            time.sleep(0.02)
 
 
 def serve(engine: Engine, *flags: str) -> None:
