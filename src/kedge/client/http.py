@@ -6,12 +6,12 @@ its end before the next request; a stream that is not (``logs -f``) ends with th
 
 import _socket
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, TypeAlias, cast
 
-from kedge import errdefs
+from kedge.api.errors import failure_of
 from kedge.client.hosts import DEFAULT_HOST, Host
-from kedge.errdefs import KedgeError, SystemFailureError, UnavailableError
+from kedge.errdefs import SystemFailureError, UnavailableError
 from kedge.lib.jsontypes import Json, JsonObject
 
 Connection: TypeAlias = _socket.socket
@@ -21,17 +21,6 @@ API_VERSION: Final = "1.51"
 _CHUNK: Final = 65536
 _HEAD_MAX: Final = 1 << 20
 _PLAIN: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
-
-_ERRORS: Final[dict[int, type[KedgeError]]] = {
-    304: errdefs.NotModifiedError,
-    400: errdefs.InvalidParameterError,
-    401: errdefs.UnauthorizedError,
-    403: errdefs.ForbiddenError,
-    404: errdefs.NotFoundError,
-    409: errdefs.ConflictError,
-    501: errdefs.NotSupportedError,
-    503: errdefs.UnavailableError,
-}
 
 Query: TypeAlias = Mapping[str, "str | int | bool | Iterable[str]"]
 Body: TypeAlias = "bytes | Iterable[bytes] | None"
@@ -159,8 +148,17 @@ class EngineClient:
             method, path, query or {}, body, {"Content-Type": content_type, **(headers or {})}
         )
         if response.status >= 400 or response.status == 304:
-            raise _ERRORS.get(response.status, SystemFailureError)(_message(response))
+            raise failure_of(response.status)(_message(response))
         return response
+
+    def begin_post(self, path: str, query: Query | None = None) -> Callable[[], Response]:
+        """Send a request and return the function that waits for its answer.
+
+        The caller does something useful while the engine works; nothing else may be sent on this
+        connection meanwhile. The function raises as `request` does.
+        """
+        self._send("POST", path, query or {}, None, {})
+        return lambda: _checked(self._read_response("POST"))
 
     def hijack(
         self, path: str, query: Query | None = None, document: Json = None
@@ -178,7 +176,7 @@ class EngineClient:
         }
         response = self._exchange("POST", path, query or {}, body, headers)
         if response.status not in {101, 200}:
-            raise _ERRORS.get(response.status, SystemFailureError)(_message(response))
+            raise failure_of(response.status)(_message(response))
         connection, pending = self._socket, self._pending
         self._socket, self._pending = None, b""
         if connection is None:
@@ -219,9 +217,9 @@ class EngineClient:
         self._socket = connection
         return connection
 
-    def _exchange(
+    def _send(
         self, method: str, path: str, query: Query, body: Body, headers: Mapping[str, str]
-    ) -> Response:
+    ) -> None:
         fields = {"Host": "kedge", "User-Agent": "kedge", **headers}
         if isinstance(body, bytes):
             fields["Content-Length"] = str(len(body))
@@ -246,7 +244,6 @@ class EngineClient:
         except (BrokenPipeError, ConnectionResetError):
             # The engine may refuse before it has read everything: its answer says why.
             pass
-        return self._read_response(method)
 
     def _read_response(self, method: str) -> Response:
         while True:
@@ -339,6 +336,12 @@ def _unreachable(host: Host, error: OSError) -> str:
             "use sudo, or join the group of the socket"
         )
     return f"cannot connect to the engine at {host}: {error.strerror or error}: is kedged running?"
+
+
+def _checked(response: Response) -> Response:
+    if response.status >= 400 or response.status == 304:
+        raise _ERRORS.get(response.status, SystemFailureError)(_message(response))
+    return response
 
 
 def _message(response: Response) -> str:

@@ -1,4 +1,4 @@
-"""Paths every runtime hides from containers or shows read-only; moby's ``oci/defaults.go`` has them.
+"""Paths every runtime hides from containers or shows read-only, as moby's defaults list them.
 
 The engine writes them into the bundles it makes, `kedge-runtime spec` into the one it prints.
 """
