@@ -6,8 +6,8 @@ from kedge.cli.command import Command
 from kedge.cli.exitcodes import OK
 from kedge.cli.fields import flag
 from kedge.cli.flags import Options, switch, value
-from kedge.cli.session import Session, check_terminal, has_detached, open_wait
-from kedge.cli.wanted import Wanted
+from kedge.cli.session import Session, has_detached
+from kedge.cli.wanted import Wanted, check_terminal, open_wait
 from kedge.client.http import EngineClient, percent_encode
 from kedge.errdefs import ConflictError
 

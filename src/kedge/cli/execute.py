@@ -9,15 +9,13 @@ from kedge.cli.exitcodes import OK, code_of_failed_run
 from kedge.cli.fields import number, text
 from kedge.cli.flags import Options, many, switch, value
 from kedge.cli.options.environment import check_env, parse_env, read_key_values
-from kedge.cli.wanted import Wanted
+from kedge.cli.wanted import Wanted, check_terminal
 from kedge.client.http import EngineClient, percent_encode
 from kedge.errdefs import KedgeError
 from kedge.lib.jsontypes import JsonObject
 
 
 def _run(options: Options, client: EngineClient) -> int:
-    from kedge.cli.session import check_terminal  # noqa: PLC0415 - not with -d
-
     name, *command = options.words
     tty, detached = options.on("tty"), options.on("detach")
     wanted = Wanted(options.on("interactive"), True, True, tty)  # noqa: FBT003 - a record

@@ -3,10 +3,12 @@
 Only the module of the one verb is imported. Global options come before the verb.
 """
 
+import contextlib
 import importlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from kedge import __version__
 from kedge.cli.command import Command, read_command_line
@@ -38,7 +40,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         sys.stderr.write("\n")
         code = 130
-    raise SystemExit(code)
+    if arguments is not None:
+        raise SystemExit(code)
+    _leave(code)
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process at once: taking an interpreter apart costs a tenth of a short command."""
+    with contextlib.suppress(BrokenPipeError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)
 
 
 def _dispatch(words: list[str]) -> int:

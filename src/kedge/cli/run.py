@@ -1,6 +1,7 @@
 """``kedge run``: create, attach, wait, start; then the container's exit code is ours."""
 
 import sys
+from collections.abc import Callable
 from typing import Final
 
 from kedge.cli.command import Command
@@ -9,8 +10,8 @@ from kedge.cli.createrequest import attached_streams
 from kedge.cli.creating import create_container
 from kedge.cli.exitcodes import OK, USAGE, code_of_failed_run
 from kedge.cli.flags import Options, UsageError, grouped, switch, value
-from kedge.cli.wanted import Wanted
-from kedge.client.http import EngineClient
+from kedge.cli.wanted import Wanted, check_terminal, open_wait
+from kedge.client.http import EngineClient, Response
 from kedge.errdefs import KedgeError
 
 _FLAGS: Final = (
@@ -31,12 +32,11 @@ def _run(options: Options, client: EngineClient) -> int:
     stdin, stdout, stderr = attached_streams(options)
     if detached or not (stdin or stdout or stderr):
         container = create_container(options, client)
-        code = _start(client, container, options)
+        finish_start = client.begin_post(f"/containers/{container}/start")
+        code = _check_start(finish_start, options, container)
         if code == OK:
             sys.stdout.write(f"{container}\n")
         return code
-    from kedge.cli.session import check_terminal  # noqa: PLC0415 - not with -d
-
     wanted = Wanted(stdin, stdout, stderr, options.on("tty"), options.on("sig-proxy"))
     check_terminal(wanted)
     container = create_container(options, client)
@@ -49,28 +49,28 @@ def _run(options: Options, client: EngineClient) -> int:
 
 
 def _run_attached(options: Options, client: EngineClient, container: str, wanted: Wanted) -> int:
-    from kedge.cli.session import Session, has_detached, open_wait  # noqa: PLC0415 - not with -d
-
-    keys = options.text("detach-keys")
+    path = f"/containers/{container}"
     hijacked = client.hijack(
-        f"/containers/{container}/attach",
+        f"{path}/attach",
         {
             "stream": True,
             "stdin": wanted.stdin,
             "stdout": wanted.stdout,
             "stderr": wanted.stderr,
-            "detachKeys": keys,
+            "detachKeys": options.text("detach-keys"),
         },
     )
-    path = f"/containers/{container}"
+    condition = "removed" if options.on("rm") else "next-exit"
+    waiter, read_code = open_wait(client, container, condition)
+    finish_start = client.begin_post(f"{path}/start", {"detachKeys": options.text("detach-keys")})
+    # The engine makes the container while this process loads the rest of its code.
+    from kedge.cli.session import Session, has_detached  # noqa: PLC0415 - see above
+
     session = Session(
         hijacked, wanted, resize_path=f"{path}/resize", control=client, kill_path=f"{path}/kill"
     )
     with session:
-        waiter, read_code = open_wait(
-            client, container, "removed" if options.on("rm") else "next-exit"
-        )
-        code = _start(client, container, options)
+        code = _check_start(finish_start, options, container)
         if code != OK:
             waiter.close()
             return code
@@ -81,16 +81,13 @@ def _run_attached(options: Options, client: EngineClient, container: str, wanted
         return session.wait(waiter, read_code)
 
 
-def _start(client: EngineClient, container: str, options: Options) -> int:
+def _check_start(finish_start: Callable[[], Response], options: Options, container: str) -> int:
     try:
-        client.post(
-            f"/containers/{container}/start", {"detachKeys": options.text("detach-keys")}
-        ).read()
+        finish_start().read()
     except KedgeError as error:
         named = options.text("name") or container[:12]
-        sys.stderr.write(
-            f"kedge: container {named} of image {options.words[0]} does not start: {error}\n"
-        )
+        image = options.words[0]
+        sys.stderr.write(f"kedge: container {named} of image {image} does not start: {error}\n")
         return code_of_failed_run(str(error))
     return OK
 

@@ -7,28 +7,16 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Final, Self
 
-from kedge.cli.fields import flag, number, text
+from kedge.cli.fields import flag
 from kedge.cli.wanted import Wanted
 from kedge.client.http import Connection, EngineClient
 from kedge.client.signals import PROXIED, RESIZED, SignalPipe, signal_name
 from kedge.client.streams import Stream, Targets, wait_readable
 from kedge.client.terminal import RawMode, is_tty, terminal_size
-from kedge.errdefs import InvalidParameterError, KedgeError
+from kedge.errdefs import KedgeError
 
 _FORCE_AFTER: Final = 3
 _INTERRUPT: Final = PROXIED[1]
-
-
-def check_terminal(wanted: Wanted) -> None:
-    """Refuse a terminal session whose input is no terminal.
-
-    Raises:
-        InvalidParameterError: ``-it`` in a pipe.
-    """
-    if wanted.tty and wanted.stdin and not is_tty(0):
-        raise InvalidParameterError(
-            "the input device is not a TTY: leave -t out when input is a pipe or file"
-        )
 
 
 class Session:
@@ -119,28 +107,6 @@ class Session:
         except KedgeError:
             # The program has just ended: there is nothing to resize or to signal.
             return
-
-
-def open_wait(
-    client: EngineClient, container: str, condition: str
-) -> tuple[EngineClient, Callable[[], int]]:
-    """Ask for the exit code now, on a connection of its own.
-
-    Returns:
-        The connection, and the function that reads the code from it; it blocks until then.
-    """
-    waiter = EngineClient(client.host)
-    response = waiter.post(f"/containers/{container}/wait", {"condition": condition})
-
-    def read() -> int:
-        answer = response.object()
-        waiter.close()
-        message = text(answer, "Error", "Message")
-        if message:
-            sys.stderr.write(f"kedge: {message}\n")
-        return number(answer, "StatusCode")
-
-    return waiter, read
 
 
 def has_detached(client: EngineClient, container: str, wanted: Wanted) -> bool:

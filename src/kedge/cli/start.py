@@ -7,7 +7,7 @@ from kedge.cli.each import for_each
 from kedge.cli.exitcodes import OK
 from kedge.cli.fields import flag
 from kedge.cli.flags import Options, UsageError, switch, value
-from kedge.cli.wanted import Wanted
+from kedge.cli.wanted import Wanted, check_terminal, open_wait
 from kedge.client.http import EngineClient, percent_encode
 from kedge.errdefs import NotModifiedError
 
@@ -19,9 +19,7 @@ def _run(options: Options, client: EngineClient) -> int:
         raise UsageError("you cannot start and attach multiple containers at once")
     from kedge.cli.session import (  # noqa: PLC0415 - only here
         Session,
-        check_terminal,
         has_detached,
-        open_wait,
     )
 
     name = percent_encode(options.words[0])

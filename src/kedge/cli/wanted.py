@@ -1,6 +1,13 @@
-"""What an attached session connects."""
+"""What an attached session connects, and the exit code it waits for: before the start."""
 
+import os
+import sys
+from collections.abc import Callable
 from typing import NamedTuple
+
+from kedge.cli.fields import number, text
+from kedge.client.http import EngineClient
+from kedge.errdefs import InvalidParameterError
 
 
 class Wanted(NamedTuple):
@@ -11,3 +18,44 @@ class Wanted(NamedTuple):
     stderr: bool
     tty: bool
     sig_proxy: bool = True
+
+
+def check_terminal(wanted: Wanted) -> None:
+    """Refuse a terminal session whose input is no terminal.
+
+    Raises:
+        InvalidParameterError: ``-it`` in a pipe.
+    """
+    if wanted.tty and wanted.stdin and not _is_input_tty():
+        raise InvalidParameterError(
+            "the input device is not a TTY: leave -t out when input is a pipe or file"
+        )
+
+
+def _is_input_tty() -> bool:
+    try:
+        return os.isatty(0)
+    except OSError:
+        return False
+
+
+def open_wait(
+    client: EngineClient, container: str, condition: str
+) -> tuple[EngineClient, Callable[[], int]]:
+    """Ask for the exit code now, on a connection of its own.
+
+    Returns:
+        The connection, and the function that reads the code from it; it blocks until then.
+    """
+    waiter = EngineClient(client.host)
+    response = waiter.post(f"/containers/{container}/wait", {"condition": condition})
+
+    def read() -> int:
+        answer = response.object()
+        waiter.close()
+        message = text(answer, "Error", "Message")
+        if message:
+            sys.stderr.write(f"kedge: {message}\n")
+        return number(answer, "StatusCode")
+
+    return waiter, read

@@ -144,12 +144,10 @@ class EngineClient:
             UnavailableError: The engine cannot be reached.
             KedgeError: The engine refused; the class follows the status, the text is its own.
         """
-        response = self._exchange(
+        self._send(
             method, path, query or {}, body, {"Content-Type": content_type, **(headers or {})}
         )
-        if response.status >= 400 or response.status == 304:
-            raise failure_of(response.status)(_message(response))
-        return response
+        return _checked(self._read_response(method))
 
     def begin_post(self, path: str, query: Query | None = None) -> Callable[[], Response]:
         """Send a request and return the function that waits for its answer.
@@ -174,9 +172,8 @@ class EngineClient:
             "Connection": "Upgrade",
             "Upgrade": "tcp",
         }
-        response = self._exchange("POST", path, query or {}, body, headers)
-        if response.status not in {101, 200}:
-            raise failure_of(response.status)(_message(response))
+        self._send("POST", path, query or {}, body, headers)
+        response = _checked(self._read_response("POST"))
         connection, pending = self._socket, self._pending
         self._socket, self._pending = None, b""
         if connection is None:
@@ -340,7 +337,7 @@ def _unreachable(host: Host, error: OSError) -> str:
 
 def _checked(response: Response) -> Response:
     if response.status >= 400 or response.status == 304:
-        raise _ERRORS.get(response.status, SystemFailureError)(_message(response))
+        raise failure_of(response.status)(_message(response))
     return response
 
 
