@@ -6,7 +6,7 @@ from kedge.cli.command import Command
 from kedge.cli.exitcodes import OK
 from kedge.cli.fields import flag
 from kedge.cli.flags import Options, switch, value
-from kedge.cli.session import Session, has_detached
+from kedge.cli.session import Session
 from kedge.cli.wanted import Wanted, check_terminal, open_wait
 from kedge.client.http import EngineClient, percent_encode
 from kedge.errdefs import ConflictError
@@ -40,12 +40,17 @@ def _run(options: Options, client: EngineClient) -> int:
     )
     path = f"/containers/{name}"
     session = Session(
-        hijacked, wanted, resize_path=f"{path}/resize", control=client, kill_path=f"{path}/kill"
+        hijacked,
+        wanted,
+        resize_path=f"{path}/resize",
+        control=client,
+        kill_path=f"{path}/kill",
+        detach_keys=options.text("detach-keys"),
     )
     with session:
         waiter, read_code = open_wait(client, name, "next-exit")
         session.run()
-        if has_detached(client, name, wanted):
+        if session.has_detached:
             return OK
         return session.wait(waiter, read_code)
 

@@ -64,10 +64,15 @@ def _run_attached(options: Options, client: EngineClient, container: str, wanted
     waiter, read_code = open_wait(client, container, condition)
     finish_start = client.begin_post(f"{path}/start", {"detachKeys": options.text("detach-keys")})
     # The engine makes the container while this process loads the rest of its code.
-    from kedge.cli.session import Session, has_detached  # noqa: PLC0415 - see above
+    from kedge.cli.session import Session  # noqa: PLC0415 - see above
 
     session = Session(
-        hijacked, wanted, resize_path=f"{path}/resize", control=client, kill_path=f"{path}/kill"
+        hijacked,
+        wanted,
+        resize_path=f"{path}/resize",
+        control=client,
+        kill_path=f"{path}/kill",
+        detach_keys=options.text("detach-keys"),
     )
     with session:
         code = _check_start(finish_start, options, container)
@@ -75,7 +80,7 @@ def _run_attached(options: Options, client: EngineClient, container: str, wanted
             waiter.close()
             return code
         session.run()
-        if has_detached(client, container, wanted):
+        if session.has_detached:
             waiter.close()
             return OK
         return session.wait(waiter, read_code)

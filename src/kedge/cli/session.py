@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Final, Self
 
-from kedge.cli.fields import flag
+from kedge.api.detachkeys import DetachScanner, parse_detach_keys
 from kedge.cli.wanted import Wanted
 from kedge.client.http import Connection, EngineClient
 from kedge.client.signals import PROXIED, RESIZED, SignalPipe, signal_name
@@ -30,6 +30,7 @@ class Session:
         resize_path: str,
         control: EngineClient,
         kill_path: str = "",
+        detach_keys: str = "",
     ) -> None:
         """Take over a connection.
 
@@ -39,6 +40,8 @@ class Session:
             resize_path: Where the window's size is posted to.
             control: A connection for that and for signals.
             kill_path: Where signals are posted to; empty leaves them alone.
+            detach_keys: The engine ends the stream of a terminal when these are typed; empty for
+                the default.
         """
         connection, pending, headers = hijacked
         multiplexed = "multiplexed" in headers.get("content-type", "") or not wanted.tty
@@ -50,6 +53,14 @@ class Session:
             ),
             multiplexed=multiplexed,
         )
+        self.has_detached = False
+        """Whether the person typed the detach keys, so that the container lives on.
+
+        The stream's end alone does not tell: it comes a moment before the exit is on record.
+        """
+        if wanted.tty and wanted.stdin:
+            self._scanner = DetachScanner(parse_detach_keys(detach_keys))
+            self._stream.on_input = self._scan
         self._wanted = wanted
         self._resize_path = resize_path
         self._kill_path = kill_path
@@ -90,6 +101,10 @@ class Session:
         if size is not None:
             self._post(self._resize_path, {"h": str(size[0]), "w": str(size[1])})
 
+    def _scan(self, data: bytes) -> None:
+        _, found = self._scanner.feed(data)
+        self.has_detached = self.has_detached or found
+
     def _take_signals(self) -> None:
         for received in self._signals.take():
             if received == RESIZED:
@@ -107,13 +122,3 @@ class Session:
         except KedgeError:
             # The program has just ended: there is nothing to resize or to signal.
             return
-
-
-def has_detached(client: EngineClient, container: str, wanted: Wanted) -> bool:
-    """Whether the stream ended by the detach keys: the container still runs."""
-    if not (wanted.tty and wanted.stdin):
-        return False
-    try:
-        return flag(client.get(f"/containers/{container}/json").object(), "State", "Running")
-    except KedgeError:
-        return False

@@ -17,10 +17,7 @@ def _run(options: Options, client: EngineClient) -> int:
         return for_each(options.words, lambda name: _start(client, name, options))
     if len(options.words) > 1:
         raise UsageError("you cannot start and attach multiple containers at once")
-    from kedge.cli.session import (  # noqa: PLC0415 - only here
-        Session,
-        has_detached,
-    )
+    from kedge.cli.session import Session  # noqa: PLC0415 - only here
 
     name = percent_encode(options.words[0])
     container = client.get(f"/containers/{name}/json").object()
@@ -40,14 +37,19 @@ def _run(options: Options, client: EngineClient) -> int:
         },
     )
     session = Session(
-        hijacked, wanted, resize_path=f"{path}/resize", control=client, kill_path=f"{path}/kill"
+        hijacked,
+        wanted,
+        resize_path=f"{path}/resize",
+        control=client,
+        kill_path=f"{path}/kill",
+        detach_keys=options.text("detach-keys"),
     )
     with session:
         removes = flag(container, "HostConfig", "AutoRemove")
         waiter, read_code = open_wait(client, name, "removed" if removes else "next-exit")
         _start(client, options.words[0], options)
         session.run()
-        if has_detached(client, name, wanted):
+        if session.has_detached:
             return OK
         return session.wait(waiter, read_code)
 

@@ -82,6 +82,8 @@ class Stream:
         self._unsent = b""
         self._input_ended = targets.stdin < 0
         self._arrived = pending
+        self.on_input: Callable[[bytes], None] = _ignore
+        """Told what the person types, before it is sent."""
 
     def run(self, wakeup: int, on_wakeup: Callable[[], None]) -> None:
         """Move bytes until the engine ends the stream.
@@ -130,6 +132,7 @@ class Stream:
         except OSError:
             # A terminal that has hung up.
             data = b""
+        self.on_input(data)
         self._unsent += data
         self._input_ended = not data
         self._send()
@@ -164,6 +167,10 @@ class Stream:
         target = self._outputs.get(stream, -1)
         if target >= 0:
             write_all(target, data)
+
+
+def _ignore(_data: bytes) -> None:
+    """Do nothing with input nobody watches."""
 
 
 def write_all(descriptor: int, data: bytes) -> None:

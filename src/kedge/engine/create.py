@@ -142,6 +142,20 @@ def check_host_config(host: HostConfig) -> None:
         (host.volumes_from, "--volumes-from"),
         (host.device_requests, "--gpus and other device requests"),
         (host.links, "--link"),
+        (host.init, "--init"),
+        (host.devices, "--device"),
+        (host.device_cgroup_rules, "--device-cgroup-rule"),
+        (host.cgroup_parent, "--cgroup-parent"),
+        (host.storage_opt, "--storage-opt"),
+        (host.blkio_weight_device, "--blkio-weight-device"),
+        (
+            host.blkio_device_read_bps
+            or host.blkio_device_write_bps
+            or host.blkio_device_read_iops
+            or host.blkio_device_write_iops,
+            "--device-read-bps and its siblings",
+        ),
+        (host.cpu_realtime_period or host.cpu_realtime_runtime, "--cpu-rt-runtime"),
         (policy not in {"", "no"}, f"--restart {policy}"),
         (host.userns_mode not in {"", "host"}, "--userns"),
         (host.runtime not in {"", "kedge"}, f"--runtime {host.runtime}"),

@@ -14,8 +14,8 @@ import socket
 from collections.abc import AsyncIterator, Coroutine
 from typing import Final
 
+from kedge.api.detachkeys import DetachScanner
 from kedge.api.streams import AttachedStream
-from kedge.server.detach import DetachScanner
 from kedge.server.response import ClientStream
 
 _READ_BYTES: Final = 128 * 1024

@@ -11,7 +11,12 @@ from kedge.engine.mounts import parse_mounts
 from kedge.engine.ports import parse_port, published_ports
 from kedge.engine.signals import parse_signal
 from kedge.engine.state import Status, follow
-from kedge.errdefs import ConflictError, InvalidParameterError, KedgeError
+from kedge.errdefs import (
+    ConflictError,
+    InvalidParameterError,
+    KedgeError,
+    NotSupportedError,
+)
 
 
 @pytest.mark.parametrize(
@@ -130,3 +135,19 @@ def test_log_options() -> None:
 def test_bad_log_options(options: dict[str, str]) -> None:
     with pytest.raises(InvalidParameterError):
         parse_log_options("/log", options)
+
+
+@pytest.mark.parametrize(
+    ("host", "flag"),
+    [
+        (HostConfig(init=True), "--init"),
+        (HostConfig(cgroup_parent="/x"), "--cgroup-parent"),
+        (HostConfig(restart_policy=RestartPolicy(name="always")), "--restart always"),
+        (HostConfig(userns_mode="keep"), "--userns"),
+        (HostConfig(runtime="runc"), "--runtime runc"),
+        (HostConfig(volumes_from=["x"]), "--volumes-from"),
+    ],
+)
+def test_what_is_not_done_is_refused_by_name(host: HostConfig, flag: str) -> None:
+    with pytest.raises(NotSupportedError, match=flag):
+        check_host_config(host)

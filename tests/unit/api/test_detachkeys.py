@@ -2,9 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kedge.api.detachkeys import DEFAULT_DETACH_KEYS, parse_detach_keys
+from kedge.api.detachkeys import DEFAULT_DETACH_KEYS, DetachScanner, parse_detach_keys
 from kedge.errdefs import InvalidParameterError
-from kedge.server.detach import DetachScanner
 
 
 @pytest.mark.parametrize(
