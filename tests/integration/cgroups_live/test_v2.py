@@ -3,8 +3,10 @@
 A hybrid tree has few controllers; what it lacks is tested on a plain folder in the unit tests.
 """
 
+import errno
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,7 +40,21 @@ def cgroup() -> Iterator[Cgroup]:
     made.delete()
     made.delete_empty_ancestors()
     for name in set(control.read_text().split()) - set(enabled):
-        control.write_text(f"-{name}")
+        _switch_off(control, name)
+
+
+def _switch_off(control: Path, name: str) -> None:
+    """Take a controller away again; the kernel holds it while a removed cgroup is being freed."""
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            control.write_text(f"-{name}")
+        except OSError as error:
+            if error.errno != errno.EBUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+        else:
+            return
 
 
 def test_device_program_closes_all_but_the_usual_and_the_asked_for(cgroup: Cgroup) -> None:

@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 import pytest
 
 from kedge.lib.jsontypes import Json, JsonObject
+from kedge.linux import prctl
 from kedge.oci.mounts import Mount
 from kedge.oci.runtime_spec import parse_spec
 from kedge.runtime.cgroups import Cgroup, make_cgroup
@@ -74,14 +75,21 @@ def _cgroups() -> list[str]:
     return [str(path) for each in hierarchies for path in each.glob(f"{CGROUP_PREFIX}*")]
 
 
+def _open_fds() -> set[str]:
+    # The descriptor of the listing itself is closed again when it is looked at.
+    return {name for name in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{name}")}
+
+
 @pytest.fixture(autouse=True)
 def leaves_nothing_behind(tmp_path: Path) -> Iterator[None]:
     if os.getuid() != 0:
         pytest.skip("needs root")
-    fds = sorted(os.listdir("/proc/self/fd"))
+    fds = _open_fds()
     yield
+    # Joining a user namespace makes the caller a subreaper; orphans of later tests must not land here.
+    prctl.set_child_subreaper(enabled=False)
     assert _mounts_below(tmp_path) == []
-    assert sorted(os.listdir("/proc/self/fd")) == fds
+    assert _open_fds() - fds == set()
     assert _cgroups() == []
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
