@@ -86,7 +86,7 @@ def leaves_nothing_behind(tmp_path: Path) -> Iterator[None]:
         pytest.skip("needs root")
     fds = _open_fds()
     yield
-    # Joining a user namespace makes the caller a subreaper; later tests' orphans must not land here.
+    # Joining a user namespace makes the caller a subreaper; later orphans must not land here.
     prctl.set_child_subreaper(enabled=False)
     assert _mounts_below(tmp_path) == []
     assert _open_fds() - fds == set()
