@@ -361,6 +361,13 @@ class World:
     def partial_files(self) -> list[Path]:
         return list((self.root / "content/ingest").iterdir())
 
+    def partial_size(self, partial: Path) -> int:
+        """Return how much of it has arrived; 0 once it is whole and has moved away."""
+        try:
+            return partial.stat().st_size
+        except FileNotFoundError:
+            return 0
+
 
 @pytest.fixture
 def registry() -> Iterator[FakeRegistry]:

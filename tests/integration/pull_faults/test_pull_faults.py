@@ -293,7 +293,7 @@ def cancelled_pull(registry: FakeRegistry, world: World) -> None:
 
     thread = threading.Thread(target=pull)
     thread.start()
-    while not any(partial.stat().st_size > 1_000_000 for partial in world.partial_files()):
+    while not any(world.partial_size(partial) > 1_000_000 for partial in world.partial_files()):
         cancel.wait(0.01)
     cancel.set()
     thread.join(timeout=10)
