@@ -12,6 +12,8 @@ from kedge.content.store import ContentStore
 from kedge.daemon.config import DaemonConfig
 from kedge.distribution.endpoints import RegistrySettings
 from kedge.distribution.pull import Puller
+from kedge.distribution.push import Pusher
+from kedge.distribution.registry import RegistryInspector
 from kedge.engine.builds import BuildService
 from kedge.engine.container_service import ContainerService
 from kedge.engine.containers import ContainerIndex
@@ -24,6 +26,7 @@ from kedge.engine.networks import NetworkService, VolumeService
 from kedge.engine.paths import EnginePaths
 from kedge.engine.process import CGROUP_PARENT
 from kedge.engine.record import RecordStore
+from kedge.engine.registries import RegistryService
 from kedge.engine.restore import restore
 from kedge.engine.system import SystemService
 from kedge.errdefs import ConflictError
@@ -47,6 +50,7 @@ class Engine:
     containers: ContainerService
     execs: ExecService
     images: ImageService
+    registries: RegistryService
     builds: BuildService
     networks: NetworkService
     volumes: VolumeService
@@ -70,14 +74,11 @@ async def open_engine(config: DaemonConfig) -> AsyncGenerator[Engine, None]:
         stack.enter_context(_lock(paths.data_root))
         context = await _make_context(config, paths, stack)
         lifecycle = Lifecycle(context)
-        puller = Puller(
-            context.images,
-            RegistrySettings(
-                mirrors=config.registry_mirrors,
-                insecure=config.insecure_registries,
-            ),
-        )
+        settings = _registry_settings(config)
+        puller = Puller(context.images, settings)
         stack.callback(puller.close)
+        pusher = Pusher(context.images, settings)
+        stack.callback(pusher.close)
         images = ImageService(context, puller)
         containers = ContainerService(context, lifecycle)
         stack.push_async_callback(_stop, context, lifecycle, containers)
@@ -94,12 +95,20 @@ async def open_engine(config: DaemonConfig) -> AsyncGenerator[Engine, None]:
             containers=containers,
             execs=ExecService(context),
             images=images,
+            registries=RegistryService(context, pusher, RegistryInspector(settings)),
             builds=builds,
             networks=NetworkService(context),
             volumes=VolumeService(),
             system=SystemService(context, containers, images, builds),
             problems=problems,
         )
+
+
+def _registry_settings(config: DaemonConfig) -> RegistrySettings:
+    return RegistrySettings(
+        mirrors=config.registry_mirrors,
+        insecure=config.insecure_registries,
+    )
 
 
 def _paths(config: DaemonConfig) -> EnginePaths:

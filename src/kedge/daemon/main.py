@@ -66,6 +66,7 @@ def _backends(engine: Engine) -> Backends:
         networks=engine.networks,
         volumes=engine.volumes,
         system=engine.system,
+        registries=engine.registries,
     )
 
 

@@ -15,6 +15,7 @@ from kedge.distribution.credentials import Credentials
 from kedge.distribution.endpoints import is_insecure
 from kedge.distribution.failures import load_json, parse_problem
 from kedge.distribution.transport import Answer, Transport
+from kedge.distribution.trust import Trust
 from kedge.errdefs import UnauthorizedError, UnavailableError
 
 _CLIENT_ID: Final = "kedge"
@@ -30,16 +31,30 @@ class Authorizer:
         credentials: Credentials,
         *,
         host: str,
-        scope: str,
-        verify_tls: bool,
+        scopes: Sequence[str],
+        trust: Trust,
+        wants_identity: bool = False,
     ) -> None:
+        """Ask nothing yet.
+
+        Args:
+            transport: Sends.
+            credentials: Who asks.
+            host: The registry, for messages.
+            scopes: What is wanted; the first gives way to the scope of a challenge.
+            trust: Of the registry, also for its token service.
+            wants_identity: Ask for a refresh token, too.
+        """
         self._transport = transport
         self._credentials = credentials
         self._host = host
-        self._scope = scope
-        self._verify_tls = verify_tls
+        self._scopes = tuple(scopes)
+        self._trust = trust
+        self._wants_identity = wants_identity
         self._lock = threading.Lock()
         self._header = ""
+        self.identity_token = ""
+        """The refresh token that came with the last token, where one was asked for."""
         if credentials.registry_token:
             self._header = f"Bearer {credentials.registry_token}"
 
@@ -88,7 +103,9 @@ class Authorizer:
     def _fetch_token(self, challenge: Challenge, scheme: str) -> str:
         realm = challenge.parameters["realm"]
         self._check_realm(realm, scheme)
-        fields = {"scope": challenge.parameters.get("scope") or self._scope}
+        fields = {"scope": _merge_scopes(challenge.parameters.get("scope", ""), self._scopes)}
+        if not fields["scope"]:
+            del fields["scope"]
         service = challenge.parameters.get("service")
         if service:
             fields["service"] = service
@@ -101,7 +118,9 @@ class Authorizer:
                 if answer.status in {401, 403}:
                     raise UnauthorizedError(message)
                 raise UnavailableError(message)
-        token = _parse_token(body)
+        token, identity = _parse_tokens(body)
+        if self._wants_identity:
+            self.identity_token = identity
         if not token:
             raise UnavailableError(f"registry {self._host}: {realm} answers without a token")
         return token
@@ -120,17 +139,19 @@ class Authorizer:
                 realm,
                 {"content-type": "application/x-www-form-urlencoded"},
                 body=urlencode(form).encode(),
-                verify_tls=self._verify_tls,
+                trust=self._trust,
             )
         headers: dict[str, str] = {}
         if credentials.password:
             headers["authorization"] = credentials.basic()
             fields = {**fields, "account": credentials.username}
+            if self._wants_identity:
+                fields |= {"offline_token": "true", "client_id": _CLIENT_ID}
         separator = "&" if urlsplit(realm).query else "?"
         # A scope may list several resources; each is a parameter of its own.
         pairs = [(k, part) for k, v in fields.items() for part in _split_scope(k, v)]
         url = f"{realm}{separator}{urlencode(pairs)}"
-        return self._transport.send("GET", url, headers, verify_tls=self._verify_tls)
+        return self._transport.send("GET", url, headers, trust=self._trust)
 
     def _check_realm(self, realm: str, scheme: str) -> None:
         parts = urlsplit(realm)
@@ -147,10 +168,25 @@ def _split_scope(key: str, value: str) -> list[str]:
     return value.split() if key == "scope" else [value]
 
 
-def _parse_token(body: bytes) -> str:
+def _merge_scopes(challenged: str, wanted: Sequence[str]) -> str:
+    """Return the scopes to ask for: the registry's own name for the first, then the others.
+
+    A registry that stores repositories elsewhere names them differently, so its word counts; what
+    it does not know of, such as the repository a blob is mounted from, is added.
+    """
+    first = challenged.split() or list(wanted[:1])
+    return " ".join(dict.fromkeys([*first, *wanted[1:]]))
+
+
+def _parse_tokens(body: bytes) -> tuple[str, str]:
+    """Return the bearer token and the refresh token; what is missing is empty."""
     document = load_json(body)
     if not isinstance(document, dict):
-        return ""
+        return "", ""
     token = document.get("token") or document.get("access_token")
+    identity = document.get("refresh_token")
     # A line break in a token would end the header it is put in.
-    return token if isinstance(token, str) and token.isprintable() else ""
+    return (
+        token if isinstance(token, str) and token.isprintable() else "",
+        identity if isinstance(identity, str) and identity.isprintable() else "",
+    )

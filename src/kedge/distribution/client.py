@@ -6,25 +6,17 @@ where that is allowed, and retries what may pass: lost connections, 408, 429 and
 
 import functools
 import re
-import threading
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
-from kedge.distribution.auth import Authorizer
-from kedge.distribution.challenge import parse_challenges
 from kedge.distribution.credentials import Credentials
 from kedge.distribution.endpoints import Endpoint
-from kedge.distribution.failures import (
-    ConnectionFailedError,
-    RegistryRefusedError,
-    load_json,
-    parse_problem,
-)
+from kedge.distribution.exchange import Exchange
+from kedge.distribution.failures import RegistryRefusedError, load_json
 from kedge.distribution.retry import Retries
 from kedge.distribution.transport import Answer, Transport
-from kedge.errdefs import DataLossError, UnavailableError
+from kedge.errdefs import DataLossError
 from kedge.oci import media_types
 from kedge.oci.digests import is_digest
 from kedge.oci.hashing import has_digest, sha256_digest
@@ -41,7 +33,7 @@ _ACCEPTED_MANIFESTS: Final = ", ".join(
 )
 _NEXT_LINK: Final = re.compile(r'<([^>]*)>\s*;\s*rel="?next"?')
 _MAX_TAG_PAGES: Final = 1000
-_PROBLEM_MAX_BYTES: Final = 1 << 16
+_PARTIAL: Final = frozenset({200, 206})
 
 
 class RemoteManifest(NamedTuple):
@@ -64,25 +56,43 @@ class RepositoryClient:
         transport: Transport,
         credentials: Credentials,
         new_retries: Callable[[], Retries],
+        actions: str = "pull",
+        more_scopes: Sequence[str] = (),
     ) -> None:
-        self._endpoint = endpoint
-        self._path = reference.path
-        self._transport = transport
+        """Ask nothing yet.
+
+        Args:
+            endpoint: Where the registry is.
+            reference: Names the repository.
+            transport: Sends.
+            credentials: Who asks.
+            new_retries: Counts the attempts at one thing.
+            actions: What for: ``pull`` or ``pull,push``.
+            more_scopes: Other repositories that are read on the way.
+        """
+        self._path = endpoint.repository(reference.path)
         self._new_retries = new_retries
-        self._scheme = ""
-        self._scheme_lock = threading.Lock()
-        self._authorizer = Authorizer(
-            transport,
-            credentials,
-            host=endpoint.address,
-            scope=f"repository:{reference.path}:pull",
-            verify_tls=endpoint.verify_tls,
+        scope = f"repository:{self._path}:{actions}"
+        self.exchange = Exchange(
+            endpoint,
+            transport=transport,
+            credentials=credentials,
+            scopes=(scope, *more_scopes),
         )
 
     @property
     def endpoint(self) -> Endpoint:
         """Where this asks."""
-        return self._endpoint
+        return self.exchange.endpoint
+
+    @property
+    def repository(self) -> str:
+        """The repository's path at the registry."""
+        return self._path
+
+    def new_retries(self) -> Retries:
+        """Return a fresh count of attempts."""
+        return self._new_retries()
 
     def manifest(self, tag_or_digest: str) -> RemoteManifest:
         """Return a manifest or index, verified against the digest where one is given.
@@ -178,65 +188,10 @@ class RepositoryClient:
         Raises:
             RegistryRefusedError: The registry says no.
         """
-        url = f"{self._endpoint.host}{self._endpoint.prefix}/v2/{self._path}/{path}"
-        for _ in range(3):
-            used = self._authorizer.header
-            sent = {**headers, "authorization": used} if used else headers
-            answer = self._send(url, sent)
-            if answer.status in {200, 206}:
-                return answer
-            if answer.status == 416 and "range" in headers:
-                answer.close()
-                headers = {k: v for k, v in headers.items() if k != "range"}
-                continue
-            with answer:
-                # The body belongs to this answer even if the next attempt succeeds.
-                body = answer.read(_PROBLEM_MAX_BYTES)
-                if answer.status == 401 and self._authorizer.answer(
-                    answer, used, scheme=self._scheme
-                ):
-                    continue
-                raise _refusal(answer, body)
-        raise UnavailableError(
-            f"registry {self._endpoint.address} asks for authentication again and again"
-        )
-
-    def _send(self, url: str, headers: dict[str, str]) -> Answer:
-        scheme = self._scheme or self._find_scheme()
-        return self._transport.send(
-            "GET", f"{scheme}://{url}", headers, verify_tls=self._endpoint.verify_tls
-        )
-
-    def _find_scheme(self) -> str:
-        """Return the scheme the endpoint speaks; asks it where both are allowed."""
-        with self._scheme_lock:
-            if self._scheme:
-                return self._scheme
-            if len(self._endpoint.schemes) == 1:
-                self._scheme = self._endpoint.schemes[0]
-                return self._scheme
-            self._scheme = self._probe()
-            return self._scheme
-
-    def _probe(self) -> str:
-        failure: ConnectionFailedError | None = None
-        for scheme in self._endpoint.schemes:
-            url = f"{scheme}://{self._endpoint.host}{self._endpoint.prefix}/v2/"
-            try:
-                self._transport.send("GET", url, {}, verify_tls=False).close()
-            except ConnectionFailedError as error:
-                if self._endpoint.has_port and not error.reached:
-                    raise
-                failure = error
-            else:
-                return scheme
-        raise failure or UnavailableError(f"registry {self._endpoint.address} has no scheme")
-
-
-def _refusal(answer: Answer, body: bytes) -> RegistryRefusedError:
-    challenges = parse_challenges(answer.headers("www-authenticate"))
-    problem = parse_problem(answer.status, answer.reason, body, challenges)
-    retry_after = answer.header("retry-after").strip()
-    if retry_after.isdigit():
-        problem = replace(problem, retry_after_s=float(retry_after))
-    return RegistryRefusedError(problem)
+        try:
+            return self.exchange.send("GET", f"{self._path}/{path}", headers, expected=_PARTIAL)
+        except RegistryRefusedError as error:
+            if error.problem.status != 416 or "range" not in headers:
+                raise
+        headers = {key: value for key, value in headers.items() if key != "range"}
+        return self.exchange.send("GET", f"{self._path}/{path}", headers)

@@ -47,7 +47,7 @@ def parse_auth_config(document: Json) -> Credentials:
 
     username, password = text("username"), text("password")
     if not username and text("auth"):
-        username, _, password = _decode(text("auth")).partition(":")
+        username, password = decode_pair(text("auth"))
     return Credentials(
         username=username,
         password=password,
@@ -66,6 +66,12 @@ def parse_registry_auth(header: str) -> Credentials:
     except (ValueError, RecursionError):
         return ANONYMOUS
     return parse_auth_config(document)
+
+
+def decode_pair(text: str) -> tuple[str, str]:
+    """Return user and password of the base64 that Docker keeps them in; nonsense is empty."""
+    username, _, password = _decode(text).partition(":")
+    return username, password.rstrip("\0")
 
 
 def _decode(text: str) -> str:

@@ -5,11 +5,13 @@ loopback and hosts named in ``insecure-registries`` may speak plain HTTP or show
 """
 
 import ipaddress
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
+from kedge.distribution.trust import Trust
 from kedge.errdefs import InvalidParameterError
 from kedge.oci.references import DEFAULT_DOMAIN
 
@@ -26,6 +28,8 @@ class RegistrySettings:
     """``host``, ``host:port`` or CIDR of registries that need no valid TLS."""
     max_downloads: int = 3
     """Layers that are downloaded at the same time, over all pulls."""
+    max_uploads: int = 5
+    """Layers that are uploaded at the same time, over all pushes."""
     max_attempts: int = 5
     """How often a request is tried before its failure is final."""
 
@@ -42,6 +46,27 @@ class Endpoint:
     is_mirror: bool = False
     prefix: str = ""
     """Path before ``/v2/``; without a slash at its end."""
+    headers: dict[str, str] = field(default_factory=dict[str, str])
+    """Sent with every request to this host."""
+    authorities: tuple[str, ...] = ()
+    """Files with certificate authorities, besides those of ``certs.d``."""
+    client_pairs: tuple[tuple[str, str], ...] = ()
+    """Files with client certificates and their keys."""
+    rewrites: tuple[tuple[str, str], ...] = ()
+    """Regular expression and replacement for the repository's path; the first that fits counts."""
+
+    @property
+    def trust(self) -> Trust:
+        """What TLS must prove."""
+        return Trust(self.verify_tls, self.host, self.authorities, self.client_pairs)
+
+    def repository(self, path: str) -> str:
+        """Return what the repository ``path`` is called there."""
+        for pattern, replacement in self.rewrites:
+            found = re.search(pattern, path)
+            if found is not None:
+                return found.expand(replacement).join((path[: found.start()], path[found.end() :]))
+        return path
 
     @property
     def has_port(self) -> bool:
@@ -66,6 +91,11 @@ def endpoints_for(domain: str, settings: RegistrySettings) -> list[Endpoint]:
         return [_registry(domain, settings)]
     mirrors = [_mirror(url, settings) for url in settings.mirrors]
     return [*mirrors, _registry(_DOCKER_HUB_HOST, settings)]
+
+
+def registry_for(domain: str, settings: RegistrySettings) -> Endpoint:
+    """Return where a reference's domain is written to, which no mirror ever is."""
+    return _registry(_DOCKER_HUB_HOST if domain == DEFAULT_DOMAIN else domain, settings)
 
 
 def is_insecure(host: str, insecure: Sequence[str]) -> bool:

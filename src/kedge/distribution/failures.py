@@ -15,6 +15,7 @@ import urllib3.exceptions
 
 from kedge.distribution.challenge import Challenge
 from kedge.errdefs import (
+    ForbiddenError,
     KedgeError,
     NotFoundError,
     NotSupportedError,
@@ -43,6 +44,13 @@ class PullCancelledError(UnavailableError):
 
     def __init__(self) -> None:
         super().__init__("pull cancelled")
+
+
+class PushCancelledError(UnavailableError):
+    """Whoever asked for the push no longer wants it."""
+
+    def __init__(self) -> None:
+        super().__init__("push cancelled")
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +172,38 @@ def pull_failure(problem: RegistryProblem, reference: Reference, host: str) -> K
             )
         case _:
             return UnavailableError(f"cannot pull {full} from {host}: {problem.message}")
+
+
+def push_failure(problem: RegistryProblem, reference: Reference, host: str) -> KedgeError:
+    """Return Docker's error for a push that a registry refused, then what to do about it."""
+    match problem.code:
+        case "DENIED":
+            return ForbiddenError(
+                f"{problem.message}: no leave to push {reference.familiar_name} to {host};"
+                " log in as somebody who has"
+            )
+        case "UNAUTHORIZED":
+            return UnauthorizedError(f"{problem.message}: log in to {host} first")
+        case "UNSUPPORTED":
+            return NotSupportedError(
+                f"cannot push {reference.familiar()} to {host}: {problem.message}"
+            )
+        case _:
+            return UnavailableError(
+                f"cannot push {reference.familiar()} to {host}: {problem.message}"
+            )
+
+
+def describe_rate_limit(limit: str, remaining: str) -> str:
+    """Return what ``RateLimit-Limit`` and ``-Remaining`` (``100;w=21600``) say, for a message."""
+    count, _, window = limit.partition(";w=")
+    if not count.strip().isdigit():
+        return ""
+    left = remaining.partition(";")[0].strip()
+    text = f" (rate limit: {count.strip()} requests"
+    if window.strip().isdigit():
+        text += f" in {int(window) // 3600} h" if int(window) >= 3600 else f" in {window.strip()} s"
+    return f"{text}, {left} left)" if left.isdigit() else f"{text})"
 
 
 _STANDARD_TEXTS = {

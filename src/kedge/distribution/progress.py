@@ -1,7 +1,7 @@
-"""Progress of a pull in Docker's words, so that any client can draw it.
+"""Progress of a pull or push in Docker's words, so that any client can draw it.
 
-Every line of ``docker pull`` is one event. Byte counts come at most ten times a second for each
-layer, and always at the end.
+Every line of ``docker pull`` or ``docker push`` is one event. Byte counts come at most ten times a
+second for each layer, and always at the end.
 """
 
 import threading
@@ -22,6 +22,22 @@ EXTRACTING: Final = "Extracting"
 PULLED: Final = "Pull complete"
 EXISTS: Final = "Already exists"
 
+PREPARING: Final = "Preparing"
+PUSHING: Final = "Pushing"
+PUSHED: Final = "Pushed"
+PUSH_EXISTS: Final = "Layer already exists"
+MOUNTED_FROM: Final = "Mounted from"
+FOREIGN_SKIPPED: Final = "Skipped foreign layer"
+
+
+class PushedTag(NamedTuple):
+    """What a program wants to know about a push."""
+
+    tag: str
+    digest: str
+    size: int
+    """Bytes of the manifest or index."""
+
 
 class PullEvent(NamedTuple):
     """One progress line."""
@@ -32,6 +48,8 @@ class PullEvent(NamedTuple):
     current: int = 0
     total: int = 0
     """Both zero where there is nothing to count."""
+    pushed: PushedTag | None = None
+    """Instead of all others: a tag that is in the registry now."""
 
 
 Progress: TypeAlias = Callable[[PullEvent], None]
@@ -50,6 +68,11 @@ class Reporter:
         """Report a line without counts."""
         with self._lock:
             self._progress(PullEvent(status, event_id))
+
+    def pushed(self, tag: PushedTag) -> None:
+        """Report a tag that is in the registry now."""
+        with self._lock:
+            self._progress(PullEvent("", pushed=tag))
 
     def layer(self, status: str, digest: str) -> None:
         """Report what happens to a layer."""

@@ -6,11 +6,10 @@ the words of its messages, and retries nothing.
 
 import os
 import socket
-import ssl
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Final, NamedTuple, Self
+from typing import Final, NamedTuple, Self, TypeAlias
 from urllib.parse import unquote, urljoin, urlsplit
 
 import urllib3
@@ -22,18 +21,24 @@ from urllib3.util import Timeout, make_headers
 from kedge import __version__
 from kedge.distribution.failures import describe_connection_failure
 from kedge.distribution.proxies import find_proxy
+from kedge.distribution.trust import (
+    CERTS_DIRECTORIES,
+    VERIFIED,
+    Certificates,
+    Trust,
+    find_certificates,
+    make_context,
+)
 from kedge.errdefs import UnavailableError
 
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _MAX_REDIRECTS: Final = 8
 _CONNECTIONS_PER_HOST: Final = 8
 _CHUNK_BYTES: Final = 1 << 18
-_CA_BUNDLES: Final = (
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-)
+_KEPT_POOLS: Final = 32
+
+Body: TypeAlias = "bytes | Iterable[bytes] | None"
+"""What a request carries; pieces need a ``content-length`` among the headers."""
 
 
 class Timeouts(NamedTuple):
@@ -148,6 +153,7 @@ class Transport:
         timeouts: Timeouts = _TIMEOUTS,
         environ: Mapping[str, str] = os.environ,
         peer: str = "registry",
+        certs_directories: Sequence[str] = CERTS_DIRECTORIES,
     ) -> None:
         """Make no connection yet.
 
@@ -155,11 +161,13 @@ class Transport:
             timeouts: How long to wait.
             environ: Names the proxies.
             peer: What messages call the servers.
+            certs_directories: Hold the certificates of single hosts.
         """
         self._peer = peer
+        self._certs_directories = certs_directories
         self._timeout = Timeout(connect=timeouts.connect_s, read=timeouts.read_s)
         self._environ = environ
-        self._pools: dict[tuple[str, bool], urllib3.PoolManager] = {}
+        self._pools: dict[tuple[str, Certificates], urllib3.PoolManager] = {}
         self._lock = threading.Lock()
 
     def send(
@@ -168,12 +176,13 @@ class Transport:
         url: str,
         headers: Mapping[str, str],
         *,
-        verify_tls: bool = True,
-        body: bytes | None = None,
+        trust: Trust = VERIFIED,
+        body: Body = None,
     ) -> Answer:
         """Send a request, follow redirects, and return the answer whatever its status is.
 
-        ``Authorization`` goes to the host of ``url`` and to no other.
+        ``Authorization`` goes to the host of ``url`` and to no other. A body in pieces can be
+        sent once, so such a request is not redirected.
 
         Raises:
             ConnectionFailedError: There is no answer; the message names host, port and cause.
@@ -181,14 +190,16 @@ class Transport:
         """
         sent = {"user-agent": f"kedge/{__version__}", "accept-encoding": "identity", **headers}
         for _ in range(_MAX_REDIRECTS):
-            answer = self._send_once(method, url, sent, verify_tls=verify_tls, body=body)
+            answer = self._send_once(method, url, sent, trust=trust, body=body)
             location = answer.header("location")
             if answer.status not in _REDIRECTS or not location:
                 return answer
+            if body is not None and not isinstance(body, bytes):
+                return answer
             answer.close()
             target = urljoin(url, location)
-            _check_redirect(url, target, self._peer, verify_tls=verify_tls)
-            if _origin(target) != _origin(url):
+            check_redirect(url, target, self._peer, verify_tls=trust.verify)
+            if not has_same_origin(target, url):
                 sent = {k: v for k, v in sent.items() if k.lower() != "authorization"}
             url = target
         raise UnavailableError(f"{self._peer} {_address(url)} redirects in a circle")
@@ -206,13 +217,16 @@ class Transport:
         url: str,
         headers: Mapping[str, str],
         *,
-        verify_tls: bool,
-        body: bytes | None,
+        trust: Trust,
+        body: Body,
     ) -> Answer:
         address = _address(url)
         proxy = find_proxy(url, self._environ)
+        certificates = find_certificates(
+            urlsplit(url).netloc.rpartition("@")[2], trust, self._certs_directories
+        )
         try:
-            response = self._pool(proxy, verify_tls=verify_tls).urlopen(
+            response = self._pool(proxy, certificates).urlopen(
                 method,
                 url,
                 headers=headers,
@@ -228,11 +242,13 @@ class Transport:
             raise describe_connection_failure(error, through, peer=self._peer) from error
         return Answer(response, address, self._peer)
 
-    def _pool(self, proxy: str, *, verify_tls: bool) -> urllib3.PoolManager:
+    def _pool(self, proxy: str, certificates: Certificates) -> urllib3.PoolManager:
         with self._lock:
-            pool = self._pools.get((proxy, verify_tls))
+            pool = self._pools.get((proxy, certificates))
             if pool is None:
-                pool = self._pools[proxy, verify_tls] = _make_pool(proxy, verify_tls=verify_tls)
+                if len(self._pools) >= _KEPT_POOLS:
+                    self._pools.clear()
+                pool = self._pools[proxy, certificates] = _make_pool(proxy, certificates)
             return pool
 
 
@@ -251,13 +267,8 @@ class _UnverifiedPool(HTTPSConnectionPool):
     ConnectionCls = _UnverifiedConnection  # pyright: ignore[reportAssignmentType] - as urllib3 does
 
 
-def _make_pool(proxy: str, *, verify_tls: bool) -> urllib3.PoolManager:
-    context = ssl.create_default_context()
-    if verify_tls:
-        _trust_host_bundle(context)
-    else:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
+def _make_pool(proxy: str, certificates: Certificates) -> urllib3.PoolManager:
+    context = make_context(certificates)
     if proxy:
         user = urlsplit(proxy).netloc.rpartition("@")[0]
         pool: urllib3.PoolManager = urllib3.ProxyManager(
@@ -268,26 +279,17 @@ def _make_pool(proxy: str, *, verify_tls: bool) -> urllib3.PoolManager:
         )
     else:
         pool = urllib3.PoolManager(maxsize=_CONNECTIONS_PER_HOST, ssl_context=context)
-    if not verify_tls:
+    if not certificates.verify:
         pool.pool_classes_by_scheme = {"http": HTTPConnectionPool, "https": _UnverifiedPool}
     return pool
 
 
-def _trust_host_bundle(context: ssl.SSLContext) -> None:
-    """Load the host's CA bundle where Python's OpenSSL was built to look elsewhere.
+def check_redirect(url: str, target: str, peer: str, *, verify_tls: bool) -> None:
+    """Refuse to follow a server to where its secrets would be in the open.
 
-    ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` are honoured by the default context itself.
+    Raises:
+        UnavailableError: ``target`` is no HTTP, or plain HTTP after TLS.
     """
-    paths = ssl.get_default_verify_paths()
-    if paths.cafile or paths.capath:
-        return
-    for bundle in _CA_BUNDLES:
-        if os.path.exists(bundle):
-            context.load_verify_locations(cafile=bundle)
-            return
-
-
-def _check_redirect(url: str, target: str, peer: str, *, verify_tls: bool) -> None:
     scheme = urlsplit(target).scheme
     if scheme not in {"http", "https"}:
         raise UnavailableError(f"{peer} {_address(url)} redirects to {scheme or 'nowhere'}")
@@ -295,6 +297,11 @@ def _check_redirect(url: str, target: str, peer: str, *, verify_tls: bool) -> No
         raise UnavailableError(
             f"{peer} {_address(url)} redirects from https to http, which is not followed"
         )
+
+
+def has_same_origin(one: str, other: str) -> bool:
+    """Tell whether what may be sent to one URL may be sent to the other."""
+    return _origin(one) == _origin(other)
 
 
 def _origin(url: str) -> tuple[str, str, int]:

@@ -18,7 +18,7 @@ from kedge.api.types.image import (
 from kedge.api.types.progress import ProgressDetail, ProgressMessage
 from kedge.api.types.system import AuthConfig
 from kedge.api.types.wire import Empty
-from kedge.distribution.credentials import ANONYMOUS, Credentials
+from kedge.distribution.credentials import ANONYMOUS, Credentials, decode_pair
 from kedge.distribution.progress import PullEvent
 from kedge.distribution.pull import Puller
 from kedge.engine.bootstrap import BootstrapService
@@ -244,9 +244,12 @@ def make_credentials(auth: AuthConfig | None) -> Credentials:
     """Return what the registry client authenticates with; None is anonymous."""
     if auth is None:
         return ANONYMOUS
+    username, password = auth.username, auth.password
+    if not username and auth.auth:
+        username, password = decode_pair(auth.auth)
     return Credentials(
-        username=auth.username,
-        password=auth.password,
+        username=username,
+        password=password,
         identity_token=auth.identitytoken,
         registry_token=auth.registrytoken,
     )

@@ -8,8 +8,6 @@ from collections.abc import AsyncIterator
 from kedge import __version__
 from kedge.api.options import EventsOptions, ImageListOptions, ListOptions
 from kedge.api.types.system import (
-    AuthConfig,
-    AuthResponse,
     ComponentVersion,
     DiskUsage,
     Event,
@@ -28,7 +26,6 @@ from kedge.engine.context import EngineContext
 from kedge.engine.images import STORAGE_DRIVER, ImageService
 from kedge.engine.process import is_cgroup_v2
 from kedge.engine.state import Status
-from kedge.errdefs import NotSupportedError
 from kedge.lib.clock import format_rfc3339
 from kedge.oci.platforms import host_platform
 
@@ -154,13 +151,6 @@ class SystemService:
         if "build-cache" in wanted:
             usage.build_cache = self._builds.cache_records()
         return usage
-
-    async def auth(self, config: AuthConfig) -> AuthResponse:
-        """Check credentials with their registry."""
-        raise NotSupportedError(
-            f"login to {config.serveraddress or 'docker.io'} is not supported yet: "
-            "pull from a registry that needs none, or pass credentials with each request"
-        )
 
 
 def _registry_config(mirrors: tuple[str, ...]) -> RegistryConfig:

@@ -120,6 +120,11 @@ class ImageRecords:
                 "UPDATE images SET tagged_ns = ? WHERE id = ?", (now_ns, image_id)
             )
 
+    def add_name(self, name: Reference, image_id: str) -> None:
+        """Let ``name`` name the image, and leave the time of its last tag alone."""
+        with self._database.transaction():
+            self._put_name(name, image_id)
+
     def unname(self, name: Reference) -> None:
         """Forget ``name``."""
         self._database.execute("DELETE FROM image_names WHERE name = ?", (name.canonical(),))
@@ -186,6 +191,24 @@ class ImageRecords:
             "SELECT digest FROM image_blobs WHERE image_id = ?", (image_id,)
         )
         return [str(row[0]) for row in rows]
+
+    def names_keeping(self, digest: str) -> list[Reference]:
+        """Return the names by digest of all images that keep this blob."""
+        rows = self._database.query(
+            "SELECT name FROM image_names JOIN image_blobs USING (image_id)"
+            " WHERE digest = ? AND instr(name, '@') ORDER BY name",
+            (digest,),
+        )
+        return [parse_reference(str(row[0])) for row in rows]
+
+    def tags_of(self, repository: Reference) -> list[tuple[Reference, str]]:
+        """Return the tags of a repository, each with its image id, in order of their text."""
+        prefix = f"{repository.name}:"
+        rows = self._database.query(
+            "SELECT name, image_id FROM image_names WHERE substr(name, 1, ?) = ? ORDER BY name",
+            (len(prefix), prefix),
+        )
+        return [(parse_reference(str(row[0])), str(row[1])) for row in rows]
 
     def has_blob(self, digest: str) -> bool:
         """Tell whether an image keeps this blob."""

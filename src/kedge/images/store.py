@@ -142,6 +142,23 @@ class ImageStore:
         """Return the id of the image that a tag or a name by digest names, or None."""
         return self._records.named(name.with_default_tag())
 
+    def tags_of(self, repository: Reference) -> list[tuple[Reference, str]]:
+        """Return the tags of a repository, each with its image id."""
+        return self._records.tags_of(repository)
+
+    def repositories_with(self, digest: str) -> list[Reference]:
+        """Return names by digest of images that keep a blob: where registries have it."""
+        return self._records.names_keeping(digest)
+
+    def kept_blobs(self, image_id: str) -> list[str]:
+        """Return the digests of all blobs the image keeps, documents among them."""
+        return self._records.blobs(image_id)
+
+    def known_as(self, image_id: str, name: Reference) -> None:
+        """Record under which digest a registry has the image, if the image is still there."""
+        if self.has(image_id):
+            self._records.add_name(name, image_id)
+
     def children(self, image_id: str) -> list[str]:
         """Return the ids of the images built on this one, step by step."""
         return self._records.children(image_id)

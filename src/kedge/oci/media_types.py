@@ -23,18 +23,24 @@ INDEXES: Final = frozenset({OCI_INDEX, DOCKER_INDEX})
 MANIFESTS: Final = frozenset({OCI_MANIFEST, DOCKER_MANIFEST})
 CONFIGS: Final = frozenset({OCI_CONFIG, DOCKER_CONFIG})
 SCHEMA1: Final = frozenset({DOCKER_SCHEMA1, DOCKER_SCHEMA1_SIGNED})
+FOREIGN_LAYERS: Final = frozenset(
+    {
+        "application/vnd.oci.image.layer.nondistributable.v1.tar",
+        "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
+        "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd",
+        DOCKER_FOREIGN_LAYER,
+    }
+)
+"""Layers whose licence says where they may be had from."""
 LAYERS: Final = frozenset(
     {
         OCI_LAYER,
         OCI_LAYER_GZIP,
         OCI_LAYER_ZSTD,
-        "application/vnd.oci.image.layer.nondistributable.v1.tar",
-        "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
-        "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd",
+        *FOREIGN_LAYERS,
         DOCKER_LAYER,
         DOCKER_LAYER_GZIP,
         "application/vnd.docker.image.rootfs.diff.tar.zstd",
-        DOCKER_FOREIGN_LAYER,
     }
 )
 """What a container image may be made of; anything else is an artifact that cannot run."""

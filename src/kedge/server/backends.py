@@ -33,6 +33,7 @@ from kedge.api.types.container import (
     UpdateResponse,
     WaitResponse,
 )
+from kedge.api.types.distribution import DistributionInspect
 from kedge.api.types.exec import (
     ExecCreateRequest,
     ExecCreateResponse,
@@ -215,6 +216,24 @@ class ImageBackend(Protocol):
         ...
 
 
+class RegistryBackend(Protocol):
+    """What happens at a registry; ``auth`` is None for nobody."""
+
+    async def push(
+        self, name: str, *, tag: str, platform: str, auth: AuthConfig | None
+    ) -> AsyncIterator[ProgressMessage]:
+        """Push one tag, or all tags of the repository ``name`` where ``tag`` is empty."""
+        ...
+
+    async def auth(self, config: AuthConfig) -> AuthResponse:
+        """Check credentials with their registry."""
+        ...
+
+    async def inspect_remote(self, name: str, *, auth: AuthConfig | None) -> DistributionInspect:
+        """Return what the registry has under ``name``."""
+        ...
+
+
 class BuildBackend(Protocol):
     """Builds with the classic protocol."""
 
@@ -250,10 +269,6 @@ class SystemBackend(Protocol):
 
     async def disk_usage(self, kinds: frozenset[str]) -> DiskUsage:
         """Return sizes of the kinds (``container image volume build-cache``); none means all."""
-        ...
-
-    async def auth(self, config: AuthConfig) -> AuthResponse:
-        """Check credentials with their registry."""
         ...
 
 

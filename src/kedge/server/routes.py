@@ -66,13 +66,13 @@ IMAGE_ROUTES: Final = (
     Route("POST", "/images/{name}/tag", "ImageTag"),
     Route("DELETE", "/images/{name}", "ImageDelete"),
     Route("POST", "/images/prune", "ImagePrune"),
-    Route("POST", "/images/{name}/push", "ImagePush", _PLANNED),
+    Route("POST", "/images/{name}/push", "ImagePush", cancellable=True),
     Route("GET", "/images/search", "ImageSearch", _PLANNED),
     Route("GET", "/images/{name}/get", "ImageGet", _PLANNED),
     Route("GET", "/images/get", "ImageGetAll", _PLANNED),
     Route("POST", "/images/load", "ImageLoad", _PLANNED),
     Route("POST", "/commit", "ImageCommit", _PLANNED),
-    Route("GET", "/distribution/{name}/json", "DistributionInspect", _PLANNED),
+    Route("GET", "/distribution/{name}/json", "DistributionInspect"),
 )
 
 BUILD_ROUTES: Final = (

@@ -13,6 +13,7 @@ from kedge.server.backends import (
     ExecBackend,
     ImageBackend,
     NetworkBackend,
+    RegistryBackend,
     SystemBackend,
     VolumeBackend,
 )
@@ -26,6 +27,7 @@ from kedge.server.routers.containers import ContainerRouter
 from kedge.server.routers.execs import ExecRouter
 from kedge.server.routers.images import ImageRouter
 from kedge.server.routers.networks import NetworkRouter, VolumeRouter
+from kedge.server.routers.registries import RegistryRouter
 from kedge.server.routers.system import SystemRouter
 from kedge.server.shared import Shared
 
@@ -40,6 +42,7 @@ class Backends(NamedTuple):
     builds: BuildBackend
     networks: NetworkBackend
     volumes: VolumeBackend
+    registries: RegistryBackend
 
 
 def build_application(backends: Backends, identity: ServerIdentity) -> Application:
@@ -51,6 +54,7 @@ def build_application(backends: Backends, identity: ServerIdentity) -> Applicati
             **ContainerStreamRouter(backends.containers).handlers(),
             **ExecRouter(backends.execs).handlers(),
             **ImageRouter(backends.images).handlers(),
+            **RegistryRouter(backends.registries).handlers(),
             **BuildRouter(backends.builds).handlers(),
             **NetworkRouter(backends.networks).handlers(),
             **VolumeRouter(backends.volumes).handlers(),

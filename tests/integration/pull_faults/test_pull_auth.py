@@ -16,6 +16,7 @@ import pytest
 from kedge.distribution.credentials import Credentials
 from kedge.distribution.failures import ConnectionFailedError
 from kedge.distribution.transport import Timeouts, Transport
+from kedge.distribution.trust import Trust
 from kedge.errdefs import KedgeError, NotFoundError, UnauthorizedError, UnavailableError
 from tests.integration.pull_faults.conftest import (
     FakeRegistry,
@@ -401,7 +402,7 @@ def test_the_hosts_own_authorities_are_trusted(
 
 
 def test_insecure_registries_may_show_any_certificate(tls: TlsServer, transport: Transport) -> None:
-    with transport.send("GET", tls.url, {}, verify_tls=False) as answer:
+    with transport.send("GET", tls.url, {}, trust=Trust(verify=False)) as answer:
         assert answer.status == 200
 
 

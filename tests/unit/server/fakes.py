@@ -30,6 +30,7 @@ from kedge.api.types.container import (
     UpdateResponse,
     WaitResponse,
 )
+from kedge.api.types.distribution import DistributionInspect, OciDescriptor, OciPlatform
 from kedge.api.types.exec import (
     ExecCreateRequest,
     ExecCreateResponse,
@@ -394,9 +395,36 @@ class FakeSystem:
         self.calls.append(("df", kinds))
         return DiskUsage(layers_size=9)
 
+
+class FakeRegistries:
+    """A registry that takes everything."""
+
+    def __init__(self) -> None:
+        self.calls = list[tuple[str, object]]()
+
+    async def push(
+        self, name: str, *, tag: str, platform: str, auth: AuthConfig | None
+    ) -> AsyncIterator[ProgressMessage]:
+        self.calls.append(("push", (name, tag, platform, auth)))
+        return self._pushed()
+
+    async def _pushed(self) -> AsyncIterator[ProgressMessage]:
+        yield ProgressMessage(aux=Aux(tag="1", digest="sha256:" + "0" * 64, size=7))
+
     async def auth(self, config: AuthConfig) -> AuthResponse:
         self.calls.append(("auth", config.username))
         return AuthResponse(status="Login Succeeded")
+
+    async def inspect_remote(self, name: str, *, auth: AuthConfig | None) -> DistributionInspect:
+        self.calls.append(("inspect", (name, auth)))
+        return DistributionInspect(
+            descriptor=OciDescriptor(
+                media_type="application/vnd.oci.image.manifest.v1+json",
+                digest="sha256:" + "0" * 64,
+                size=7,
+            ),
+            platforms=[OciPlatform(architecture="arm64", os="linux", variant="v8")],
+        )
 
 
 class FakeNetworks:
@@ -434,6 +462,7 @@ class FakeEngine:
         self.builds = FakeBuilds()
         self.networks = FakeNetworks()
         self.volumes = FakeVolumes()
+        self.registries = FakeRegistries()
 
     @property
     def backends(self) -> Backends:
@@ -445,6 +474,7 @@ class FakeEngine:
             builds=self.builds,
             networks=self.networks,
             volumes=self.volumes,
+            registries=self.registries,
         )
 
 

@@ -5,7 +5,7 @@ from typing import Final
 
 from kedge.api import codec
 from kedge.api.options import EventsOptions
-from kedge.api.types.system import AuthConfig, Event
+from kedge.api.types.system import Event
 from kedge.errdefs import InvalidParameterError
 from kedge.server.backends import SystemBackend
 from kedge.server.request import Request
@@ -47,7 +47,6 @@ class SystemRouter:
             "SystemInfo": self.info,
             "SystemEvents": self.events,
             "SystemDataUsage": self.disk_usage,
-            "SystemAuth": self.auth,
         }
 
     async def ping(self, request: Request) -> Response:
@@ -91,10 +90,6 @@ class SystemRouter:
         if unknown:
             raise InvalidParameterError(f"unknown object type: {min(unknown)}")
         return json_response(await self._backend.disk_usage(kinds))
-
-    async def auth(self, request: Request) -> Response:
-        """Check credentials."""
-        return json_response(await self._backend.auth(await request.json(AuthConfig)))
 
 
 async def _event_lines(events: AsyncIterator[Event]) -> AsyncIterator[bytes]:
