@@ -12,6 +12,14 @@ from dataclasses import dataclass, field
 from typing import Final, cast
 
 from kedge import __version__
+from kedge.daemon.containerflags import (
+    add_container_flags,
+    check_container_defaults,
+    read_container_flags,
+    read_container_keys,
+)
+from kedge.engine.cdi import DEFAULT_SPEC_DIRS
+from kedge.engine.defaults import SHM_SIZE_BYTES
 from kedge.errdefs import InvalidParameterError
 from kedge.lib.jsontypes import Json, JsonObject
 
@@ -44,6 +52,15 @@ class DaemonConfig:
     host_certs: str = "auto"
     log_driver: str = "json-file"
     log_opts: dict[str, str] = field(default_factory=dict[str, str])
+    init: bool = False
+    init_path: str = ""
+    cdi_spec_dirs: tuple[str, ...] = DEFAULT_SPEC_DIRS
+    cgroup_parent: str = ""
+    default_ipc_mode: str = "private"
+    default_cgroupns_mode: str = ""
+    default_shm_size: int = SHM_SIZE_BYTES
+    default_ulimits: dict[str, str] = field(default_factory=dict[str, str])
+    runtimes: dict[str, str] = field(default_factory=dict[str, str])
 
     @property
     def listen(self) -> tuple[str, ...]:
@@ -75,6 +92,15 @@ _FILE_KEYS: Final = {
     "host-certs": "host_certs",
     "log-driver": "log_driver",
     "log-opts": "log_opts",
+    "init": "init",
+    "init-path": "init_path",
+    "cdi-spec-dirs": "cdi_spec_dirs",
+    "cgroup-parent": "cgroup_parent",
+    "default-ipc-mode": "default_ipc_mode",
+    "default-cgroupns-mode": "default_cgroupns_mode",
+    "default-shm-size": "default_shm_size",
+    "default-ulimits": "default_ulimits",
+    "runtimes": "runtimes",
 }
 
 
@@ -112,11 +138,13 @@ def _make_parser() -> argparse.ArgumentParser:
     add("--registry-mirror", dest="registry_mirrors", action="append", metavar="URL")
     add("--insecure-registry", dest="insecure_registries", action="append", metavar="HOST")
     add("--host-certs", choices=_HOST_CERTS, help="give builds the host's CA certificates")
+    add_container_flags(parser)
     for name, dest, text in (
         ("-D --debug", "debug", "log more"),
         ("--iptables", "iptables", "load packet filter rules"),
         ("--ip-forward", "ip_forward", "switch on IP forwarding"),
         ("--ipv6", "ipv6", "IPv6 addresses on the default bridge"),
+        ("--init", "init", "run an init in every container"),
         ("--live-restore", "live_restore", "leave containers running when the engine stops"),
     ):
         flags = name.split()
@@ -145,6 +173,7 @@ def load_config(arguments: Sequence[str]) -> DaemonConfig:
             f"the following directives are specified both as a flag and in the configuration file: "
             f"{names}: remove one of the two"
         )
+    read_container_flags(flags)
     if "log_opts" in flags:
         flags["log_opts"] = _parse_options(flags["log_opts"])
     return _convert({**values, **flags})
@@ -167,7 +196,7 @@ def _load_file(path: str, *, required: bool) -> JsonObject:
         raise InvalidParameterError(
             f"configuration file {path}: unknown directives: {', '.join(unknown)}"
         )
-    return {_FILE_KEYS[key]: value for key, value in document.items()}
+    return read_container_keys({_FILE_KEYS[key]: value for key, value in document.items()})
 
 
 def _parse_options(values: Json) -> JsonObject:
@@ -189,6 +218,11 @@ def _convert(values: JsonObject) -> DaemonConfig:
     config = DaemonConfig(**converted)  # type: ignore[arg-type]
     if config.host_certs not in _HOST_CERTS:
         raise InvalidParameterError(f"host-certs: {config.host_certs}: want auto, true or false")
+    check_container_defaults(
+        ipc_mode=config.default_ipc_mode,
+        cgroupns_mode=config.default_cgroupns_mode,
+        ulimits=config.default_ulimits,
+    )
     return config
 
 

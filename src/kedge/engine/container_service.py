@@ -22,17 +22,22 @@ from kedge.engine.announce import announce
 from kedge.engine.attach import attach
 from kedge.engine.containers import Container
 from kedge.engine.context import EngineContext
-from kedge.engine.create import check_host_config, create_container
+from kedge.engine.create import create_container
 from kedge.engine.images import STORAGE_DRIVER
 from kedge.engine.inspect import make_inspect, make_summary
 from kedge.engine.lifecycle import Lifecycle
 from kedge.engine.listing import select_containers
 from kedge.engine.logs import open_log
-from kedge.engine.spec import make_resources
 from kedge.engine.state import Status
 from kedge.engine.stats import stream_stats
 from kedge.engine.top import list_processes
-from kedge.errdefs import ConflictError, NotFoundError, NotModifiedError
+from kedge.engine.update import update_container
+from kedge.errdefs import (
+    ConflictError,
+    InvalidParameterError,
+    NotFoundError,
+    NotModifiedError,
+)
 from kedge.images.listing import parse_moment
 from kedge.lib.filters import Filters
 
@@ -172,6 +177,12 @@ class ContainerService:
         """Give it another name."""
         container = self._get(ref)
         old = container.name
+        if not name:
+            raise InvalidParameterError("Neither old nor new names may be empty")
+        if name.removeprefix("/") == old:
+            raise InvalidParameterError(
+                "Renaming a container with the same name as its current name"
+            )
         async with container.lock:
             self._context.containers.rename(container, name.removeprefix("/"))
         announce(self._context, container, "rename", {"oldName": f"/{old}"})
@@ -186,28 +197,9 @@ class ContainerService:
 
     async def update(self, ref: str, request: UpdateRequest) -> UpdateResponse:
         """Change its limits; a field the request leaves at zero stays as it is."""
-        container = self._get(ref)
-        async with container.lock:
-            host = container.record.host_config
-            changed = {
-                field: value
-                for field in _UPDATABLE
-                if (value := getattr(request, field)) not in (0, "", None)
-            }
-            previous = {field: getattr(host, field) for field in changed}
-            for field, value in changed.items():
-                setattr(host, field, value)
-            try:
-                check_host_config(host)
-                if container.shim is not None and container.record.alive:
-                    await container.shim.update(make_resources(host))
-            except BaseException:
-                for field, value in previous.items():
-                    setattr(host, field, value)
-                raise
-            container.save(durable=True)
-        announce(self._context, container, "update")
-        return UpdateResponse(warnings=[])
+        warnings = await update_container(self._get(ref), request)
+        announce(self._context, self._get(ref), "update")
+        return UpdateResponse(warnings=warnings)
 
     async def top(self, ref: str, ps_args: str) -> TopResponse:
         """Return its processes."""
@@ -247,12 +239,6 @@ class ContainerService:
             response.containers_deleted.append(record.id)
             response.space_reclaimed += size
         return response
-
-
-_UPDATABLE = (
-    "cpu_shares", "memory", "nano_cpus", "blkio_weight", "cpu_period", "cpu_quota", "cpuset_cpus",
-    "cpuset_mems", "memory_reservation", "memory_swap", "pids_limit",
-)  # fmt: skip
 
 
 async def _answer(exit_code: int) -> WaitResponse:

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from kedge.content.store import ContentStore
+from kedge.engine.cdi import DEFAULT_SPEC_DIRS
 from kedge.engine.containers import ContainerIndex
+from kedge.engine.defaults import SHM_SIZE_BYTES
 from kedge.engine.events import EventBus
 from kedge.engine.paths import EnginePaths
 from kedge.images.store import ImageStore
@@ -36,6 +38,16 @@ class EngineSettings:
     debug: bool = False
     registry_mirrors: tuple[str, ...] = ()
     insecure_registries: tuple[str, ...] = ()
+    init: bool = False
+    init_path: str = ""
+    cdi_spec_dirs: tuple[str, ...] = DEFAULT_SPEC_DIRS
+    cgroup_parent: str = ""
+    default_ipc_mode: str = "private"
+    default_cgroupns_mode: str = ""
+    default_shm_size: int = SHM_SIZE_BYTES
+    default_ulimits: dict[str, str] = field(default_factory=dict[str, str])
+    runtimes: dict[str, str] = field(default_factory=dict[str, str])
+    """Path of each further OCI runtime, by name."""
 
 
 @dataclass(slots=True, kw_only=True)

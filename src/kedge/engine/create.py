@@ -13,14 +13,12 @@ from kedge.engine.failures import host_failure
 from kedge.engine.merge import command_line, merge_config
 from kedge.engine.mounts import parse_mounts
 from kedge.engine.record import ContainerRecord
-from kedge.engine.security import parse_security
-from kedge.engine.signals import parse_signal
+from kedge.engine.requestchecks import check_request
 from kedge.errdefs import InvalidParameterError, NotFoundError, NotSupportedError
 from kedge.images.image import Image
 from kedge.lib.ids import new_id, short_id
 from kedge.oci.platforms import parse_platform
 
-_MIN_MEMORY: Final = 6 * 1024 * 1024
 _RESTART_POLICIES: Final = frozenset({"", "no", "always", "unless-stopped", "on-failure"})
 _LOG_DRIVERS: Final = frozenset({"", "json-file", "none"})
 
@@ -50,11 +48,11 @@ async def create_container(
     host.network_mode = host.network_mode or "default"
     # Clients look here for whether they can read the output back.
     host.log_config.type = host.log_config.type or context.settings.log_driver
-    if not config.hostname and host.network_mode != "host":
-        config.hostname = short_id(container_id)
+    if not config.hostname:
+        shares = host.network_mode == "host" or host.uts_mode == "host"
+        config.hostname = os.uname().nodename if shares else short_id(container_id)
     args = command_line(config)
-    if config.stop_signal:
-        parse_signal(config.stop_signal)
+    warnings = check_request(context.settings, request, config)
     check_host_config(host)
     ports.published_ports(config, host)
     record = ContainerRecord(
@@ -78,7 +76,7 @@ async def create_container(
         await context.run_blocking(lambda: context.images.unpack(image))
     _make(context, record, image)
     announce(context, containers.add(record), "create")
-    return CreateResponse(id=container_id, warnings=[])
+    return CreateResponse(id=container_id, warnings=warnings)
 
 
 def _make(context: EngineContext, record: ContainerRecord, image: Image) -> None:
@@ -119,12 +117,6 @@ def check_host_config(host: HostConfig) -> None:
         InvalidParameterError: A value that can never work, with Docker's text.
         NotSupportedError: Something that is refused rather than ignored.
     """
-    parse_security(
-        host.security_opt,
-        cap_add=host.cap_add or (),
-        cap_drop=host.cap_drop or (),
-        privileged=host.privileged,
-    )
     policy = host.restart_policy.name
     if policy not in _RESTART_POLICIES:
         raise InvalidParameterError(f"invalid restart policy: unknown policy '{policy}'")
@@ -132,7 +124,6 @@ def check_host_config(host: HostConfig) -> None:
         raise InvalidParameterError(
             "can't create 'AutoRemove' container with restart policy: choose one of the two"
         )
-    _check_limits(host)
     if host.log_config.type not in _LOG_DRIVERS:
         raise NotSupportedError(
             f"logger: no log driver named '{host.log_config.type}' is registered: "
@@ -140,50 +131,9 @@ def check_host_config(host: HostConfig) -> None:
         )
     for value, flag in (
         (host.volumes_from, "--volumes-from"),
-        (host.device_requests, "--gpus and other device requests"),
         (host.links, "--link"),
-        (host.init, "--init"),
-        (host.devices, "--device"),
-        (host.device_cgroup_rules, "--device-cgroup-rule"),
-        (host.cgroup_parent, "--cgroup-parent"),
-        (host.storage_opt, "--storage-opt"),
-        (host.blkio_weight_device, "--blkio-weight-device"),
-        (
-            host.blkio_device_read_bps
-            or host.blkio_device_write_bps
-            or host.blkio_device_read_iops
-            or host.blkio_device_write_iops,
-            "--device-read-bps and its siblings",
-        ),
-        (host.cpu_realtime_period or host.cpu_realtime_runtime, "--cpu-rt-runtime"),
         (policy not in {"", "no"}, f"--restart {policy}"),
         (host.userns_mode not in {"", "host"}, "--userns"),
-        (host.runtime not in {"", "kedge"}, f"--runtime {host.runtime}"),
     ):
         if value:
             raise NotSupportedError(f"{flag} is not supported yet: leave it out")
-
-
-def _check_limits(host: HostConfig) -> None:
-    if host.memory < 0 or 0 < host.memory < _MIN_MEMORY:
-        raise InvalidParameterError("Minimum memory limit allowed is 6MB")
-    if host.memory_swap > 0 and host.memory == 0:
-        raise InvalidParameterError(
-            "You should always set the Memory limit when using Memoryswap limit, see usage"
-        )
-    if 0 < host.memory_swap < host.memory:
-        raise InvalidParameterError(
-            "Minimum memoryswap limit should be larger than memory limit, see usage"
-        )
-    if host.nano_cpus < 0:
-        raise InvalidParameterError("range of CPUs is from 0.01 up to all of them")
-    if host.nano_cpus and (host.cpu_quota or host.cpu_period):
-        raise InvalidParameterError(
-            "Conflicting options: Nano CPUs and CPU Period or Quota cannot both be set"
-        )
-    if not -1000 <= host.oom_score_adj <= 1000:
-        raise InvalidParameterError(
-            f"Invalid value {host.oom_score_adj}, range for oom score adj is [-1000, 1000]"
-        )
-    if host.shm_size < 0:
-        raise InvalidParameterError("SHM size can not be less than 0")

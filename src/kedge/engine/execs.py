@@ -20,8 +20,8 @@ from kedge.engine.announce import announce
 from kedge.engine.containers import Container
 from kedge.engine.context import EngineContext
 from kedge.engine.merge import merge_env, process_env
-from kedge.engine.process import lookup_user
-from kedge.engine.security import parse_security
+from kedge.engine.process import lookup_user, security_of
+from kedge.engine.spec import make_rlimits
 from kedge.engine.state import Status
 from kedge.errdefs import ConflictError, InvalidParameterError, KedgeError, NotFoundError
 from kedge.lib.ids import new_id
@@ -147,12 +147,7 @@ class ExecService:
         host = record.host_config
         layers = context.snapshots.layer_paths(record.snapshot_key)
         user = lookup_user(layers, wish.user or record.config.user, host.group_add)
-        security = parse_security(
-            host.security_opt,
-            cap_add=host.cap_add or (),
-            cap_drop=host.cap_drop or (),
-            privileged=wish.privileged or host.privileged,
-        )
+        security = security_of(host, privileged=wish.privileged)
         env = merge_env(process_env(record.config), wish.env)
         if wish.tty and not any(item.startswith("TERM=") for item in env):
             env.append("TERM=xterm")
@@ -172,7 +167,10 @@ class ExecService:
                 "permitted": effective,
             },
             "noNewPrivileges": security.no_new_privileges,
+            "rlimits": make_rlimits(host),
         }
+        if security.apparmor_profile and not wish.privileged:
+            process["apparmorProfile"] = security.apparmor_profile
         size = request.console_size or wish.console_size
         if wish.tty and size and len(size) == 2:
             process["consoleSize"] = {"height": size[0], "width": size[1]}

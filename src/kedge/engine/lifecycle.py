@@ -27,7 +27,7 @@ from kedge.engine.ending import end_shim
 from kedge.engine.failures import host_failure
 from kedge.engine.logoptions import parse_log_options
 from kedge.engine.networking import ContainerNetwork
-from kedge.engine.process import NetworkFiles, cgroup_path, container_spec_input, write_bundle
+from kedge.engine.process import NetworkFiles, container_spec_input, write_bundle
 from kedge.engine.signals import parse_signal
 from kedge.engine.state import Status
 from kedge.errdefs import (
@@ -107,7 +107,7 @@ class Lifecycle:
                 id=record.id,
                 bundle=run_dir,
                 run_dir=run_dir,
-                cgroup_path=cgroup_path(record.id),
+                cgroup_path=plan.cgroup_path,
                 rootfs=context.snapshots.mounts(record.snapshot_key),
                 terminal=record.config.tty,
                 stdin=record.config.open_stdin,

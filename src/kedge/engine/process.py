@@ -6,17 +6,25 @@ mounted or started here.
 
 import json
 import os
-from typing import Final
+from dataclasses import replace
+from typing import Final, cast
 
+from kedge.api.types.config import HostConfig
 from kedge.archive.layered import LayerStack
+from kedge.engine import sharing
 from kedge.engine.containers import Container
 from kedge.engine.context import EngineContext
+from kedge.engine.devices import plan_block_io
+from kedge.engine.extras import plan_extras
+from kedge.engine.kernelfacts import read_facts
 from kedge.engine.merge import process_env
-from kedge.engine.security import parse_security
+from kedge.engine.seccompfile import Circumstances, convert_profile
+from kedge.engine.security import SecurityOptions, parse_security
 from kedge.engine.spec import BindMount, SpecInput, make_spec
 from kedge.engine.users import ResolvedUser, resolve_user
 from kedge.errdefs import InvalidParameterError, UnavailableError
 from kedge.lib import hostcerts
+from kedge.lib.jsontypes import Json
 
 CGROUP_PARENT: Final = "kedge"
 HOST_CERTS_ANNOTATION: Final = "org.kedge.host-certs"
@@ -55,9 +63,9 @@ def is_cgroup_v2() -> bool:
     return os.path.exists("/sys/fs/cgroup/cgroup.controllers")
 
 
-def cgroup_path(container_id: str) -> str:
+def cgroup_path(container_id: str, parent: str = "") -> str:
     """Return the cgroup of a container or build step, below each controller's root."""
-    return f"{CGROUP_PARENT}/{container_id}"
+    return f"{parent.strip('/') or CGROUP_PARENT}/{container_id}"
 
 
 def lookup_user(layers: tuple[str, ...], user: str, group_add: list[str]) -> ResolvedUser:
@@ -93,10 +101,19 @@ def container_spec_input(
     config, host = record.config, record.host_config
     layers = context.snapshots.layer_paths(record.snapshot_key)
     user = lookup_user(layers, config.user, host.group_add)
-    env = process_env(config)
+    extras = plan_extras(context, host)
+    user = user._replace(
+        additional_gids=tuple(dict.fromkeys((*user.additional_gids, *extras.additional_gids)))
+    )
+    env = (*process_env(config), *extras.env)
     if not any(item.startswith("HOME=") for item in env):
         env = (*env, f"HOME={user.home}")
-    binds = [*files.binds(), *_user_binds(container)]
+    binds = [
+        *files.binds(),
+        *_user_binds(container),
+        *sharing.shared_memory(context, host.ipc_mode),
+        *extras.binds,
+    ]
     if host.annotations.get(HOST_CERTS_ANNOTATION, "").lower() in {"1", "true"}:
         bundle = hostcerts.find_host_bundle()
         if bundle is None:
@@ -111,23 +128,47 @@ def container_spec_input(
         container_id=record.id,
         config=config,
         host_config=host,
-        args=(record.path, *record.args),
+        args=(*extras.wrapper, record.path, *record.args),
         env=env,
         cwd=config.working_dir or "/",
         user=user,
-        security=parse_security(
-            host.security_opt,
-            cap_add=host.cap_add or (),
-            cap_drop=host.cap_drop or (),
-            privileged=host.privileged,
-        ),
-        cgroup_path=cgroup_path(record.id),
+        security=security_of(host),
+        cgroup_path=cgroup_path(record.id, host.cgroup_parent),
         binds=tuple(binds),
         network_namespace=network_namespace,
-        ipc_namespace=_shared_namespace(context, host.ipc_mode, "ipc"),
-        pid_namespace=_shared_namespace(context, host.pid_mode, "pid"),
+        ipc_namespace=sharing.ipc_namespace(context, host.ipc_mode),
+        pid_namespace=sharing.pid_namespace(context, host.pid_mode),
         cgroup_v2=is_cgroup_v2(),
+        devices=extras.devices,
+        block_io=plan_block_io(host),
+        hooks=extras.hooks,
     )
+
+
+def security_of(host: HostConfig, *, privileged: bool = False) -> SecurityOptions:
+    """Return what the processes of a container may do here.
+
+    Args:
+        host: The container's flags.
+        privileged: An exec session asks for everything.
+    """
+    options = parse_security(
+        host.security_opt,
+        cap_add=host.cap_add or (),
+        cap_drop=host.cap_drop or (),
+        privileged=privileged or host.privileged,
+    )
+    if options.apparmor_profile and not read_facts().apparmor:
+        # The client was warned of it when the container was created.
+        options = replace(options, apparmor_profile="")
+    if options.seccomp_profile is None:
+        return options
+    uname = os.uname()
+    major, minor = (int(part) for part in uname.release.split("-")[0].split(".")[:2])
+    here = Circumstances(
+        machine=uname.machine, kernel=(major, minor), capabilities=options.capabilities
+    )
+    return replace(options, seccomp_profile=convert_profile(options.seccomp_profile, here))
 
 
 def namespace_of(context: EngineContext, reference: str, kind: str) -> str:
@@ -145,12 +186,20 @@ def namespace_of(context: EngineContext, reference: str, kind: str) -> str:
     return f"/proc/{other.record.pid}/ns/{kind}"
 
 
-def _shared_namespace(context: EngineContext, mode: str, kind: str) -> str | None:
-    if mode == "host":
+def bundle_cgroup(directory: str, container_id: str) -> str:
+    """Return the cgroup a bundle was written for, which its container may have left behind."""
+    document = _try_read_json(os.path.join(directory, "config.json"))
+    linux = document.get("linux") if isinstance(document, dict) else None
+    path = linux.get("cgroupsPath") if isinstance(linux, dict) else None
+    return path if isinstance(path, str) and path else cgroup_path(container_id)
+
+
+def _try_read_json(path: str) -> Json:
+    try:
+        with open(path, "rb") as stream:
+            return cast("Json", json.loads(stream.read()))
+    except (OSError, ValueError):
         return None
-    if mode.startswith("container:"):
-        return namespace_of(context, mode.removeprefix("container:"), kind)
-    return ""
 
 
 def _user_binds(container: Container) -> list[BindMount]:

@@ -20,7 +20,7 @@ from kedge.engine.containers import Container
 from kedge.engine.context import EngineContext
 from kedge.engine.ending import end_shim
 from kedge.engine.lifecycle import Lifecycle
-from kedge.engine.process import cgroup_path
+from kedge.engine.process import bundle_cgroup
 from kedge.engine.state import Status
 from kedge.errdefs import KedgeError, NotFoundError
 from kedge.shim.client import Shim
@@ -100,7 +100,7 @@ def _catch_up(container: Container, shim: Shim) -> None:
 
 async def _reap(context: EngineContext, container: Container) -> ExitStatus:
     run_dir = context.paths.shim_dir(container.id)
-    status = await asyncio.to_thread(reap_orphan, run_dir, cgroup_path(container.id))
+    status = await asyncio.to_thread(reap_orphan, run_dir, bundle_cgroup(run_dir, container.id))
     return status or killed_with_shim()
 
 
@@ -133,7 +133,7 @@ async def _end_stray(run_dir: str, name: str) -> None:
     try:
         shim = await Shim.connect(run_dir)
     except (KedgeError, OSError):
-        await asyncio.to_thread(reap_orphan, run_dir, cgroup_path(name))
+        await asyncio.to_thread(reap_orphan, run_dir, bundle_cgroup(run_dir, name))
     else:
         # Only the shim itself can leave; its cgroup alone would leave it behind.
         await end_shim(shim)

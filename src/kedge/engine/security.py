@@ -1,13 +1,15 @@
 """Capabilities and ``--security-opt``: from Docker's flags to plain data."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Final
 
 from kedge.engine import defaults
+from kedge.engine.seccompfile import parse_profile
 from kedge.errdefs import InvalidParameterError
-from kedge.lib.jsontypes import Json, JsonObject
+from kedge.lib.jsontypes import JsonObject
+
+_BOOLEANS: Final = {"": True, "true": True, "1": True, "false": False, "0": False}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +20,7 @@ class SecurityOptions:
     no_new_privileges: bool = False
     seccomp_unconfined: bool = False
     seccomp_profile: JsonObject | None = None
-    """A profile of the user's own in the OCI form; None for the default."""
+    """A profile of the user's own; None for the default."""
     apparmor_profile: str = ""
     unmask_paths: bool = False
 
@@ -51,8 +53,8 @@ def parse_security(
         if not separator and ":" in option:
             key, _, value = option.partition(":")
         match key:
-            case "no-new-privileges":
-                no_new_privileges = value in {"", "true"}
+            case "no-new-privileges" if value.lower() in _BOOLEANS:
+                no_new_privileges = _BOOLEANS[value.lower()]
             case "systempaths" if value == "unconfined":
                 unmask = True
             case "apparmor":
@@ -60,7 +62,7 @@ def parse_security(
             case "seccomp" if value == "unconfined":
                 seccomp_unconfined = True
             case "seccomp" if value != "builtin":
-                profile = _parse_profile(value)
+                profile = parse_profile(value)
             case "seccomp" | "label":
                 pass
             case _:
@@ -105,13 +107,3 @@ def _normalize(names: Sequence[str], field: str) -> set[str]:
             raise InvalidParameterError(f'invalid {field}: unknown capability: "{full}"')
         chosen.add(full)
     return chosen
-
-
-def _parse_profile(text: str) -> JsonObject:
-    try:
-        document = cast("Json", json.loads(text))
-    except ValueError as error:
-        raise InvalidParameterError(f"decoding seccomp profile failed: {error}") from None
-    if not isinstance(document, dict) or "defaultAction" not in document:
-        raise InvalidParameterError("decoding seccomp profile failed: no defaultAction")
-    return document

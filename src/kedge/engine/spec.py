@@ -6,18 +6,22 @@ profile travels as an annotation, because the shim keeps compiled profiles warm 
 never imports the runtime.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from kedge.api.types.config import ContainerConfig, HostConfig
 from kedge.api.types.config import Mount as ApiMount
 from kedge.engine import defaults
+from kedge.engine.devices import NO_DEVICES, DevicePlan
 from kedge.engine.security import SecurityOptions
 from kedge.engine.users import ResolvedUser
 from kedge.lib.jsontypes import Json, JsonObject
 from kedge.oci.confinement import MASKED_PATHS, READONLY_PATHS
 
 SECCOMP_ANNOTATION: Final = "org.kedge.seccomp"
+# The kernel's RLIM_INFINITY is all ones, and Docker's -1 stands for it.
+_UNLIMITED: Final = 1 << 64
 _SHM: Final = "/dev/shm"  # noqa: S108 - a path in the container
 
 
@@ -49,6 +53,10 @@ class SpecInput:
     ipc_namespace: str | None = ""
     pid_namespace: str | None = ""
     cgroup_v2: bool = False
+    devices: DevicePlan = NO_DEVICES
+    block_io: JsonObject = field(default_factory=dict[str, Json])
+    """``resources.blockIO``."""
+    hooks: JsonObject = field(default_factory=dict[str, Json])
 
 
 def make_spec(plan: SpecInput) -> JsonObject:
@@ -61,27 +69,40 @@ def make_spec(plan: SpecInput) -> JsonObject:
     privileged = host.privileged
     linux: JsonObject = {
         "namespaces": _namespaces(plan),
-        "resources": make_resources(host),
+        "resources": {
+            **make_resources(host, plan.block_io),
+            "devices": _device_rules(host, plan.devices),
+        },
+        "devices": list[Json](plan.devices.nodes),
         "cgroupsPath": plan.cgroup_path,
         "sysctl": _sysctls(plan),
-        "maskedPaths": [] if privileged or plan.security.unmask_paths else list(MASKED_PATHS),
-        "readonlyPaths": [] if privileged or plan.security.unmask_paths else list(READONLY_PATHS),
+        "maskedPaths": list(_guarded(plan, host.masked_paths, MASKED_PATHS)),
+        "readonlyPaths": list(_guarded(plan, host.readonly_paths, READONLY_PATHS)),
     }
     annotations: JsonObject = dict(host.annotations)
     if plan.security.seccomp_profile is not None:
         linux["seccomp"] = plan.security.seccomp_profile
     elif not plan.security.seccomp_unconfined and not privileged:
         annotations[SECCOMP_ANNOTATION] = "default"
+    own_name = host.uts_mode != "host"
     return {
         "ociVersion": "1.2.0",
-        "hostname": plan.config.hostname,
-        "domainname": plan.config.domainname,
+        "hostname": plan.config.hostname if own_name else "",
+        "domainname": plan.config.domainname if own_name else "",
         "root": {"path": "rootfs", "readonly": host.readonly_rootfs},
         "process": _process(plan),
         "mounts": _mounts(plan),
         "linux": linux,
         "annotations": annotations,
+        "hooks": plan.hooks,
     }
+
+
+def _guarded(plan: SpecInput, own: Sequence[str] | None, usual: Sequence[str]) -> Sequence[str]:
+    """Return the paths to mask or protect: the container's own list, an empty one included."""
+    if plan.host_config.privileged or plan.security.unmask_paths:
+        return ()
+    return usual if own is None else own
 
 
 def _process(plan: SpecInput) -> JsonObject:
@@ -102,14 +123,23 @@ def _process(plan: SpecInput) -> JsonObject:
         },
         "noNewPrivileges": plan.security.no_new_privileges,
         "oomScoreAdj": host.oom_score_adj,
-        "rlimits": [
-            {"type": f"RLIMIT_{limit.name.upper()}", "soft": limit.soft, "hard": limit.hard}
-            for limit in host.ulimits
-        ],
+        "rlimits": make_rlimits(host),
     }
     if plan.security.apparmor_profile:
         process["apparmorProfile"] = plan.security.apparmor_profile
     return process
+
+
+def make_rlimits(host: HostConfig) -> list[Json]:
+    """Return the limits of every process of a container; -1 is unlimited."""
+    return [
+        {
+            "type": f"RLIMIT_{limit.name.upper()}",
+            "soft": limit.soft % _UNLIMITED,
+            "hard": limit.hard % _UNLIMITED,
+        }
+        for limit in host.ulimits
+    ]
 
 
 def _namespaces(plan: SpecInput) -> list[Json]:
@@ -198,8 +228,13 @@ def _sysctls(plan: SpecInput) -> JsonObject:
     return sysctls
 
 
-def make_resources(host: HostConfig) -> JsonObject:
-    """Return the limits in ``host`` as the runtime specification's ``linux.resources``."""
+def make_resources(host: HostConfig, block_io: JsonObject) -> JsonObject:
+    """Return the limits in ``host`` as ``linux.resources``, without the devices.
+
+    Args:
+        host: The limits.
+        block_io: What `kedge.engine.devices.plan_block_io` made of the block devices.
+    """
     memory: JsonObject = {}
     if host.memory:
         memory["limit"] = host.memory
@@ -211,16 +246,16 @@ def make_resources(host: HostConfig) -> JsonObject:
         memory["swappiness"] = host.memory_swappiness
     if host.oom_kill_disable:
         memory["disableOOMKiller"] = True
-    resources: JsonObject = {"devices": _devices(host)}
+    resources: JsonObject = {}
     if memory:
         resources["memory"] = memory
     cpu = _cpu(host)
     if cpu:
         resources["cpu"] = cpu
-    if host.pids_limit is not None and host.pids_limit > 0:
+    if host.pids_limit is not None and host.pids_limit != 0:
         resources["pids"] = {"limit": host.pids_limit}
-    if host.blkio_weight:
-        resources["blockIO"] = {"weight": host.blkio_weight}
+    if block_io:
+        resources["blockIO"] = block_io
     return resources
 
 
@@ -235,6 +270,10 @@ def _cpu(host: HostConfig) -> JsonObject:
         cpu["quota"] = host.cpu_quota
     if host.cpu_shares:
         cpu["shares"] = host.cpu_shares
+    if host.cpu_realtime_period:
+        cpu["realtimePeriod"] = host.cpu_realtime_period
+    if host.cpu_realtime_runtime:
+        cpu["realtimeRuntime"] = host.cpu_realtime_runtime
     if host.cpuset_cpus:
         cpu["cpus"] = host.cpuset_cpus
     if host.cpuset_mems:
@@ -242,7 +281,7 @@ def _cpu(host: HostConfig) -> JsonObject:
     return cpu
 
 
-def _devices(host: HostConfig) -> list[Json]:
+def _device_rules(host: HostConfig, plan: DevicePlan) -> list[Json]:
     if host.privileged:
         return [{"allow": True, "access": "rwm"}]
     rules: list[Json] = [{"allow": False, "access": "rwm"}]
@@ -253,4 +292,5 @@ def _devices(host: HostConfig) -> list[Json]:
         if minor >= 0:
             rule["minor"] = minor
         rules.append(rule)
+    rules.extend(plan.rules)
     return rules

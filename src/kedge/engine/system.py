@@ -9,6 +9,7 @@ from kedge import __version__
 from kedge.api.options import EventsOptions, ImageListOptions, ListOptions
 from kedge.api.types.system import (
     ComponentVersion,
+    DeviceInfo,
     DiskUsage,
     Event,
     IndexInfo,
@@ -21,6 +22,7 @@ from kedge.api.types.system import (
 )
 from kedge.api.versions import MAX_VERSION, MIN_VERSION
 from kedge.engine.builds import BuildService
+from kedge.engine.cdi import load_registry
 from kedge.engine.container_service import ContainerService
 from kedge.engine.context import EngineContext
 from kedge.engine.images import STORAGE_DRIVER, ImageService
@@ -79,6 +81,7 @@ class SystemService:
         states = [item.record.status for item in context.containers]
         running, paused = states.count(Status.RUNNING), states.count(Status.PAUSED)
         v2 = is_cgroup_v2()
+        registry = load_registry(settings.cdi_spec_dirs)
         return Info(
             id=self._engine_id,
             containers=len(states),
@@ -121,11 +124,19 @@ class SystemService:
             name=os.uname().nodename,
             labels=list(settings.labels),
             server_version=__version__,
-            runtimes={"kedge": RuntimeInfo(path="kedge-runtime")},
+            runtimes={
+                "kedge": RuntimeInfo(path="kedge-runtime"),
+                **{name: RuntimeInfo(path=path) for name, path in settings.runtimes.items()},
+            },
+            init_binary=settings.init_path or "docker-init",
+            cdi_spec_dirs=list(settings.cdi_spec_dirs),
+            discovered_devices=[
+                DeviceInfo(source="cdi", id=name) for name in sorted(registry.devices)
+            ],
             default_runtime="kedge",
             live_restore_enabled=settings.live_restore,
             security_options=["name=seccomp,profile=builtin"],
-            warnings=list(context.network.problems()),
+            warnings=[*context.network.problems(), *registry.problems],
         )
 
     async def events(self, options: EventsOptions) -> AsyncIterator[Event]:

@@ -7,15 +7,19 @@ force before anything can reach it, and closing it undoes everything. Kernels be
 
 import errno
 import os
+import re
 from collections.abc import Sequence
 from typing import Final
 
 from kedge.errdefs import InvalidParameterError, NotFoundError, NotSupportedError
 from kedge.linux import mount as lm
+from kedge.linux import namespaces as ns
 from kedge.oci.mounts import Mount
 from kedge.runtime.failures import refusal
 from kedge.runtime.mount_options import MountOptions, parse_mount_options
 
+# What another process sees, which may be a mount of another namespace.
+_FOREIGN: Final = re.compile(r"/proc/([0-9]+)/root(/.+)")
 # File systems whose superblock others may share (the host's sysfs with --network host), so that
 # read-only must be a property of the mount alone.
 _VIRTUAL: Final = frozenset(("proc", "sysfs", "mqueue", "devpts", "tmpfs", "cgroup", "cgroup2"))
@@ -91,7 +95,33 @@ def clone_mount(source: str, *, recursive: bool) -> int:
     except FileNotFoundError as error:
         raise NotFoundError(f"bind source path does not exist: {source}") from error
     except OSError as error:
+        foreign = _FOREIGN.match(source)
+        if error.errno == errno.EINVAL and foreign is not None:
+            return _clone_foreign(foreign[1], foreign[2], flags)
         raise refusal(f"cannot bind {source}", error) from error
+
+
+def _clone_foreign(pid: str, path: str, flags: int) -> int:
+    """Return a detached copy of ``path`` as process ``pid`` sees it.
+
+    The kernel copies mounts of the caller's own mount namespace only, so the caller visits the
+    other one for a moment. A detached mount belongs to nobody and comes along.
+    """
+    ours = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    theirs = -1
+    try:
+        theirs = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        ns.setns(theirs, ns.CLONE_NEWNS)
+        try:
+            return lm.open_tree(lm.AT_FDCWD, path, flags)
+        finally:
+            ns.setns(ours, ns.CLONE_NEWNS)
+    except OSError as error:
+        raise refusal(f"cannot bind {path} of process {pid}", error) from error
+    finally:
+        os.close(ours)
+        if theirs >= 0:
+            os.close(theirs)
 
 
 def clone_fd(fd: int, *, recursive: bool = False) -> int:

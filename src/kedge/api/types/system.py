@@ -107,6 +107,13 @@ class AddressPool(Wire):
     size: int = field(default_factory=int)
 
 
+class DeviceInfo(Wire):
+    """A device that containers can ask for by name."""
+
+    source: str = field(default_factory=str)
+    id: str = field(name="ID", default_factory=str)
+
+
 class FirewallInfo(Wire):
     """Which firewall the engine programs."""
 
@@ -175,6 +182,7 @@ class Info(Wire):
     default_address_pools: list[AddressPool] = field(default_factory=list)
     firewall_backend: FirewallInfo | None = None
     cdi_spec_dirs: list[str] = shown_list("CDISpecDirs")
+    discovered_devices: list[DeviceInfo] = field(default_factory=list)
     warnings: list[str] | None = field(default_factory=shown_null)
 
 
