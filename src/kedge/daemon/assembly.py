@@ -117,6 +117,31 @@ def _paths(config: DaemonConfig) -> EnginePaths:
     )
 
 
+def _settings(config: DaemonConfig) -> EngineSettings:
+    return EngineSettings(
+        dns=config.dns,
+        dns_search=config.dns_search,
+        dns_opts=config.dns_opts,
+        labels=config.labels,
+        live_restore=config.live_restore,
+        host_certs=config.host_certs,
+        log_driver=config.log_driver,
+        log_opts=config.log_opts,
+        debug=config.debug,
+        registry_mirrors=config.registry_mirrors,
+        insecure_registries=config.insecure_registries,
+        init=config.init,
+        init_path=config.init_path,
+        cdi_spec_dirs=config.cdi_spec_dirs,
+        cgroup_parent=config.cgroup_parent,
+        default_ipc_mode=config.default_ipc_mode,
+        default_cgroupns_mode=config.default_cgroupns_mode,
+        default_shm_size=config.default_shm_size,
+        default_ulimits=config.default_ulimits,
+        runtimes=config.runtimes,
+    )
+
+
 async def _make_context(
     config: DaemonConfig, paths: EnginePaths, stack: contextlib.AsyncExitStack
 ) -> EngineContext:
@@ -133,28 +158,7 @@ async def _make_context(
     snapshots = open_snapshotter(paths.snapshots, database)
     context = EngineContext(
         paths=paths,
-        settings=EngineSettings(
-            dns=config.dns,
-            dns_search=config.dns_search,
-            dns_opts=config.dns_opts,
-            labels=config.labels,
-            live_restore=config.live_restore,
-            host_certs=config.host_certs,
-            log_driver=config.log_driver,
-            log_opts=config.log_opts,
-            debug=config.debug,
-            registry_mirrors=config.registry_mirrors,
-            insecure_registries=config.insecure_registries,
-            init=config.init,
-            init_path=config.init_path,
-            cdi_spec_dirs=config.cdi_spec_dirs,
-            cgroup_parent=config.cgroup_parent,
-            default_ipc_mode=config.default_ipc_mode,
-            default_cgroupns_mode=config.default_cgroupns_mode,
-            default_shm_size=config.default_shm_size,
-            default_ulimits=config.default_ulimits,
-            runtimes=config.runtimes,
-        ),
+        settings=_settings(config),
         database=database,
         content=content,
         snapshots=snapshots,

@@ -24,8 +24,9 @@ from kedge.api.versions import MAX_VERSION, MIN_VERSION
 from kedge.engine.builds import BuildService
 from kedge.engine.cdi import load_registry
 from kedge.engine.container_service import ContainerService
-from kedge.engine.context import EngineContext
+from kedge.engine.context import EngineContext, EngineSettings
 from kedge.engine.images import STORAGE_DRIVER, ImageService
+from kedge.engine.kernelfacts import read_facts
 from kedge.engine.process import is_cgroup_v2
 from kedge.engine.state import Status
 from kedge.lib.clock import format_rfc3339
@@ -81,8 +82,8 @@ class SystemService:
         states = [item.record.status for item in context.containers]
         running, paused = states.count(Status.RUNNING), states.count(Status.PAUSED)
         v2 = is_cgroup_v2()
-        registry = load_registry(settings.cdi_spec_dirs)
-        return Info(
+        facts = read_facts()
+        info = Info(
             id=self._engine_id,
             containers=len(states),
             containers_running=running,
@@ -94,17 +95,17 @@ class SystemService:
             plugins=PluginsInfo(
                 volume=["local"], network=["bridge", "host", "null"], log=["json-file", "none"]
             ),
-            memory_limit=True,
-            swap_limit=True,
-            cpu_cfs_period=True,
-            cpu_cfs_quota=True,
-            cpu_shares=True,
-            cpu_set=True,
-            pids_limit=True,
+            memory_limit=facts.memory,
+            swap_limit=facts.swap,
+            cpu_cfs_period=facts.cpu_cfs,
+            cpu_cfs_quota=facts.cpu_cfs,
+            cpu_shares=facts.cpu_shares,
+            cpu_set=facts.cpuset,
+            pids_limit=facts.pids,
             ipv4_forwarding=_read("/proc/sys/net/ipv4/ip_forward") == "1",
             debug=settings.debug,
             n_fd=len(os.listdir("/proc/self/fd")),
-            oom_kill_disable=not v2,
+            oom_kill_disable=facts.oom_kill_disable,
             n_events_listener=context.events.listener_count,
             system_time=format_rfc3339(context.clock.time_ns()),
             logging_driver=settings.log_driver,
@@ -124,20 +125,13 @@ class SystemService:
             name=os.uname().nodename,
             labels=list(settings.labels),
             server_version=__version__,
-            runtimes={
-                "kedge": RuntimeInfo(path="kedge-runtime"),
-                **{name: RuntimeInfo(path=path) for name, path in settings.runtimes.items()},
-            },
-            init_binary=settings.init_path or "docker-init",
-            cdi_spec_dirs=list(settings.cdi_spec_dirs),
-            discovered_devices=[
-                DeviceInfo(source="cdi", id=name) for name in sorted(registry.devices)
-            ],
             default_runtime="kedge",
             live_restore_enabled=settings.live_restore,
             security_options=["name=seccomp,profile=builtin"],
-            warnings=[*context.network.problems(), *registry.problems],
+            warnings=list(context.network.problems()),
         )
+        _add_choices(info, settings)
+        return info
 
     async def events(self, options: EventsOptions) -> AsyncIterator[Event]:
         """Return past events, then new ones."""
@@ -162,6 +156,21 @@ class SystemService:
         if "build-cache" in wanted:
             usage.build_cache = self._builds.cache_records()
         return usage
+
+
+def _add_choices(info: Info, settings: EngineSettings) -> None:
+    """Say what flags of a container may name: runtimes, the init, CDI devices."""
+    registry = load_registry(settings.cdi_spec_dirs)
+    info.runtimes = {
+        "kedge": RuntimeInfo(path="kedge-runtime"),
+        **{name: RuntimeInfo(path=path) for name, path in settings.runtimes.items()},
+    }
+    info.init_binary = settings.init_path or "docker-init"
+    info.cdi_spec_dirs = list(settings.cdi_spec_dirs)
+    info.discovered_devices = [
+        DeviceInfo(source="cdi", id=name) for name in sorted(registry.devices)
+    ]
+    info.warnings = [*(info.warnings or ()), *registry.problems]
 
 
 def _registry_config(mirrors: tuple[str, ...]) -> RegistryConfig:
