@@ -193,9 +193,9 @@ def page(port: int) -> str:
             time.sleep(0.02)
 
 
-@pytest.fixture
-def bare_engine() -> Iterator[Engine]:
-    """A running engine without any image."""
+@contextlib.contextmanager
+def running_engine() -> Iterator[Engine]:
+    """Run an engine without any image; everything of it is gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="e-") as root:
         engine = Engine(Path(root))
         engine.start()
@@ -203,6 +203,25 @@ def bare_engine() -> Iterator[Engine]:
             yield engine
         finally:
             assert engine.stop() == 0, engine.log.read_text()
+
+
+@pytest.fixture
+def bare_engine() -> Iterator[Engine]:
+    """A running engine without any image."""
+    with running_engine() as engine:
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def shared_engine() -> Iterator[Engine]:
+    """One engine with the image ``busybox`` for a whole module; tests remove what they make."""
+    if BUSYBOX is None:
+        pytest.skip("busybox-static is not installed")
+    with running_engine() as engine:
+        engine.build_tar(busybox_context(), "busybox")
+        # The default bridge and the packet filter's table are there from the first start on.
+        engine.docker("run", "--rm", "busybox", "true")
+        yield engine
 
 
 @pytest.fixture

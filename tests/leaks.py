@@ -259,7 +259,7 @@ def read_processes(marker: bytes) -> frozenset[tuple[int, str]]:
         if ancestor == me:
             found.add(pid)
     found.discard(me)
-    return frozenset((pid, _command_of(pid)) for pid in found)
+    return frozenset((pid, _command_of(pid)) for pid in found if not _is_spare(pid))
 
 
 def read_engines() -> frozenset[tuple[int, str]]:
@@ -269,9 +269,16 @@ def read_engines() -> frozenset[tuple[int, str]]:
         if name.isdigit():
             command = _command_of(int(name))
             title = _read(f"/proc/{name}/comm").decode(errors="replace")
-            if title.startswith("kedge") or "kedge.daemon" in command or "/kedged" in command:
+            is_engine = "kedge.daemon" in command or "/kedged" in command
+            if (title.startswith("kedge") or is_engine) and not _is_spare(int(name)):
                 found.add((int(name), command))
     return frozenset(found)
+
+
+def _is_spare(pid: int) -> bool:
+    """Tell whether this is the shim a spawner keeps ready; with each start it is another one."""
+    title = _read(f"/proc/{pid}/comm").strip()
+    return title == b"kedge-spare" and _read(f"/proc/{_parent_of(pid)}/comm") == b"kedge-spawner\n"
 
 
 def _parent_of(pid: int) -> int:

@@ -10,6 +10,7 @@ from kedge.engine import ports
 from kedge.engine.announce import announce
 from kedge.engine.context import EngineContext
 from kedge.engine.failures import host_failure
+from kedge.engine.membership import chosen_macs, initial_networks
 from kedge.engine.merge import command_line, merge_config
 from kedge.engine.mounts import parse_mounts
 from kedge.engine.record import ContainerRecord
@@ -55,6 +56,9 @@ async def create_container(
     warnings = check_request(context.settings, request, config)
     check_host_config(host)
     ports.published_ports(config, host)
+    networks = initial_networks(
+        host.network_mode, request.networking_config.endpoints_config, context.network.try_get
+    )
     record = ContainerRecord(
         id=container_id,
         name=name or containers.new_name(),
@@ -64,11 +68,8 @@ async def create_container(
         args=args[1:],
         config=config,
         host_config=host,
-        networks={
-            key: value
-            for key, value in request.networking_config.endpoints_config.items()
-            if value is not None
-        },
+        networks=networks,
+        mac_addresses=chosen_macs(networks, config.mac_address),
         mounts=parse_mounts(host),
     )
     if image.chain_id and not context.snapshots.exists(image.chain_id):

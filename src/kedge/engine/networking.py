@@ -2,19 +2,29 @@
 
 The order at a start: `allocate` reserves addresses and writes the files that name them, before the
 container's file system is made; `connect` makes links and rules while the shim mounts. `release`
-takes everything back, however far it came.
+takes everything back, however far it came. `join` and `leave` do the same for one network of a
+container that runs.
 """
 
+import contextlib
 import ipaddress
+import os
 from collections.abc import Sequence
 
 from kedge.api.types.config import EndpointSettings, PortBinding
 from kedge.api.types.network import EndpointResource
 from kedge.engine.containers import Container
 from kedge.engine.context import EngineContext
+from kedge.engine.membership import (
+    DEFAULT_NETWORK,
+    check_wish,
+    dns_names,
+    initial_networks,
+    priorities,
+)
 from kedge.engine.ports import published_ports
 from kedge.engine.process import NetworkFiles, namespace_of
-from kedge.errdefs import InvalidParameterError, SystemFailureError
+from kedge.errdefs import ConflictError, InvalidParameterError, SystemFailureError
 from kedge.network import files as network_files
 from kedge.network import model
 from kedge.shim.client import Shim
@@ -53,32 +63,44 @@ class ContainerNetwork:
         """
         record, context = container.record, self._context
         mode = record.host_config.network_mode
-        endpoint: model.Endpoint | None = None
+        endpoints: list[model.Endpoint] = []
         if self.needs_namespace(container):
-            network = context.network.get("bridge" if mode in {"default", ""} else mode)
-            wish = next(iter(record.networks.values()), EndpointSettings())
-            endpoint = await context.run_network(
-                lambda: context.network.create_endpoint(
-                    record.id, network.id, _endpoint_wish(wish, record.config.mac_address)
-                )
-            )
-            record.networks = {network.name: _endpoint_settings(endpoint, wish)}
+            wanted = record.networks or initial_networks(mode, {}, context.network.try_get)
+            joined: dict[str, EndpointSettings] = {}
+            for name, wish in wanted.items():
+                endpoint, joined[name] = await self._make_endpoint(container, name, wish)
+                endpoints.append(endpoint)
+            record.networks = joined
         elif mode == "host":
             record.networks = {"host": EndpointSettings(network_id=context.network.get("host").id)}
-        self._write_files(container, files, endpoint)
+        self._write_files(container, files, endpoints)
+
+    async def _make_endpoint(
+        self, container: Container, name: str, wish: EndpointSettings
+    ) -> tuple[model.Endpoint, EndpointSettings]:
+        record, context = container.record, self._context
+        network = context.network.get(name)
+        check_wish(network, wish)
+        if wish.mac_address:
+            record.mac_addresses[name] = wish.mac_address
+        asked = _endpoint_wish(wish, record.mac_addresses.get(name, ""))
+        endpoint = await context.run_network(
+            lambda: context.network.create_endpoint(record.id, network.id, asked)
+        )
+        settings = _endpoint_settings(endpoint, wish)
+        if network.driver is model.Driver.BRIDGE and name != DEFAULT_NETWORK:
+            settings.dns_names = dns_names(record, wish)
+        return endpoint, settings
 
     def _write_files(
-        self, container: Container, files: NetworkFiles, endpoint: model.Endpoint | None
+        self, container: Container, files: NetworkFiles, endpoints: Sequence[model.Endpoint]
     ) -> None:
         host, settings = container.record.host_config, self._context.settings
         shared = host.network_mode.startswith("container:")
         hostname = container.record.config.hostname
-        addresses = (
-            [str(item.ip) for item in (endpoint.ipv4, endpoint.ipv6) if item is not None]
-            if endpoint is not None
-            else []
-        )
-        gateway = str(endpoint.gateway4) if endpoint and endpoint.gateway4 else "127.0.0.1"
+        addresses = [address for endpoint in endpoints for address in _addresses(endpoint)]
+        gateways = [str(endpoint.gateway4) for endpoint in endpoints if endpoint.gateway4]
+        gateway = gateways[0] if gateways else "127.0.0.1"
         extra = [_extra_host(item, gateway) for item in host.extra_hosts]
         if host.network_mode == "host":
             hosts = network_files.host_hosts(extra)
@@ -118,29 +140,108 @@ class ContainerNetwork:
             raise SystemFailureError(
                 f"container {container.name}: the shim sent no network namespace"
             )
-        wanted = [
-            model.PortBinding(
-                protocol=port.protocol,
-                container_port=port.number,
-                host_ip=binding.host_ip,
-                host_port=_range(binding.host_port)[0],
-                host_port_last=_range(binding.host_port)[1],
-            )
-            for port, binding in published_ports(record.config, record.host_config)
-        ]
         try:
             published = await context.run_network(
                 lambda: context.network.connect(
                     record.id,
                     netns_fd=namespaces[0],
                     rtnl_fd=namespaces[1],
-                    ports=wanted,
+                    ports=_wanted_ports(container),
                     name=record.name,
+                    priorities=priorities(record.networks),
                 )
             )
         finally:
             shim.close_netns()
         record.ports = _port_map(container, published)
+        for name in record.networks:
+            self._announce(container, name, "connect")
+
+    async def join(self, container: Container, name: str, wish: EndpointSettings) -> None:
+        """Take a container that runs into one more network.
+
+        Raises:
+            KedgeError: No address is free, or the kernel refused; nothing is left of it.
+        """
+        context, record, shim = self._context, container.record, _shim_of(container)
+        before = record.networks
+        async with contextlib.AsyncExitStack() as undo, contextlib.AsyncExitStack() as taken_back:
+            taken_back.callback(setattr, record, "networks", before)
+            taken_back.push_async_callback(
+                context.run_network,
+                lambda: context.network.remove_endpoint(record.id, network=name),
+            )
+            endpoint, settings = await self._make_endpoint(container, name, wish)
+            wanted = {**record.networks, name: settings}
+            namespace, route = await _open_netns(shim, undo)
+            await context.run_network(
+                lambda: context.network.join(
+                    endpoint,
+                    netns_fd=namespace,
+                    rtnl_fd=route,
+                    priorities=priorities(wanted),
+                )
+            )
+            record.networks = wanted
+            await self._publish_missing(container)
+            container.save(durable=True)
+            taken_back.pop_all()
+        self._update_hosts(container, add=_addresses(endpoint))
+        self._announce(container, name, "connect")
+
+    async def leave(self, container: Container, name: str) -> None:
+        """Take a container that runs out of a network; its ports move where they can."""
+        context, record, shim = self._context, container.record, _shim_of(container)
+        left = record.networks[name]
+        rest = {key: value for key, value in record.networks.items() if key != name}
+        async with contextlib.AsyncExitStack() as undo:
+            _namespace, route = await _open_netns(shim, undo)
+            await context.run_network(
+                lambda: context.network.leave(
+                    record.id, name, rtnl_fd=route, priorities=priorities(rest)
+                )
+            )
+        record.networks = rest
+        await self._publish_missing(container)
+        container.save(durable=True)
+        gone = [item for item in (left.ip_address, left.global_ipv6_address) if item]
+        self._update_hosts(container, remove=gone)
+        self._announce(container, name, "disconnect", network_id=left.network_id)
+
+    async def _publish_missing(self, container: Container) -> None:
+        """Publish the container's ports where none of its networks does so yet."""
+        context, record = self._context, container.record
+        if not context.network.ports(record.id):
+            await context.run_network(
+                lambda: context.network.publish(
+                    record.id,
+                    _wanted_ports(container),
+                    name=record.name,
+                    priorities=priorities(record.networks),
+                )
+            )
+        record.ports = _port_map(container, context.network.ports(record.id))
+
+    def _update_hosts(
+        self, container: Container, *, add: Sequence[str] = (), remove: Sequence[str] = ()
+    ) -> None:
+        """Change the container's own lines in its hosts file, which it sees by its inode."""
+        config = container.record.config
+        path = NetworkFiles(self._context.paths.container_dir(container.id)).hosts
+        with open(path, "r+", encoding="utf-8") as stream:
+            text = network_files.changed_hosts(
+                stream.read(), config.hostname, config.domainname, add=add, remove=remove
+            )
+            stream.seek(0)
+            stream.write(text)
+            stream.truncate()
+
+    def _announce(
+        self, container: Container, name: str, action: str, *, network_id: str = ""
+    ) -> None:
+        network = self._context.network.try_get(network_id or name)
+        if network is not None:
+            announce_network(self._context, network, action, container_id=container.id)
 
     async def release(self, container: Container) -> None:
         """Take back links, rules, ports and addresses; what is not there is fine."""
@@ -148,16 +249,36 @@ class ContainerNetwork:
             return
         await self._context.run_network(lambda: self._context.network.remove_endpoint(container.id))
         record = container.record
+        for name, settings in record.networks.items():
+            if settings.endpoint_id:
+                self._announce(container, name, "disconnect", network_id=settings.network_id)
         record.networks = {
             name: EndpointSettings(
                 ipam_config=settings.ipam_config,
                 aliases=settings.aliases,
                 links=settings.links,
                 driver_opts=settings.driver_opts,
+                gw_priority=settings.gw_priority,
                 network_id=settings.network_id,
             )
             for name, settings in record.networks.items()
         }
+
+
+def announce_network(
+    context: EngineContext, network: model.Network, action: str, *, container_id: str = ""
+) -> None:
+    """Publish that ``action`` happened to a network, with the attributes Docker gives it."""
+    context.events.publish(
+        "network",
+        action,
+        network.id,
+        {
+            **({"container": container_id} if container_id else {}),
+            "name": network.name,
+            "type": network.driver.value,
+        },
+    )
 
 
 def endpoint_resource(container: Container, settings: EndpointSettings) -> EndpointResource:
@@ -182,7 +303,7 @@ def _endpoint_wish(wish: EndpointSettings, mac: str) -> model.EndpointSettings:
         ipv6 = ipaddress.IPv6Address(ipam.ipv6_address) if ipam and ipam.ipv6_address else None
     except ValueError as error:
         raise InvalidParameterError(f"invalid endpoint settings: {error}") from None
-    return model.EndpointSettings(ipv4=ipv4, ipv6=ipv6, mac=wish.mac_address or mac)
+    return model.EndpointSettings(ipv4=ipv4, ipv6=ipv6, mac=mac)
 
 
 def _endpoint_settings(endpoint: model.Endpoint, wish: EndpointSettings) -> EndpointSettings:
@@ -191,6 +312,7 @@ def _endpoint_settings(endpoint: model.Endpoint, wish: EndpointSettings) -> Endp
         aliases=wish.aliases,
         links=wish.links,
         driver_opts=wish.driver_opts,
+        gw_priority=wish.gw_priority,
         mac_address=endpoint.mac,
         network_id=endpoint.network_id,
         endpoint_id=endpoint.id,
@@ -204,6 +326,38 @@ def _endpoint_settings(endpoint: model.Endpoint, wish: EndpointSettings) -> Endp
         settings.global_ipv6_prefix_len = endpoint.ipv6.network.prefixlen
         settings.ipv6_gateway = str(endpoint.gateway6 or "")
     return settings
+
+
+def _addresses(endpoint: model.Endpoint) -> list[str]:
+    return [str(item.ip) for item in (endpoint.ipv4, endpoint.ipv6) if item is not None]
+
+
+def _wanted_ports(container: Container) -> list[model.PortBinding]:
+    record = container.record
+    return [
+        model.PortBinding(
+            protocol=port.protocol,
+            container_port=port.number,
+            host_ip=binding.host_ip,
+            host_port=_range(binding.host_port)[0],
+            host_port_last=_range(binding.host_port)[1],
+        )
+        for port, binding in published_ports(record.config, record.host_config)
+    ]
+
+
+def _shim_of(container: Container) -> Shim:
+    if container.shim is None:
+        raise ConflictError(f"container {container.id} is not running")
+    return container.shim
+
+
+async def _open_netns(shim: Shim, undo: contextlib.AsyncExitStack) -> tuple[int, int]:
+    """Return the container's network namespace and a route socket in it, closed with ``undo``."""
+    descriptors = await shim.open_netns()
+    for descriptor in descriptors:
+        undo.callback(os.close, descriptor)
+    return descriptors
 
 
 def _range(text: str) -> tuple[int, int]:

@@ -38,6 +38,8 @@ class ContainerRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     config: ContainerConfig
     host_config: HostConfig
     networks: dict[str, EndpointSettings] = field(default_factory=dict[str, EndpointSettings])
+    mac_addresses: dict[str, str] = field(default_factory=dict[str, str])
+    """Those the user has chosen, by network; `networks` shows the ones in use."""
     ports: dict[str, list[PortBinding] | None] = field(
         default_factory=dict[str, list[PortBinding] | None]
     )

@@ -82,7 +82,9 @@ class AddressBook:
                 length = subnet.network.prefixlen
                 interfaces[version] = ipaddress.ip_interface(f"{address}/{length}")
             gateways: dict[int, IPAddress] = {
-                version: subnet.gateway for version, subnet in subnets.items()
+                version: subnet.gateway
+                for version, subnet in subnets.items()
+                if not network.is_internal
             }
             endpoint = self._record(container_id, network, settings.mac, interfaces, gateways)
             self._store.put_endpoint(endpoint)
@@ -133,7 +135,7 @@ class AddressBook:
                 subnet.network,
                 name=network.name,
                 ip_range=subnet.ip_range,
-                used=[subnet.gateway, *used],
+                used=[subnet.gateway, *subnet.reserved.values(), *used],
             )
             self._pools[key] = pool
         return pool

@@ -8,6 +8,7 @@ namespace, so nobody here ever enters it.
 import contextlib
 import errno
 import ipaddress
+import itertools
 import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -85,23 +86,33 @@ def advertised_links(routes: Sequence[ra.Route], links: Sequence[rt.Link]) -> se
     }
 
 
-def sandbox_requests(endpoint: Endpoint, ifindex: int, *, is_gateway: bool) -> list[Request]:
+def sandbox_requests(
+    endpoint: Endpoint, ifindex: int, *, gateway_for: Collection[int]
+) -> list[Request]:
     """Return what configures the container's end: loopback, link, addresses, default routes.
 
     Args:
         endpoint: The endpoint.
         ifindex: Index of its link inside the container.
-        is_gateway: Whether the default routes go through this network.
+        gateway_for: The IP versions whose default route goes through this network.
     """
     requests = [rt.set_link(rt.LOOPBACK_INDEX, up=True)]
     interfaces = (endpoint.ipv4, endpoint.ipv6)
     requests += [ra.new_address(ifindex, item) for item in interfaces if item is not None]
     requests.append(rt.set_link(ifindex, up=True))
-    if is_gateway and endpoint.gateway4 is not None:
-        requests.append(ra.new_route(_DEFAULT4, ifindex=ifindex, gateway=endpoint.gateway4))
-    if is_gateway and endpoint.gateway6 is not None:
-        requests.append(ra.new_route(_DEFAULT6, ifindex=ifindex, gateway=endpoint.gateway6))
-    return requests
+    return requests + default_routes(endpoint, ifindex, gateway_for)
+
+
+def default_routes(endpoint: Endpoint, ifindex: int, versions: Collection[int]) -> list[Request]:
+    """Return what makes the endpoint's gateways the default ones, in place of any other."""
+    return [
+        ra.new_route(everywhere, ifindex=ifindex, gateway=gateway)
+        for version, everywhere, gateway in (
+            (4, _DEFAULT4, endpoint.gateway4),
+            (6, _DEFAULT6, endpoint.gateway6),
+        )
+        if version in versions and gateway is not None
+    ]
 
 
 def bridge_interfaces(network: Network) -> list[IPInterface]:
@@ -191,8 +202,10 @@ class BridgeDriver:
                 self.disconnect([endpoint.link])
             raise
 
-    def configure(self, endpoint: Endpoint, rtnl_fd: int, *, ifname: str, is_gateway: bool) -> None:
-        """Give the container's end its addresses and routes.
+    def configure(
+        self, endpoint: Endpoint, rtnl_fd: int, *, ifname: str, gateway_for: Collection[int]
+    ) -> None:
+        """Give the container's end its addresses and, for some IP versions, the default route.
 
         Raises:
             SystemFailureError: The kernel refuses; the link is still there.
@@ -200,12 +213,37 @@ class BridgeDriver:
         try:
             if endpoint.link:
                 ifindex = self._kernel.link_in(rtnl_fd, ifname).ifindex
-                requests = sandbox_requests(endpoint, ifindex, is_gateway=is_gateway)
+                requests = sandbox_requests(endpoint, ifindex, gateway_for=gateway_for)
             else:
                 requests = [rt.set_link(rt.LOOPBACK_INDEX, up=True)]
             self._kernel.batch_in(rtnl_fd, requests)
         except NetlinkError as error:
             raise _explain(error, f"configure {ifname} in the container") from error
+
+    def route_through(self, endpoint: Endpoint, rtnl_fd: int, versions: Collection[int]) -> None:
+        """Move a running container's default routes to one of its networks.
+
+        Raises:
+            SystemFailureError: The kernel refuses.
+        """
+        try:
+            for link in self._kernel.links_in(rtnl_fd):
+                if link.mac == endpoint.mac:
+                    self._kernel.batch_in(rtnl_fd, default_routes(endpoint, link.ifindex, versions))
+        except NetlinkError as error:
+            raise _explain(error, "move the container's default route") from error
+
+    def free_name(self, rtnl_fd: int) -> str:
+        """Return the first of ``eth0``, ``eth1``... that the container has no link of.
+
+        Raises:
+            SystemFailureError: The kernel refuses to tell.
+        """
+        try:
+            taken = {link.name for link in self._kernel.links_in(rtnl_fd)}
+        except NetlinkError as error:
+            raise _explain(error, "list the container's links") from error
+        return next(name for number in itertools.count() if (name := f"eth{number}") not in taken)
 
     def disconnect(self, links: Sequence[str]) -> None:
         """Remove links, and with each its other end; one that is gone already is fine.

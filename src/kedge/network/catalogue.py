@@ -112,15 +112,21 @@ class NetworkCatalogue:
             ConflictError: The name is taken.
             ForbiddenError: A subnet overlaps another network or a route of the host.
         """
+        if spec.name in _PREDEFINED or spec.name == "default":
+            raise ForbiddenError(f"operation is not permitted on predefined {spec.name} network")
         if not _NAME.fullmatch(spec.name):
-            raise InvalidParameterError(f"invalid network name: {spec.name}")
+            raise InvalidParameterError(
+                f"invalid network name: {spec.name!r}: want letters, digits, '_', '.' and '-'"
+            )
+        if not spec.enable_ipv4 and not spec.enable_ipv6:
+            raise InvalidParameterError("IPv4 or IPv6 must be enabled")
         if any(network.name == spec.name for network in self._networks.values()):
             raise ConflictError(f"network with name {spec.name} already exists")
         for subnet in spec.subnets:
             self._check_subnet(subnet, taken)
         subnets = list(spec.subnets)
         versions = {subnet.network.version for subnet in subnets}
-        if 4 not in versions:
+        if spec.enable_ipv4 and 4 not in versions:
             subnets.insert(0, self._choose4(self._options.network_pools, taken))
         if spec.enable_ipv6 and 6 not in versions:
             subnets.append(self._choose6(taken))
@@ -131,6 +137,7 @@ class NetworkCatalogue:
             bridge=spec.options.get(_BRIDGE_NAME_OPTION) or names.bridge_name(network.id),
             is_internal=spec.is_internal,
             is_attachable=spec.is_attachable,
+            enable_ipv4=any(subnet.network.version == 4 for subnet in subnets),
             enable_ipv6=any(subnet.network.version == 6 for subnet in subnets),
             options=dict(spec.options),
             labels=dict(spec.labels),
@@ -233,6 +240,12 @@ class NetworkCatalogue:
             raise InvalidParameterError(
                 f"no matching subnet for gateway {subnet.gateway}: it is not in {subnet.network}"
             )
+        for name, address in subnet.reserved.items():
+            if address not in subnet.network:
+                raise InvalidParameterError(
+                    f"no matching subnet for aux-address {name}={address}: "
+                    f"it is not in {subnet.network}"
+                )
         for network in self._networks.values():
             if find_overlap(subnet.network, [other.network for other in network.subnets]):
                 raise ForbiddenError(

@@ -14,7 +14,7 @@ needs it (see `preparation`).
 
 import errno
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from kedge.errdefs import ForbiddenError, KedgeError, NotFoundError, SystemFailureError
 from kedge.lib.clock import SYSTEM_CLOCK, Clock
@@ -25,6 +25,7 @@ from kedge.network import names
 from kedge.network.addresses import AddressBook
 from kedge.network.bridge import BridgeDriver
 from kedge.network.catalogue import DEFAULT_BRIDGE, NetworkCatalogue
+from kedge.network.gateway import gateway_versions
 from kedge.network.kernel import HostKernel, LinuxKernel
 from kedge.network.model import (
     Driver,
@@ -43,6 +44,7 @@ from kedge.network.reaper import Reaper
 from kedge.network.store import NetworkStore
 
 _NO_SETTINGS = EndpointSettings()
+_NO_PRIORITIES: Mapping[str, int] = {}
 
 
 class NetworkController:
@@ -119,6 +121,11 @@ class NetworkController:
         with self._lock:
             return self._catalogue.find(reference)
 
+    def try_get(self, reference: str) -> Network | None:
+        """Return the network of that name, id or unique beginning of an id; None for none."""
+        with self._lock:
+            return self._catalogue.try_find(reference)
+
     def create_network(self, spec: NetworkSpec) -> Network:
         """Record a new bridge network; its bridge is made with its first endpoint.
 
@@ -190,11 +197,12 @@ class NetworkController:
         rtnl_fd: int,
         ports: Sequence[PortBinding] = (),
         name: str = "",
+        priorities: Mapping[str, int] = _NO_PRIORITIES,
     ) -> tuple[PublishedPort, ...]:
         """Make a container's links, configure its namespace and publish its ports.
 
-        Interfaces are named ``eth0``, ``eth1``... in the order the endpoints were created; the
-        first has the default routes and the published ports.
+        Interfaces are named ``eth0``, ``eth1``... in the order the endpoints were created. Which
+        of them has the default routes and the published ports is said in `gateway`.
 
         Args:
             container_id: A container with endpoints.
@@ -202,6 +210,7 @@ class NetworkController:
             rtnl_fd: An rtnetlink socket opened in that namespace; it stays open.
             ports: What to publish.
             name: The container's name, for messages.
+            priorities: ``GwPriority`` by network id.
 
         Raises:
             PortInUseError: A port is taken; the text names the holder.
@@ -215,11 +224,69 @@ class NetworkController:
             if endpoint.link:
                 self._link(endpoint, netns_fd=netns_fd, ifname=ifname)
             if endpoint.driver is not Driver.HOST:
-                self._driver.configure(endpoint, rtnl_fd, ifname=ifname, is_gateway=number == 0)
-        return self.publish(container_id, ports, name=name)
+                versions = gateway_versions(endpoint, endpoints, priorities)
+                self._driver.configure(endpoint, rtnl_fd, ifname=ifname, gateway_for=versions)
+        return self.publish(container_id, ports, name=name, priorities=priorities)
+
+    def join(
+        self,
+        endpoint: Endpoint,
+        *,
+        netns_fd: int,
+        rtnl_fd: int,
+        priorities: Mapping[str, int] = _NO_PRIORITIES,
+    ) -> None:
+        """Give a running container the link of a new endpoint, and the default route if it is due.
+
+        Args:
+            endpoint: Just made with `create_endpoint`.
+            netns_fd: The container's network namespace.
+            rtnl_fd: An rtnetlink socket opened in that namespace; it stays open.
+            priorities: ``GwPriority`` by network id.
+
+        Raises:
+            KedgeError: The kernel refused. `leave` takes back what was done.
+        """
+        ifname = self._driver.free_name(rtnl_fd)
+        if endpoint.link:
+            self._link(endpoint, netns_fd=netns_fd, ifname=ifname)
+        endpoints = self.endpoints(container_id=endpoint.container_id)
+        versions = gateway_versions(endpoint, endpoints, priorities)
+        self._driver.configure(endpoint, rtnl_fd, ifname=ifname, gateway_for=versions)
+
+    def leave(
+        self,
+        container_id: str,
+        network: str,
+        *,
+        rtnl_fd: int,
+        priorities: Mapping[str, int] = _NO_PRIORITIES,
+    ) -> None:
+        """Take a running container out of a network; another one gets its default route.
+
+        The link is gone when this returns. Ports that were published through it are not moved.
+
+        Args:
+            container_id: The container.
+            network: Name or id.
+            rtnl_fd: An rtnetlink socket of the container's namespace.
+            priorities: ``GwPriority`` by network id.
+        """
+        self.remove_endpoint(container_id, network=network)
+        self._reaper.drain()
+        rest = self.endpoints(container_id=container_id)
+        for endpoint in rest:
+            versions = gateway_versions(endpoint, rest, priorities)
+            if versions:
+                self._driver.route_through(endpoint, rtnl_fd, versions)
 
     def publish(
-        self, container_id: str, ports: Sequence[PortBinding], *, name: str = ""
+        self,
+        container_id: str,
+        ports: Sequence[PortBinding],
+        *,
+        name: str = "",
+        priorities: Mapping[str, int] = _NO_PRIORITIES,
     ) -> tuple[PublishedPort, ...]:
         """Publish ports of a connected container, all or none, beside those it has.
 
@@ -228,7 +295,8 @@ class NetworkController:
             KedgeError: A binding is malformed or the kernel refused.
         """
         with self._lock:
-            found = [e for e in self._addresses.active(container_id=container_id) if e.link]
+            endpoints = self._addresses.active(container_id=container_id)
+            found = [item for item in endpoints if gateway_versions(item, endpoints, priorities)]
             if not found or not ports:
                 return ()
             endpoint = found[0]

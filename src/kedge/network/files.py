@@ -43,6 +43,25 @@ def hosts(
     return "".join(f"{address}\t{text}\n" for address, text in lines)
 
 
+def changed_hosts(
+    text: str,
+    hostname: str,
+    domainname: str,
+    *,
+    add: Sequence[str] = (),
+    remove: Sequence[str] = (),
+) -> str:
+    """Return /etc/hosts with the container's own addresses added and removed.
+
+    Only lines as `hosts` wrote them for these addresses go; what the container has added stays.
+    """
+    names = f"{hostname}.{domainname} {hostname}" if domainname else hostname
+    own = {f"{address}\t{names}" for address in remove}
+    kept = [line for line in text.splitlines() if line not in own]
+    kept += [f"{address}\t{names}" for address in add if hostname]
+    return "".join(f"{line}\n" for line in kept)
+
+
 def host_hosts(extra: Sequence[tuple[str, str]] = (), *, path: str = _HOSTS) -> str:
     """Return /etc/hosts of a container on the host's network: the host's own, and ``extra``."""
     text = _read(path)

@@ -48,6 +48,10 @@ class HostKernel(Protocol):
         """Return a link of the namespace the netlink socket belongs to."""
         ...
 
+    def links_in(self, descriptor: int) -> list[rt.Link]:
+        """Return the links of the namespace the netlink socket belongs to."""
+        ...
+
     def try_link(self, name: str) -> rt.Link | None:
         """Return a link of the host, None when there is none of that name."""
         ...
@@ -137,6 +141,11 @@ class LinuxKernel:
         """Return a link of the namespace the netlink socket belongs to."""
         with NetlinkSocket(NETLINK_ROUTE, descriptor=descriptor) as other:
             return rt.parse_link(other.query(rt.get_link(name))[0])
+
+    def links_in(self, descriptor: int) -> list[rt.Link]:
+        """Return the links of the namespace the netlink socket belongs to."""
+        with NetlinkSocket(NETLINK_ROUTE, descriptor=descriptor) as other:
+            return [rt.parse_link(message) for message in other.query(rt.dump_links())]
 
     def try_link(self, name: str) -> rt.Link | None:
         """Return a link of the host, None when there is none of that name."""

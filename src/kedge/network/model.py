@@ -36,6 +36,8 @@ class Subnet:
     network: IPNetwork
     gateway: IPAddress
     ip_range: IPNetwork | None = None
+    reserved: Mapping[str, IPAddress] = field(default_factory=dict[str, IPAddress])
+    """Addresses never given to a container, by what they are for (``--aux-address``)."""
     is_automatic: bool = False
     """Chosen by the engine, which may choose again while nobody uses it."""
 
@@ -53,9 +55,15 @@ class Network:
     """Name of the bridge's link on the host."""
     is_internal: bool = False
     is_attachable: bool = False
+    enable_ipv4: bool = True
     enable_ipv6: bool = False
     options: Mapping[str, str] = field(default_factory=dict[str, str])
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def has_chosen_subnets(self) -> bool:
+        """Whether its subnets were named by the user, so that containers may ask for addresses."""
+        return bool(self.subnets) and not any(subnet.is_automatic for subnet in self.subnets)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +75,7 @@ class NetworkSpec:
     """Empty: the engine chooses."""
     is_internal: bool = False
     is_attachable: bool = False
+    enable_ipv4: bool = True
     enable_ipv6: bool = False
     options: Mapping[str, str] = field(default_factory=dict[str, str])
     labels: Mapping[str, str] = field(default_factory=dict[str, str])

@@ -176,6 +176,7 @@ def _network_details(network: Network) -> Json:
         "bridge": network.bridge,
         "is_internal": network.is_internal,
         "is_attachable": network.is_attachable,
+        "enable_ipv4": network.enable_ipv4,
         "enable_ipv6": network.enable_ipv6,
         "options": dict(network.options),
         "labels": dict(network.labels),
@@ -184,6 +185,7 @@ def _network_details(network: Network) -> Json:
                 "network": str(subnet.network),
                 "gateway": str(subnet.gateway),
                 "ip_range": _text(subnet.ip_range),
+                "reserved": {name: str(item) for name, item in subnet.reserved.items()},
                 "is_automatic": subnet.is_automatic,
             }
             for subnet in network.subnets
@@ -201,6 +203,7 @@ def _parse_network(row: tuple[Value, ...]) -> Network:
         bridge=str(details["bridge"]),
         is_internal=bool(details["is_internal"]),
         is_attachable=bool(details["is_attachable"]),
+        enable_ipv4=bool(details.get("enable_ipv4", True)),
         enable_ipv6=bool(details["enable_ipv6"]),
         options={name: str(value) for name, value in _object(details["options"]).items()},
         labels={name: str(value) for name, value in _object(details["labels"]).items()},
@@ -214,6 +217,10 @@ def _parse_subnet(item: dict[str, Json]) -> Subnet:
         network=ipaddress.ip_network(str(item["network"])),
         gateway=ipaddress.ip_address(str(item["gateway"])),
         ip_range=None if ip_range is None else ipaddress.ip_network(str(ip_range)),
+        reserved={
+            name: ipaddress.ip_address(str(value))
+            for name, value in _object(item.get("reserved")).items()
+        },
         is_automatic=bool(item["is_automatic"]),
     )
 

@@ -47,7 +47,14 @@ from kedge.api.types.image import (
     ImagesPruneResponse,
     ImageSummary,
 )
-from kedge.api.types.network import Network
+from kedge.api.types.network import (
+    Network,
+    NetworkConnectRequest,
+    NetworkCreateRequest,
+    NetworkCreateResponse,
+    NetworkDisconnectRequest,
+    NetworksPruneResponse,
+)
 from kedge.api.types.progress import ProgressMessage
 from kedge.api.types.stats import Stats
 from kedge.api.types.system import (
@@ -281,6 +288,26 @@ class NetworkBackend(Protocol):
 
     async def inspect(self, ref: str, *, scope: str) -> Network:
         """Return one network with its containers."""
+        ...
+
+    async def create(self, request: NetworkCreateRequest) -> NetworkCreateResponse:
+        """Make a network."""
+        ...
+
+    async def remove(self, ref: str) -> None:
+        """Remove a network nobody is in."""
+        ...
+
+    async def connect(self, ref: str, request: NetworkConnectRequest) -> None:
+        """Take a container into a network."""
+        ...
+
+    async def disconnect(self, ref: str, request: NetworkDisconnectRequest) -> None:
+        """Take a container out of a network."""
+        ...
+
+    async def prune(self, filters: Filters) -> NetworksPruneResponse:
+        """Remove the unused networks that match."""
         ...
 
 

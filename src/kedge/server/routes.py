@@ -88,11 +88,11 @@ NETWORK_ROUTES: Final = (
     # Not in Docker's description, but served by dockerd.
     Route("GET", "/networks/", "NetworkListSlash"),
     Route("GET", "/networks/{name}", "NetworkInspect"),
-    Route("DELETE", "/networks/{name}", "NetworkDelete", _PLANNED),
-    Route("POST", "/networks/create", "NetworkCreate", _PLANNED),
-    Route("POST", "/networks/{name}/connect", "NetworkConnect", _PLANNED),
-    Route("POST", "/networks/{name}/disconnect", "NetworkDisconnect", _PLANNED),
-    Route("POST", "/networks/prune", "NetworkPrune", _PLANNED),
+    Route("DELETE", "/networks/{name}", "NetworkDelete"),
+    Route("POST", "/networks/create", "NetworkCreate"),
+    Route("POST", "/networks/{name}/connect", "NetworkConnect"),
+    Route("POST", "/networks/{name}/disconnect", "NetworkDisconnect"),
+    Route("POST", "/networks/prune", "NetworkPrune"),
 )
 
 VOLUME_ROUTES: Final = (

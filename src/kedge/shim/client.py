@@ -263,6 +263,16 @@ class Shim:
             raise
         self.close()
 
+    async def open_netns(self) -> tuple[int, int]:
+        """Return the container's network namespace and a route socket in it; the caller owns both.
+
+        Raises:
+            ConflictError: It has none of its own.
+        """
+        answer = await self._rpc.exchange("netns")
+        namespace, route = answer.fds
+        return namespace, route
+
     def close_netns(self) -> None:
         """Close the descriptors of the network namespace: it is configured."""
         close_all(fd for fd in (self.netns_fd, self.rtnl_fd) if fd >= 0)

@@ -8,7 +8,7 @@ import os
 import socket
 import struct
 from collections.abc import Callable
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from kedge.errdefs import InvalidParameterError, KedgeError
 from kedge.lib.jsontypes import JsonObject
@@ -16,8 +16,16 @@ from kedge.shim.framing import FrameReader, FrameWriter, Message, close_all, rec
 from kedge.shim.messages import SOCKET_NAME, encode_failure
 from kedge.shim.reactor import BROKEN, READABLE, WRITABLE, Reactor
 
+
+class Reply(NamedTuple):
+    """An answer that brings descriptors; they are closed once sent."""
+
+    result: JsonObject
+    fds: tuple[int, ...]
+
+
 # Handed the request and its descriptors; a descriptor that the call keeps is set to -1 in the list.
-Serve: TypeAlias = Callable[[JsonObject, list[int]], JsonObject]
+Serve: TypeAlias = Callable[[JsonObject, list[int]], JsonObject | Reply]
 
 _PEER_CREDENTIALS: Final = struct.Struct("3i")
 _BACKLOG: Final = 16
@@ -74,13 +82,17 @@ class Connection:
     def _answer(self, message: Message) -> None:
         fds = list(message.fds)
         answer: JsonObject = {"id": message.body.get("id")}
+        given: tuple[int, ...] = ()
         try:
-            answer["result"] = self._serve(message.body, fds)
+            result = self._serve(message.body, fds)
+            if isinstance(result, Reply):
+                result, given = result
+            answer["result"] = result
         except (KedgeError, OSError) as error:
             answer["error"] = encode_failure(error)
         finally:
             close_all(fd for fd in fds if fd >= 0)
-        self.send(answer)
+        self.send(answer, given)
 
     def _flush(self) -> None:
         if self._socket.fileno() < 0:

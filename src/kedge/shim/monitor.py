@@ -13,7 +13,7 @@ from typing import Final
 from kedge.errdefs import ConflictError, KedgeError
 from kedge.lib.clock import SYSTEM_CLOCK
 from kedge.lib.jsontypes import Json, JsonObject
-from kedge.shim.control import ControlServer, unknown_operation
+from kedge.shim.control import ControlServer, Reply, Serve, unknown_operation
 from kedge.shim.execs import ExecSessions
 from kedge.shim.exits import parse_wait_status, store_exit
 from kedge.shim.jsonlog import LogFile
@@ -30,7 +30,7 @@ from kedge.shim.messages import (
     part,
     text,
 )
-from kedge.shim.netns import ReadyNetns
+from kedge.shim.netns import ReadyNetns, open_descriptors
 from kedge.shim.reactor import Reactor, Timer
 from kedge.shim.states import State
 from kedge.shim.streams import Pipes, Streams, open_pipes
@@ -75,7 +75,7 @@ class Monitor:
         self._control = ControlServer(reactor, self._serve, self._describe)
         self._control.on_alone = self._leave_unless_needed
         self._execs = ExecSessions(reactor, self._control.broadcast)
-        self._operations = {
+        self._operations: dict[str, Serve] = {
             "start": self._start,
             "attach": self._attach,
             "exec": self._exec,
@@ -88,6 +88,7 @@ class Monitor:
             "stats": self._stats,
             "pids": self._pids,
             "update": self._update,
+            "netns": self._give_netns,
             "shutdown": self._shutdown,
         }
 
@@ -165,7 +166,7 @@ class Monitor:
 
     # -- requests
 
-    def _serve(self, body: JsonObject, fds: list[int]) -> JsonObject:
+    def _serve(self, body: JsonObject, fds: list[int]) -> JsonObject | Reply:
         operation = self._operations.get(str(body.get("op")))
         if operation is None:
             raise unknown_operation(body.get("op"))
@@ -261,6 +262,11 @@ class Monitor:
     def _update(self, args: JsonObject, _fds: list[int]) -> JsonObject:
         self._require_running(also=State.CREATED).update(part(args, "resources"))
         return {}
+
+    def _give_netns(self, _args: JsonObject, _fds: list[int]) -> Reply:
+        if not self._request.own_netns:
+            raise ConflictError(f"container {self._request.id} has no network namespace of its own")
+        return Reply({}, open_descriptors())
 
     def _shutdown(self, _args: JsonObject, _fds: list[int]) -> JsonObject:
         if self._state in (State.RUNNING, State.PAUSED):

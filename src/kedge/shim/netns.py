@@ -12,6 +12,23 @@ from kedge.linux.namespaces import CLONE_NEWNET, setns, unshare
 from kedge.linux.netlink import NETLINK_ROUTE
 
 
+def open_descriptors() -> tuple[int, int]:
+    """Return this process's network namespace and a route socket in it; the caller owns both.
+
+    Raises:
+        OSError: The kernel refused.
+    """
+    own = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        route = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE)
+        # An address of its own, so that the engine need not bind a socket of another namespace.
+        route.bind((0, 0))
+    except OSError:
+        os.close(own)
+        raise
+    return own, route.detach()
+
+
 class ReadyNetns:
     """A new network namespace this process has moved into, before it is known who needs one."""
 
@@ -23,19 +40,15 @@ class ReadyNetns:
         """
         self._home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         unshare(CLONE_NEWNET)
-        self._own = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        self._route = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE)
-        # An address of its own, so that the engine need not bind a socket of another namespace.
-        self._route.bind((0, 0))
+        self._descriptors = open_descriptors()
 
     def give(self) -> tuple[int, int]:
         """Return the namespace's descriptor and a route socket in it; the caller owns both."""
         os.close(self._home)
-        return self._own, self._route.detach()
+        return self._descriptors
 
     def leave(self) -> None:
         """Go back to where this process came from: the container brings its own or needs none."""
         setns(self._home, CLONE_NEWNET)
-        os.close(self._home)
-        os.close(self._own)
-        self._route.close()
+        for descriptor in (self._home, *self._descriptors):
+            os.close(descriptor)

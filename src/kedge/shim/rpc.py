@@ -33,7 +33,7 @@ class RpcConnection:
         self._writer = FrameWriter()
         self._waits_to_write = False
         self._numbers = itertools.count(1)
-        self._answers: dict[int, asyncio.Future[JsonObject]] = {}
+        self._answers: dict[int, asyncio.Future[Message]] = {}
         self.on_lost: Callable[[KedgeError], None] = _ignore
         """Called once, when the other side has gone or `close` was called."""
         peer.settimeout(0)
@@ -53,11 +53,19 @@ class RpcConnection:
             UnavailableError: The other side is gone.
             KedgeError: It refused, with its class and its words.
         """
+        answer = await self.exchange(operation, args, fds)
+        close_all(answer.fds)
+        return part(answer.body, "result")
+
+    async def exchange(
+        self, operation: str, args: JsonObject | None = None, fds: tuple[int, ...] = ()
+    ) -> Message:
+        """Do as `request`, and return the whole answer; the caller owns its descriptors."""
         if not self.is_open:
             close_all(fds)
             raise UnavailableError(f"{self._what} is gone")
         number = next(self._numbers)
-        answer: asyncio.Future[JsonObject] = self._loop.create_future()
+        answer: asyncio.Future[Message] = self._loop.create_future()
         self._answers[number] = answer
         try:
             self.send({"id": number, "op": operation, "args": args or {}}, fds)
@@ -95,14 +103,14 @@ class RpcConnection:
         if "event" in message.body:
             self._on_event(message)
             return
-        close_all(message.fds)
         answer = self._answers.get(number) if isinstance(number, int) else None
         if answer is None or answer.done():
-            return
-        if "error" in message.body:
+            close_all(message.fds)
+        elif "error" in message.body:
+            close_all(message.fds)
             answer.set_exception(decode_failure(part(message.body, "error")))
         else:
-            answer.set_result(part(message.body, "result"))
+            answer.set_result(message)
 
     def _flush(self) -> None:
         if not self.is_open:

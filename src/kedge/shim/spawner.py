@@ -112,7 +112,7 @@ def _be_shim(engine: socket, tell: int, make_task: MakeTask, rehearse: Callable[
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.setsid()
     process.close_from(ENGINE_FD + 1, keep=(tell,))
-    prctl.set_name("kedge-shim")
+    prctl.set_name("kedge-spare")
     prctl.set_child_subreaper()
     netns = None
     if not _is_work_waiting(engine):
@@ -124,6 +124,7 @@ def _be_shim(engine: socket, tell: int, make_task: MakeTask, rehearse: Callable[
         os.write(tell, _TAKEN if control_fd >= 0 else _ENGINE_GONE)
     os.close(tell)
     engine.close()
+    prctl.set_name("kedge-shim")
     return 0 if control_fd < 0 else _look_after(socket(fileno=control_fd), netns, make_task)
 
 

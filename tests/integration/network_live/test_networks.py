@@ -160,7 +160,8 @@ def test_two_networks_on_one_container(tmp_path: Path) -> None:
         machine.connect("web")
         assert machine.spaces["web"].run(lambda: is_reachable(machine.address("db"), 5432))
         routes = machine.spaces["web"].run(lambda: output("ip", "route"))
-        assert "default via 172.17.0.1 dev eth0" in routes
+        # The first by name has the default route.
+        assert "default via 172.18.0.1 dev eth1" in routes
         assert "dev eth1" in routes
 
 

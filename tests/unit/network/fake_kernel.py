@@ -77,6 +77,10 @@ class FakeKernel:
         assert descriptor >= 0
         return _link(2, name, "veth")
 
+    def links_in(self, descriptor: int) -> list[rt.Link]:
+        assert descriptor >= 0
+        return [_link(1, "lo", "")]
+
     def try_link(self, name: str) -> rt.Link | None:
         return self.present.get(name)
 

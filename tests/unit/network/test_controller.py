@@ -176,8 +176,9 @@ def subnet(network: str, gateway: str) -> Subnet:
 @pytest.mark.parametrize(
     ("spec", "kind", "message"),
     [
-        (NetworkSpec(name="-x"), InvalidParameterError, "invalid network name: -x"),
-        (NetworkSpec(name="bridge"), ConflictError, "network with name bridge already exists"),
+        (NetworkSpec(name="-x"), InvalidParameterError, "invalid network name: '-x'"),
+        (NetworkSpec(name="bridge"), ForbiddenError, "not permitted on predefined bridge network"),
+        (NetworkSpec(name="back"), ConflictError, "network with name back already exists"),
         (
             NetworkSpec(name="x", subnets=(subnet("172.17.4.0/24", "172.17.4.1"),)),
             ForbiddenError,
@@ -204,6 +205,7 @@ def test_networks_that_cannot_be(
 ) -> None:
     kernel.route_table = [route("10.5.0.0/16")]
     networks = controller(database, kernel)
+    networks.create_network(NetworkSpec(name="back"))
     with pytest.raises(kind) as caught:
         networks.create_network(spec)
     assert message in str(caught.value)

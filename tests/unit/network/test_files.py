@@ -2,7 +2,13 @@ from pathlib import Path
 
 import pytest
 
-from kedge.network.files import FALLBACK_NAMESERVERS, host_hosts, hosts, make_resolv_conf
+from kedge.network.files import (
+    FALLBACK_NAMESERVERS,
+    changed_hosts,
+    host_hosts,
+    hosts,
+    make_resolv_conf,
+)
 
 STUB = "nameserver 127.0.0.53\noptions edns0 trust-ad\nsearch corp.example\n"
 UPSTREAM = "nameserver 10.1.1.1\nnameserver fe80::1%eth0\n"
@@ -81,3 +87,9 @@ def test_the_hosts_network_uses_the_hosts_file() -> None:
     assert make_resolv_conf(STUB, UPSTREAM, own_namespace=False) == STUB
     text = make_resolv_conf(STUB, UPSTREAM, own_namespace=False, search=["x.example"])
     assert text == "nameserver 127.0.0.53\nsearch x.example\noptions edns0 trust-ad\n"
+
+
+def test_only_the_containers_own_lines_change() -> None:
+    before = hosts("web", "lan", ["10.0.0.2", "10.1.0.2"]) + "10.0.0.2\tmine\n"
+    after = changed_hosts(before, "web", "lan", add=["10.2.0.2"], remove=["10.0.0.2"])
+    assert after == before.replace("10.0.0.2\tweb.lan web\n", "") + "10.2.0.2\tweb.lan web\n"

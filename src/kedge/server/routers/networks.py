@@ -2,6 +2,11 @@
 
 from collections.abc import Mapping
 
+from kedge.api.types.network import (
+    NetworkConnectRequest,
+    NetworkCreateRequest,
+    NetworkDisconnectRequest,
+)
 from kedge.server.backends import NetworkBackend, VolumeBackend
 from kedge.server.request import Request
 from kedge.server.response import Response, json_response
@@ -21,6 +26,11 @@ class NetworkRouter:
             "NetworkList": self.list,
             "NetworkListSlash": self.list,
             "NetworkInspect": self.inspect,
+            "NetworkCreate": self.create,
+            "NetworkDelete": self.delete,
+            "NetworkConnect": self.connect,
+            "NetworkDisconnect": self.disconnect,
+            "NetworkPrune": self.prune,
         }
 
     async def list(self, request: Request) -> Response:
@@ -30,6 +40,32 @@ class NetworkRouter:
     async def inspect(self, request: Request) -> Response:
         """Answer one network."""
         return json_response(await self._backend.inspect(request.name, scope=request.text("scope")))
+
+    async def create(self, request: Request) -> Response:
+        """Make a network from the body."""
+        body = await request.json(NetworkCreateRequest, required=True)
+        return json_response(await self._backend.create(body), 201)
+
+    async def delete(self, request: Request) -> Response:
+        """Remove a network."""
+        await self._backend.remove(request.name)
+        return Response(204)
+
+    async def connect(self, request: Request) -> Response:
+        """Take a container into a network."""
+        body = await request.json(NetworkConnectRequest, required=True)
+        await self._backend.connect(request.name, body)
+        return Response()
+
+    async def disconnect(self, request: Request) -> Response:
+        """Take a container out of a network."""
+        body = await request.json(NetworkDisconnectRequest, required=True)
+        await self._backend.disconnect(request.name, body)
+        return Response()
+
+    async def prune(self, request: Request) -> Response:
+        """Remove the unused networks that match."""
+        return json_response(await self._backend.prune(request.filters()))
 
 
 class VolumeRouter:
