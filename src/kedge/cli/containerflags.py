@@ -199,7 +199,12 @@ CONTAINER_FLAGS: Final[tuple[Flag, ...]] = (
         "Stopping, logs, health",
         value("stop-signal", "SIGNAL", "Signal that stops the container"),
         value("stop-timeout", "SECONDS", "How long to wait before killing it", check=integer),
-        value("log-driver", "NAME", "Where its output is kept", complete="json-file|none"),
+        value(
+            "log-driver",
+            "NAME",
+            "Where its output is kept",
+            complete="json-file|local|journald|syslog|none",
+        ),
         many("log-opt", "NAME=VALUE", "Option of the log driver, such as max-size=10m"),
         value("health-cmd", "COMMAND", "Command that says whether it is healthy"),
         value(

@@ -22,6 +22,8 @@ from kedge.engine.events import EventBus
 from kedge.engine.execs import ExecService
 from kedge.engine.images import ImageService
 from kedge.engine.lifecycle import Lifecycle
+from kedge.engine.logoptions import check_log_options
+from kedge.engine.logtags import check_tag
 from kedge.engine.networks import NetworkService, VolumeService
 from kedge.engine.paths import EnginePaths
 from kedge.engine.process import CGROUP_PARENT
@@ -29,7 +31,7 @@ from kedge.engine.record import RecordStore
 from kedge.engine.registries import RegistryService
 from kedge.engine.restore import restore
 from kedge.engine.system import SystemService
-from kedge.errdefs import ConflictError
+from kedge.errdefs import ConflictError, InvalidParameterError, NotSupportedError
 from kedge.images.store import ImageStore
 from kedge.lib.clock import SYSTEM_CLOCK
 from kedge.lib.database import Database
@@ -69,6 +71,7 @@ async def open_engine(config: DaemonConfig) -> AsyncGenerator[Engine, None]:
         ConflictError: Another engine has these roots.
     """
     paths = _paths(config)
+    _check_log_defaults(config)
     async with contextlib.AsyncExitStack() as stack:
         paths.ensure()
         stack.enter_context(_lock(paths.data_root))
@@ -109,6 +112,14 @@ def _registry_settings(config: DaemonConfig) -> RegistrySettings:
         mirrors=config.registry_mirrors,
         insecure=config.insecure_registries,
     )
+
+
+def _check_log_defaults(config: DaemonConfig) -> None:
+    try:
+        check_log_options(config.log_driver, config.log_opts)
+        check_tag(config.log_opts)
+    except (InvalidParameterError, NotSupportedError) as error:
+        raise InvalidParameterError(f"failed to set log opts: {error}") from error
 
 
 def _paths(config: DaemonConfig) -> EnginePaths:

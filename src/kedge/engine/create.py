@@ -10,6 +10,8 @@ from kedge.engine import ports
 from kedge.engine.announce import announce
 from kedge.engine.context import EngineContext
 from kedge.engine.failures import host_failure
+from kedge.engine.logoptions import settle_log_options
+from kedge.engine.logtags import check_tag
 from kedge.engine.membership import chosen_macs, initial_networks
 from kedge.engine.merge import command_line, merge_config
 from kedge.engine.mounts import parse_mounts
@@ -21,7 +23,6 @@ from kedge.lib.ids import new_id, short_id
 from kedge.oci.platforms import parse_platform
 
 _RESTART_POLICIES: Final = frozenset({"", "no", "always", "unless-stopped", "on-failure"})
-_LOG_DRIVERS: Final = frozenset({"", "json-file", "none"})
 
 
 async def create_container(
@@ -48,7 +49,13 @@ async def create_container(
     host = request.host_config
     host.network_mode = host.network_mode or "default"
     # Clients look here for whether they can read the output back.
-    host.log_config.type = host.log_config.type or context.settings.log_driver
+    host.log_config.type, host.log_config.config = settle_log_options(
+        host.log_config.type,
+        host.log_config.config or {},
+        default_driver=context.settings.log_driver,
+        defaults=context.settings.log_opts,
+    )
+    check_tag(host.log_config.config)
     if not config.hostname:
         shares = host.network_mode == "host" or host.uts_mode == "host"
         config.hostname = os.uname().nodename if shares else short_id(container_id)
@@ -124,11 +131,6 @@ def check_host_config(host: HostConfig) -> None:
     if host.auto_remove and policy not in {"", "no"}:
         raise InvalidParameterError(
             "can't create 'AutoRemove' container with restart policy: choose one of the two"
-        )
-    if host.log_config.type not in _LOG_DRIVERS:
-        raise NotSupportedError(
-            f"logger: no log driver named '{host.log_config.type}' is registered: "
-            "use json-file or none"
         )
     for value, flag in (
         (host.volumes_from, "--volumes-from"),

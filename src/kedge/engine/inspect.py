@@ -66,7 +66,9 @@ def make_inspect(
         resolv_conf_path=files.resolv_conf if record.started_ns else "",
         hostname_path=files.hostname if record.started_ns else "",
         hosts_path=files.hosts if record.started_ns else "",
-        log_path=paths.log_path(record.id) if record.host_config.log_config.type != "none" else "",
+        log_path=paths.log_path(record.id)
+        if record.host_config.log_config.type == "json-file"
+        else "",
         name=f"/{record.name}",
         restart_count=record.restart_count,
         driver=driver,

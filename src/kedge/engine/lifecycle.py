@@ -25,7 +25,7 @@ from kedge.engine.context import EngineContext
 from kedge.engine.defaults import STOP_SIGNAL, STOP_TIMEOUT_S
 from kedge.engine.ending import end_shim
 from kedge.engine.failures import host_failure
-from kedge.engine.logoptions import parse_log_options
+from kedge.engine.logsetup import make_log_config
 from kedge.engine.networking import ContainerNetwork
 from kedge.engine.process import NetworkFiles, container_spec_input, write_bundle
 from kedge.engine.signals import parse_signal
@@ -39,7 +39,7 @@ from kedge.errdefs import (
 )
 from kedge.lib.ids import short_id
 from kedge.shim.client import Shim
-from kedge.shim.messages import CreateRequest, ExitStatus, LogConfig
+from kedge.shim.messages import CreateRequest, ExitStatus
 
 _KILL_GRACE_S: Final = 10.0
 _RETRY_S: Final = 1.0
@@ -113,7 +113,7 @@ class Lifecycle:
                 stdin=record.config.open_stdin,
                 stdin_once=record.config.stdin_once,
                 own_netns=own_netns,
-                log=self._log_config(container),
+                log=await make_log_config(context, record),
             )
         )
         undo.push_async_callback(end_shim, shim)
@@ -138,13 +138,6 @@ class Lifecycle:
         waiting, container.waiting_attaches = container.waiting_attaches, []
         for session in waiting:
             await session.hand_over(shim)
-
-    def _log_config(self, container: Container) -> LogConfig | None:
-        context, own = self._context, container.record.host_config.log_config
-        if (own.type or context.settings.log_driver) == "none":
-            return None
-        options = {**context.settings.log_opts, **own.config}
-        return parse_log_options(context.paths.log_path(container.id), options)
 
     def watch(self, container: Container, shim: Shim) -> None:
         """Record the container's exit when it comes."""

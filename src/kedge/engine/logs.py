@@ -3,11 +3,13 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from functools import partial
 
 from kedge.api.options import LogOptions
 from kedge.api.streams import OutputStream
 from kedge.engine.containers import Container
 from kedge.engine.context import EngineContext
+from kedge.engine.logsetup import readable_path
 from kedge.errdefs import NotSupportedError
 from kedge.logdrivers.jsonfile import JsonFileReader
 from kedge.logdrivers.reading import LogReader, ReadOptions, encode_batches
@@ -22,12 +24,10 @@ async def open_log(
         NotSupportedError: The container keeps no log.
     """
     record = container.record
-    driver = record.host_config.log_config.type or context.settings.log_driver
-    if driver == "none":
+    path = readable_path(context.paths, record)
+    if not path:
         raise NotSupportedError("configured logging driver does not support reading")
-    reader = JsonFileReader(
-        context.paths.log_path(container.id), context.log_watcher, context.clock
-    )
+    reader = JsonFileReader(path, context.log_watcher, context.clock)
     return OutputStream(tty=record.config.tty, chunks=_read(context, container, reader, options))
 
 
@@ -41,17 +41,22 @@ async def _read(
         until_ns=options.until_ns,
         tail=options.tail,
     )
-    framed, stamped = not container.record.config.tty, options.timestamps
+    encode = partial(
+        encode_batches,
+        framed=not container.record.config.tty,
+        timestamps=options.timestamps,
+        details=options.details,
+    )
     if not options.follow:
         batches = reader.read(wanted)
         while (some := await context.run_blocking(lambda: next(batches, None))) is not None:
-            yield encode_batches(some, framed=framed, timestamps=stamped)
+            yield encode(some)
         return
     ended = asyncio.Event()
     watcher = asyncio.create_task(_tell_when_over(container, ended))
     try:
         async for some in reader.follow(wanted, ended):
-            yield encode_batches(some, framed=framed, timestamps=stamped)
+            yield encode(some)
     finally:
         watcher.cancel()
         with contextlib.suppress(asyncio.CancelledError):

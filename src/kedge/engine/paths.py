@@ -51,6 +51,10 @@ class EnginePaths:
         """The json-file log, at the place and with the name Docker gives it."""
         return os.path.join(self.container_dir(container_id), f"{container_id}-json.log")
 
+    def local_log_path(self, container_id: str) -> str:
+        """The log of the local driver, and what drivers that send lines elsewhere keep here."""
+        return os.path.join(self.container_dir(container_id), "local.log")
+
     def ensure(self) -> None:
         """Create the folders that must exist before anything else; only root may enter them."""
         for path, mode in (

@@ -27,6 +27,7 @@ from kedge.engine.container_service import ContainerService
 from kedge.engine.context import EngineContext, EngineSettings
 from kedge.engine.images import STORAGE_DRIVER, ImageService
 from kedge.engine.kernelfacts import read_facts
+from kedge.engine.logoptions import LOG_DRIVERS
 from kedge.engine.process import is_cgroup_v2
 from kedge.engine.state import Status
 from kedge.lib.clock import format_rfc3339
@@ -93,7 +94,7 @@ class SystemService:
             driver=STORAGE_DRIVER,
             driver_status=[["Backing Filesystem", _filesystem(context.paths.data_root)]],
             plugins=PluginsInfo(
-                volume=["local"], network=["bridge", "host", "null"], log=["json-file", "none"]
+                volume=["local"], network=["bridge", "host", "null"], log=list(LOG_DRIVERS)
             ),
             memory_limit=facts.memory,
             swap_limit=facts.swap,

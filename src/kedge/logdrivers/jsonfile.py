@@ -14,7 +14,8 @@ from kedge.lib.clock import SYSTEM_CLOCK, Clock, format_rfc3339
 from kedge.logdrivers import rotation
 from kedge.logdrivers.jsonlines import parse_lines
 from kedge.logdrivers.reading import LogBatch, ReadOptions
-from kedge.logdrivers.rotation import LogFile
+from kedge.logdrivers.seeking import seek_time
+from kedge.logdrivers.source import LogFile
 from kedge.logdrivers.watch import DirectoryWatcher
 
 _BLOCK: Final = 512 * 1024
@@ -95,6 +96,8 @@ class _Cursor:
         self._files = rotation.open_chain(path)
         if options.tail >= 0 and self._files:
             self._files, self._offset = rotation.seek_tail(self._files, options.tail)
+        elif options.since_ns and self._files:
+            self._files, self._offset = seek_time(self._files, options.since_ns)
 
     def is_past(self) -> bool:
         """Return whether an entry after the wanted time was met: no wanted one can follow."""
@@ -110,8 +113,8 @@ class _Cursor:
                 return None
         file = self._files[0]
         # Look before reading: what a file that is not written any more yields now is all of it.
-        last = len(self._files) == 1 and rotation.is_current(self._path, file.inode)
-        data = os.pread(file.fd, _BLOCK, self._offset)
+        last = len(self._files) == 1 and rotation.is_current(self._path, file)
+        data = file.read(self._offset, _BLOCK)
         if data:
             self._offset += len(data)
             return self._choose(self._take_lines(data))
@@ -128,11 +131,11 @@ class _Cursor:
     def _next_file(self, file: LogFile) -> bool:
         """Go on to the file written after ``file``; False when it is not there yet."""
         if len(self._files) == 1:
-            successors = rotation.open_successors(self._path, file.inode)
+            successors = rotation.open_successors(self._path, file)
             if not successors:
                 return False
             self._files += successors
-        os.close(self._files.pop(0).fd)
+        self._files.pop(0).close()
         self._offset = 0
         # Half an entry at the end of a finished file is all there will ever be of it.
         self._rest = b""

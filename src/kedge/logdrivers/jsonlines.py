@@ -13,7 +13,8 @@ from kedge.logdrivers.reading import STDERR, STDOUT, LogBatch
 
 _HEAD: Final = b'{"log":"'
 _STREAM_KEY: Final = b'","stream":"'
-_TIME_KEY: Final = b'","time":"'
+_ATTRS_KEY: Final = b'","attrs":'
+_TIME_KEY: Final = b'"time":"'
 _END: Final = b'"}\n'
 _STREAMS: Final = {b"stdout": STDOUT, b"stderr": STDERR}
 _STAMP_LENGTH: Final = len("2006-01-02T15:04:05.000000000Z")
@@ -27,6 +28,7 @@ class _Line(msgspec.Struct):
     log: str = ""
     stream: str = "stdout"
     time: str = ""
+    attrs: msgspec.Raw = msgspec.Raw()
 
 
 _line_decoder: Final = msgspec.json.Decoder(_Line)
@@ -95,7 +97,9 @@ def _find_run(block: bytes, start: int, trailer: bytes) -> int:
 
 def _parse_run(run: bytes, trailer: bytes) -> LogBatch | None:
     """Return lines that share ``trailer`` as one batch, or None if they are not that regular."""
-    stream, _, rest = trailer[2 + len(_STREAM_KEY) :].partition(_TIME_KEY)
+    head, _, rest = trailer[2 + len(_STREAM_KEY) :].rpartition(_TIME_KEY)
+    stream, _, attrs = head[:-1].partition(_ATTRS_KEY)
+    stream = stream.removesuffix(b'"')
     if stream not in _STREAMS or not rest.endswith(_END):
         return None
     stamp = normalize_stamp(rest[: -len(_END)])
@@ -112,7 +116,7 @@ def _parse_run(run: bytes, trailer: bytes) -> LogBatch | None:
         except msgspec.DecodeError:
             return None
         data = text.encode()
-    return LogBatch(_STREAMS[stream], stamp, data + b"\n")
+    return LogBatch(_STREAMS[stream], stamp, data + b"\n", attrs)
 
 
 def _parse_stretch(lines: bytes) -> list[LogBatch]:
@@ -126,7 +130,8 @@ def _parse_stretch(lines: bytes) -> list[LogBatch]:
         if entry.time:
             stamp = normalize_stamp(entry.time.encode())
             stream = STDERR if entry.stream == "stderr" else STDOUT
-            batches.append(LogBatch(stream, stamp, entry.log.encode()))
+            attrs = bytes(entry.attrs)
+            batches.append(LogBatch(stream, stamp, entry.log.encode(), attrs))
     return batches
 
 

@@ -6,7 +6,11 @@ stores many lines at once and a client gets many at once; whoever needs single l
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
+from functools import lru_cache
 from typing import Final, NamedTuple, Protocol
+from urllib.parse import quote_plus
+
+import msgspec
 
 STDOUT: Final = 1
 STDERR: Final = 2
@@ -20,6 +24,8 @@ class LogBatch(NamedTuple):
     """RFC 3339 in UTC with nine decimals, so that stamps sort as text."""
     data: bytes
     """Whole lines, or one piece of a line, which then does not end in a newline."""
+    attrs: bytes = b""
+    """A JSON object the lines carry; empty for none."""
 
 
 class ReadOptions(NamedTuple):
@@ -54,13 +60,16 @@ class LogReader(Protocol):
         ...
 
 
-def encode_batches(batches: Sequence[LogBatch], *, framed: bool, timestamps: bool = False) -> bytes:
+def encode_batches(
+    batches: Sequence[LogBatch], *, framed: bool, timestamps: bool = False, details: bool = False
+) -> bytes:
     """Return ``batches`` as a client of ``/logs`` gets them.
 
     Args:
         batches: In order.
         framed: Multiplex with stdcopy frames; off for a terminal's log.
         timestamps: Begin each line, and each piece of a long line, with its stamp.
+        details: Begin each, after the stamp, with its attributes as ``key=value,key=value``.
     """
     parts: list[bytes] = []
     pending: list[bytes] = []
@@ -69,7 +78,10 @@ def encode_batches(batches: Sequence[LogBatch], *, framed: bool, timestamps: boo
         if framed and batch.stream != stream:
             _flush(parts, pending, stream)
             stream = batch.stream
-        pending.append(_stamped(batch) if timestamps else batch.data)
+        prefix = batch.stamp + b" " if timestamps else b""
+        if details:
+            prefix += _show_attributes(batch.attrs)
+        pending.append(_prefixed(batch.data, prefix) if prefix else batch.data)
     if framed:
         _flush(parts, pending, stream)
         return b"".join(parts)
@@ -85,8 +97,15 @@ def _flush(parts: list[bytes], pending: list[bytes], stream: int) -> None:
         pending.clear()
 
 
-def _stamped(batch: LogBatch) -> bytes:
-    prefix = batch.stamp + b" "
-    if batch.data.endswith(b"\n"):
-        return prefix + batch.data[:-1].replace(b"\n", b"\n" + prefix) + b"\n"
-    return prefix + batch.data
+def _prefixed(data: bytes, prefix: bytes) -> bytes:
+    if data.endswith(b"\n"):
+        return prefix + data[:-1].replace(b"\n", b"\n" + prefix) + b"\n"
+    return prefix + data
+
+
+@lru_cache(maxsize=64)
+def _show_attributes(attrs: bytes) -> bytes:
+    """Return attributes as ``logs --details`` shows them; a blank stands for none."""
+    found = msgspec.json.decode(attrs, type=dict[str, str]) if attrs else {}
+    pairs = (f"{quote_plus(key)}={quote_plus(value)}" for key, value in sorted(found.items()))
+    return ",".join(pairs).encode() + b" "

@@ -6,77 +6,89 @@ where the inode has gone.
 """
 
 import os
-from typing import Final, NamedTuple
+from typing import Final
+
+from kedge.logdrivers.source import LogFile, try_open
 
 _BLOCK: Final = 64 * 1024
 _GAPS: Final = 3
 _ATTEMPTS: Final = 100
 
 
-class LogFile(NamedTuple):
-    """One open file of a log."""
-
-    fd: int
-    inode: int
-
-
 def open_chain(path: str) -> list[LogFile]:
     """Return all files of the log, oldest first, open; none when there is no log yet."""
-    return _scan_steadily(path, until_inode=-1)
+    return _scan_steadily(path, until=None)
 
 
-def open_successors(path: str, inode: int) -> list[LogFile]:
-    """Return the files written after the one with ``inode``, oldest first, open.
+def open_successors(path: str, file: LogFile) -> list[LogFile]:
+    """Return the files written after ``file``, oldest first, open.
 
     All there are, when that one has been rotated away altogether.
     """
-    chain = _scan_steadily(path, until_inode=inode)
-    if chain and chain[0].inode == inode:
-        os.close(chain.pop(0).fd)
+    chain = _scan_steadily(path, until=file)
+    if chain and _is_same(file, chain[0]):
+        chain.pop(0).close()
     return chain
 
 
-def _scan_steadily(path: str, until_inode: int) -> list[LogFile]:
+def _scan_steadily(path: str, until: LogFile | None) -> list[LogFile]:
     """Scan again when the log was rotated meanwhile: the order could be wrong."""
     for _ in range(_ATTEMPTS):
-        before = _newest_inodes(path)
-        chain = _scan(path, until_inode)
-        if _newest_inodes(path) == before:
+        chain = _scan(path, until)
+        if _was_steady(path, chain):
             break
         close_chain(chain)
     else:
         # Rotated all the time: rather the wrong order than none.
-        chain = _scan(path, until_inode)
+        chain = _scan(path, until)
     chain.reverse()
     return chain
 
 
-def _scan(path: str, until_inode: int) -> list[LogFile]:
-    """Return the files from the newest on, up to and with ``until_inode`` or the oldest, open."""
+def _was_steady(path: str, chain: list[LogFile]) -> bool:
+    """Return whether no rotation came between: the newest file found still has its name.
+
+    It is open, so its inode cannot have been given to another file.
+    """
+    if not chain:
+        return not _inode(path) and not _inode(name_of(path, 1))
+    newest = chain[0]
+    if is_current(path, newest):
+        return True
+    # Right after a rotation, and until the next line, there is no current file.
+    return not _inode(path) and not newest.is_packed and _inode(f"{path}.1") == newest.inode
+
+
+def _is_same(known: LogFile, found: LogFile) -> bool:
+    """Return whether ``found`` is what has become of ``known``, which is open.
+
+    A plain file that is open keeps its inode from all others, once older gzip files with a number
+    that was theirs before are left out, which searching from the newest on does.
+    """
+    return known.inode == found.inode and (found.is_packed or not known.is_packed)
+
+
+def _scan(path: str, until: LogFile | None) -> list[LogFile]:
+    """Return the files from the newest on, up to and with ``until`` or the oldest, open."""
     chain: list[LogFile] = []
     number = missing = 0
     # A rotation under way moves the oldest first, so one name may be missing in the middle; going
     # the other way, this cannot pass a file unseen.
     while missing <= _GAPS:
-        file = try_open(name_of(path, number))
+        file = try_open(name_of(path, number), may_be_packed=number > 0)
         number += 1
         if file is None:
             missing += 1
             continue
         missing = 0
-        if any(known.inode == file.inode for known in chain):
+        if any(os.path.sameopenfile(known.fd, file.fd) for known in chain):
             # The rotation has shifted a file we have.
-            os.close(file.fd)
+            file.close()
             continue
         chain.append(file)
-        if file.inode == until_inode:
+        if until is not None and _is_same(until, file):
             break
     return chain
-
-
-def _newest_inodes(path: str) -> tuple[int, int]:
-    """Return what changes with every rotation: the inodes of the two newest files, 0 for none."""
-    return _inode(path), _inode(name_of(path, 1))
 
 
 def _inode(path: str) -> int:
@@ -89,7 +101,7 @@ def _inode(path: str) -> int:
 def close_chain(chain: list[LogFile]) -> None:
     """Close every file."""
     for file in chain:
-        os.close(file.fd)
+        file.close()
 
 
 def name_of(path: str, number: int) -> str:
@@ -97,18 +109,9 @@ def name_of(path: str, number: int) -> str:
     return f"{path}.{number}" if number else path
 
 
-def try_open(path: str) -> LogFile | None:
-    """Return the open file, or None when there is none."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
-    return LogFile(fd, os.fstat(fd).st_ino)
-
-
-def is_current(path: str, inode: int) -> bool:
-    """Return whether ``inode`` is still the file that is written."""
-    return _inode(path) == inode
+def is_current(path: str, file: LogFile) -> bool:
+    """Return whether ``file`` is still the one that is written."""
+    return not file.is_packed and _inode(path) == file.inode
 
 
 def find_tail(fd: int, lines: int) -> tuple[int, int]:
@@ -134,13 +137,20 @@ def find_tail(fd: int, lines: int) -> tuple[int, int]:
     return 0, found
 
 
+def _find_tail_of(file: LogFile, lines: int) -> tuple[int, int]:
+    if not file.is_packed:
+        return find_tail(file.fd, lines)
+    there = file.count_lines()
+    return (0, there) if there <= lines else (file.skip_lines(there - lines), lines)
+
+
 def seek_tail(chain: list[LogFile], lines: int) -> tuple[list[LogFile], int]:
     """Return the files that hold the last ``lines`` lines and the place in the first of them.
 
     Files that hold none of them are closed.
     """
     for index in range(len(chain) - 1, -1, -1):
-        offset, found = find_tail(chain[index].fd, lines)
+        offset, found = _find_tail_of(chain[index], lines)
         lines -= found
         if lines <= 0 or index == 0:
             close_chain(chain[:index])

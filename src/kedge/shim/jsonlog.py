@@ -9,12 +9,15 @@ time stamp. `kedge.logdrivers.jsonfile` reads the files back with the same trick
 Lines above 16 KiB are cut into entries without a newline at their end, as Docker cuts them.
 """
 
-import codecs
 import os
-from typing import Final
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final, TypeAlias
 
 from kedge.lib.clock import SYSTEM_CLOCK, Clock, format_rfc3339
-from kedge.shim.messages import STDERR, STDOUT, LogConfig
+from kedge.shim.logconfig import LogConfig
+from kedge.shim.logrotation import Packer, forget_unfinished, rotate
+from kedge.shim.messages import STDERR, STDOUT
 
 PARTIAL_SIZE: Final = 16 * 1024
 # One write takes at most about this much, so that a rotated file overshoots by one entry at most.
@@ -33,17 +36,8 @@ _ESCAPES: Final = {
     0x3E: b"\\u003e",
     0x5C: b"\\\\",
 }
+_ASIDE: Final = b"\x01"
 _PLAIN: Final = bytes(code for code in range(256) if code not in _ESCAPES)
-
-
-def _replace_invalid(error: UnicodeError) -> tuple[str, int]:
-    # Go replaces every invalid byte, Python's "replace" one maximal run of them.
-    if not isinstance(error, UnicodeDecodeError):
-        raise error
-    return "\\ufffd" * (error.end - error.start), error.end
-
-
-codecs.register_error("kedge-log", _replace_invalid)
 
 
 def escape(chunk: bytes) -> bytes:
@@ -65,8 +59,19 @@ def escape(chunk: bytes) -> bytes:
     try:
         chunk.decode()
     except UnicodeDecodeError:
-        chunk = chunk.decode("utf-8", "kedge-log").encode()
+        chunk = _replace_invalid(chunk)
     return chunk.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")
+
+
+def _replace_invalid(escaped: bytes) -> bytes:
+    r"""Turn each byte that belongs to no character into ``\ufffd``, as Go does.
+
+    Python's own replacement makes one mark of a run of such bytes. Here each becomes a surrogate,
+    each surrogate a question mark and each of those the escape, all of it in C. Real question marks
+    stand aside as a control character meanwhile: `escape` has left none of those.
+    """
+    marked = escaped.replace(b"?", _ASIDE).decode("utf-8", "surrogateescape")
+    return marked.encode("utf-8", "replace").replace(b"?", rb"\ufffd").replace(_ASIDE, b"?")
 
 
 def split_long_lines(lines: bytes) -> list[bytes]:
@@ -106,6 +111,14 @@ def cut_before(data: bytes, end: int) -> int:
     return end
 
 
+Later: TypeAlias = Callable[[Callable[[], None]], object]
+"""Runs an action once there is nothing more urgent."""
+
+
+def _never(_action: Callable[[], None]) -> None:
+    """Leave compression to the next rotation."""
+
+
 class LogFile:
     """One container's log: appended to, rotated by size, complete after `close`.
 
@@ -113,10 +126,20 @@ class LogFile:
     not fit is dropped in whole entries and counted in `dropped_bytes`.
     """
 
-    __slots__ = ("_clock", "_config", "_fd", "_growth", "_size", "_tails", "dropped_bytes")
+    __slots__ = (
+        "_attrs", "_clock", "_config", "_fd", "_growth", "_later", "_packer", "_size", "_tails",
+        "dropped_bytes",
+    )  # fmt: skip
 
-    def __init__(self, config: LogConfig, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(
+        self, config: LogConfig, clock: Clock = SYSTEM_CLOCK, later: Later = _never
+    ) -> None:
         """Open or create the file.
+
+        Args:
+            config: Where, and how much.
+            clock: Stamps the lines.
+            later: Has older files compressed between other work.
 
         Raises:
             OSError: The directory is missing or not writable.
@@ -127,7 +150,13 @@ class LogFile:
         self.dropped_bytes = 0
         self._size = 0
         self._growth = 1.0
+        self._later = later
+        self._packer: Packer | None = None
+        self._attrs = b'"attrs":%b,' % config.attrs.encode() if config.attrs else b""
         self._fd = self._open()
+        if config.compress:
+            forget_unfinished(config.path)
+            self._begin_packing()
 
     def write(self, stream: int, chunk: bytes) -> None:
         """Take output of ``stream``; lines are in the file when this returns, a tail waits."""
@@ -152,8 +181,11 @@ class LogFile:
                 self._append(stream, tail)
 
     def close(self) -> None:
-        """Flush and give the file back."""
+        """Flush and give the file back; what is not compressed yet waits for the next start."""
         self.flush()
+        if self._packer is not None:
+            self._packer.abandon()
+            self._packer = None
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -162,7 +194,7 @@ class LogFile:
         if not piece:
             return
         stamp = format_rfc3339(self._clock.time_ns()).encode()
-        end = b'","stream":"%b","time":"%b"}\n' % (_STREAM_NAMES[stream], stamp)
+        end = b'","stream":"%b",%b"time":"%b"}\n' % (_STREAM_NAMES[stream], self._attrs, stamp)
         if piece[-1] != 0x0A:
             self._store(escape(piece) + end, piece)
             return
@@ -233,20 +265,42 @@ class LogFile:
 
     def _rotate(self) -> None:
         """Shift ``x.log`` to ``x.log.1`` and so on, forget the oldest, and start a new file."""
-        path = self._config.path
-        older = 1
-        while older < self._config.max_files - 1 and os.path.exists(f"{path}.{older}"):
-            older += 1
+        config = self._config
+        self._finish_packing()
         try:
-            for number in range(older, 1, -1):
-                os.rename(f"{path}.{number - 1}", f"{path}.{number}")
-            if self._config.max_files > 1:
-                os.rename(path, f"{path}.1")
-            else:
-                os.unlink(path)
+            rotate(config.path, config.max_files)
         except OSError:
             # Better a file above its cap than a lost line.
             return
         os.close(self._fd)
         self._fd = -1
         self._size = 0
+        if config.compress:
+            self._begin_packing()
+
+    def _begin_packing(self) -> None:
+        # Without a file to compress, or room for the outcome, there is nothing to do.
+        with suppress(OSError):
+            self._packer = Packer(self._config.path)
+            self._later(self._pack)
+
+    def _pack(self) -> None:
+        packer = self._packer
+        if packer is None:
+            return
+        try:
+            if packer.step():
+                self._later(self._pack)
+                return
+        except OSError:
+            packer.abandon()
+        self._packer = None
+
+    def _finish_packing(self) -> None:
+        """Compress the rest now: the next file is full already, so output has to wait."""
+        packer, self._packer = self._packer, None
+        if packer is not None:
+            try:
+                packer.finish()
+            except OSError:
+                packer.abandon()

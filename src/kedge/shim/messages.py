@@ -13,29 +13,14 @@ from kedge.errdefs import KedgeError, SystemFailureError
 from kedge.lib.jsontypes import Json, JsonObject
 from kedge.oci import fields
 from kedge.oci.mounts import Mount
+from kedge.shim.logconfig import LogConfig, encode_log, parse_log
 
 SOCKET_NAME: Final = "shim.sock"
 EXIT_NAME: Final = "exit.json"
 REPORT_NAME: Final = "shim.log"
 
-DEFAULT_LOG_MAX_SIZE: Final = 20 * 1000 * 1000
-DEFAULT_LOG_MAX_FILES: Final = 5
-
 STDOUT: Final = 1
 STDERR: Final = 2
-
-
-class LogConfig(NamedTuple):
-    """Where the container's output is kept, in Docker's json-file form.
-
-    The default cap is 5 files of 20 MB each, because an uncapped log fills the disk one day.
-    """
-
-    path: str
-    max_size: int = DEFAULT_LOG_MAX_SIZE
-    """Bytes after which the file is rotated; 0 for never."""
-    max_files: int = DEFAULT_LOG_MAX_FILES
-    """How many files are kept, the current one included."""
 
 
 class CreateRequest(NamedTuple):
@@ -97,13 +82,6 @@ class ExitStatus(NamedTuple):
 
 def encode_create(request: CreateRequest) -> JsonObject:
     """Return ``request`` as a JSON object; `parse_create` is the inverse."""
-    log: Json = None
-    if request.log is not None:
-        log = {
-            "path": request.log.path,
-            "max_size": request.log.max_size,
-            "max_files": request.log.max_files,
-        }
     rootfs: list[Json] = [
         {
             "type": mount.type,
@@ -123,7 +101,7 @@ def encode_create(request: CreateRequest) -> JsonObject:
         "stdin": request.stdin,
         "stdin_once": request.stdin_once,
         "own_netns": request.own_netns,
-        "log": log,
+        "log": None if request.log is None else encode_log(request.log),
     }
 
 
@@ -145,7 +123,7 @@ def parse_create(document: JsonObject) -> CreateRequest:
         stdin=flag(document, "stdin"),
         stdin_once=flag(document, "stdin_once"),
         own_netns=flag(document, "own_netns"),
-        log=None if log is None else _parse_log(log),
+        log=None if log is None else parse_log(log),
     )
 
 
@@ -156,14 +134,6 @@ def _parse_mount(item: Json, path: str) -> Mount:
         source=fields.require_string(document, "source", path),
         options=fields.read_list(document, "options", path, fields.read_string_item),
         destination=fields.require_string(document, "destination", path),
-    )
-
-
-def _parse_log(document: JsonObject) -> LogConfig:
-    return LogConfig(
-        path=fields.require_string(document, "path", "create.log"),
-        max_size=integer(document, "max_size"),
-        max_files=integer(document, "max_files"),
     )
 
 

@@ -10,13 +10,13 @@ from contextlib import suppress
 from socket import socket
 from typing import Final
 
-from kedge.errdefs import ConflictError, KedgeError
+from kedge.errdefs import ConflictError, KedgeError, SystemFailureError
 from kedge.lib.clock import SYSTEM_CLOCK
 from kedge.lib.jsontypes import Json, JsonObject
 from kedge.shim.control import ControlServer, Reply, Serve, unknown_operation
 from kedge.shim.execs import ExecSessions
 from kedge.shim.exits import parse_wait_status, store_exit
-from kedge.shim.jsonlog import LogFile
+from kedge.shim.logsink import LogSink, open_sink
 from kedge.shim.messages import (
     STDERR,
     STDOUT,
@@ -26,6 +26,7 @@ from kedge.shim.messages import (
     encode_failure,
     flag,
     integer,
+    one_line,
     parse_exec,
     part,
     text,
@@ -64,6 +65,7 @@ class Monitor:
         self._request = request
         self._make_task = make_task
         self._netns = netns
+        self._host_netns = -1
         self._state = State.CREATING
         self._task: Task | None = None
         self._streams: Streams | None = None
@@ -115,14 +117,19 @@ class Monitor:
         """Be in the right network namespace; return what the engine gets of it."""
         netns, self._netns = self._netns, None
         if self._request.own_netns:
-            return (netns or ReadyNetns()).give()
+            netns = netns or ReadyNetns()
+            log = self._request.log
+            if log is not None and log.forward is not None:
+                # Its service is the host's, and this process is in the container's network.
+                self._host_netns = netns.host()
+            return netns.give()
         if netns is not None:
             netns.leave()
         return ()
 
     def _create(self) -> None:
         request = self._request
-        log = None if request.log is None else LogFile(request.log)
+        log = self._open_log()
         pipes = (
             Pipes()
             if request.terminal
@@ -132,6 +139,8 @@ class Monitor:
             task = self._make_task(request, pipes)
         except BaseException:
             pipes.close_all()
+            if log is not None:
+                log.close()
             raise
         pipes.close_theirs()
         streams = Streams(self._reactor, log=log, close_stdin_once=request.stdin_once)
@@ -146,6 +155,17 @@ class Monitor:
         self._control.broadcast(
             {"event": "created", "pid": task.pid, "created_mountpoints": mountpoints}
         )
+
+    def _open_log(self) -> LogSink | None:
+        config = self._request.log
+        if config is None:
+            return None
+        try:
+            return open_sink(config, self._reactor, self._host_netns)
+        except OSError as error:
+            raise SystemFailureError(
+                f"failed to initialize logging driver: {one_line(error)}"
+            ) from error
 
     def _describe(self) -> JsonObject:
         """Return the first message on a connection: everything there is to know."""

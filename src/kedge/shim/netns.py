@@ -42,6 +42,10 @@ class ReadyNetns:
         unshare(CLONE_NEWNET)
         self._descriptors = open_descriptors()
 
+    def host(self) -> int:
+        """Return a descriptor of the namespace this process came from; the caller owns it."""
+        return os.dup(self._home)
+
     def give(self) -> tuple[int, int]:
         """Return the namespace's descriptor and a route socket in it; the caller owns both."""
         os.close(self._home)

@@ -14,10 +14,11 @@ from collections.abc import Callable, Sequence
 from errno import EIO
 from fcntl import F_SETPIPE_SZ, fcntl
 from socket import socket
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 from kedge.linux import pty
 from kedge.shim.clients import BACKLOG_HIGH, Client
+from kedge.shim.logsink import LogSink
 from kedge.shim.messages import STDERR, STDOUT
 from kedge.shim.reactor import READABLE, WRITABLE, Reactor
 
@@ -28,18 +29,6 @@ _END_OF_TRANSMISSION: Final = b"\x04"
 _PTY_RETRY_S: Final = 0.1
 _TERMINAL_ROUNDS: Final = 256
 _PIPE_ROUNDS: Final = _PIPE_SIZE // CHUNK_SIZE + 2
-
-
-class LogSink(Protocol):
-    """Where output is kept."""
-
-    def write(self, stream: int, chunk: bytes) -> None:
-        """Take output of one stream."""
-        ...
-
-    def close(self) -> None:
-        """Finish the last line and give the file back."""
-        ...
 
 
 class Pipes(NamedTuple):
@@ -95,6 +84,8 @@ class Streams:
         """
         self._reactor = reactor
         self._log = log
+        if log is not None:
+            log.when_relieved(self._relieve)
         self._close_stdin_once = close_stdin_once
         self._sources: dict[int, int] = {}
         self._clients: list[Client] = []
@@ -252,6 +243,8 @@ class Streams:
                 self._reactor.forget(fd)
 
     def _is_backed_up(self) -> bool:
+        if self._log is not None and self._log.is_backed_up:
+            return True
         return any(client.backlog_bytes > BACKLOG_HIGH for client in self._clients)
 
     def _relieve(self) -> None:

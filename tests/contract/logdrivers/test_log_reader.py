@@ -20,7 +20,7 @@ from kedge.logdrivers.reading import (
 )
 from kedge.logdrivers.watch import DirectoryWatcher
 from kedge.shim.jsonlog import LogFile
-from kedge.shim.messages import LogConfig
+from kedge.shim.logconfig import LogConfig
 
 START_NS = 1_700_000_000_000_000_000
 SECOND_NS = 1_000_000_000
@@ -50,8 +50,9 @@ class SteppingClock:
 
 
 class JsonFileDriver:
-    def __init__(self, directory: Path, *, max_size: int) -> None:
-        self._config = LogConfig(str(directory / "x.log"), max_size=max_size, max_files=1000)
+    def __init__(self, directory: Path, *, max_size: int, compress: bool = False) -> None:
+        path = str(directory / "x.log")
+        self._config = LogConfig(path, max_size=max_size, max_files=1000, compress=compress)
         self._clock = SteppingClock()
         self._file: LogFile | None = None
 
@@ -69,9 +70,13 @@ class JsonFileDriver:
             self._file = None
 
 
-@pytest.fixture(params=["json-file", "json-file-rotated"])
+@pytest.fixture(params=["json-file", "json-file-rotated", "json-file-compressed"])
 def driver(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Driver]:
-    made = JsonFileDriver(tmp_path, max_size=2000 if "rotated" in request.param else 0)
+    made = JsonFileDriver(
+        tmp_path,
+        max_size=0 if request.param == "json-file" else 2000,
+        compress="compressed" in request.param,
+    )
     yield made
     made.restart()
 
@@ -148,6 +153,15 @@ def test_since_and_until_are_inclusive(driver: Driver) -> None:
     assert read(driver, ReadOptions(since_ns=since, until_ns=until)) == b"".join(written[20:30])
     assert read(driver, ReadOptions(since_ns=since)) == b"".join(written[20:])
     assert read(driver, ReadOptions(until_ns=START_NS - 1)) == b""
+
+
+@pytest.mark.parametrize("second", [0, 1, 700, 1999, 2000])
+def test_since_finds_its_place_in_a_large_log(driver: Driver, second: int) -> None:
+    written = lines(2000)
+    for line in written:
+        driver.write(line)
+    since = START_NS + second * SECOND_NS
+    assert read(driver, ReadOptions(since_ns=since)) == b"".join(written[second:])
 
 
 def test_streams_can_be_chosen(driver: Driver) -> None:

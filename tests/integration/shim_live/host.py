@@ -19,7 +19,8 @@ from kedge.errdefs import KedgeError
 from kedge.lib.jsontypes import Json, JsonObject
 from kedge.runtime.spec_template import spec_document
 from kedge.shim.client import Shim
-from kedge.shim.messages import CreateRequest, ExecRequest, LogConfig
+from kedge.shim.logconfig import LogConfig
+from kedge.shim.messages import CreateRequest, ExecRequest
 from kedge.shim.spawner_client import Spawner
 
 APPLETS = "cat dd echo false head id kill ls md5sum printf readlink seq sh sleep stty true yes"

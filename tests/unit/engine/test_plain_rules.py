@@ -6,7 +6,6 @@ import pytest
 from kedge.api.types.config import ContainerConfig, HostConfig, Mount, PortBinding, RestartPolicy
 from kedge.api.types.wire import Empty
 from kedge.engine.create import check_host_config
-from kedge.engine.logoptions import parse_log_options
 from kedge.engine.mounts import parse_mounts
 from kedge.engine.ports import parse_port, published_ports
 from kedge.engine.signals import parse_signal
@@ -117,19 +116,6 @@ def test_two_mounts_on_one_path() -> None:
 def test_restart_policies_with_dockers_texts(host: HostConfig, text: str) -> None:
     with pytest.raises(InvalidParameterError, match=text):
         check_host_config(host)
-
-
-def test_log_options() -> None:
-    config = parse_log_options("/log", {"max-size": "10m", "max-file": "3"})
-    assert (config.max_size, config.max_files) == (10 * 1024 * 1024, 3)
-    assert parse_log_options("/log", {"max-size": "-1"}).max_size == 0
-    assert parse_log_options("/log", {}).max_size > 0
-
-
-@pytest.mark.parametrize("options", [{"max-size": "big"}, {"max-file": "0"}, {"colour": "red"}])
-def test_bad_log_options(options: dict[str, str]) -> None:
-    with pytest.raises(InvalidParameterError):
-        parse_log_options("/log", options)
 
 
 @pytest.mark.parametrize(

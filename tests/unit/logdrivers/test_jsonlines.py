@@ -52,9 +52,11 @@ def test_rubbish_spoils_only_itself(rubbish: bytes) -> None:
     assert b"".join(batch.data for batch in batches) == b"good\n" * 3
 
 
-def test_attributes_of_docker_are_skipped() -> None:
+def test_attributes_are_kept() -> None:
     line = b'{"log":"x\\n","stream":"stdout","attrs":{"a":"b"},"time":"2024-01-01T00:00:00.1Z"}\n'
-    assert parse_lines(line) == [LogBatch(STDOUT, b"2024-01-01T00:00:00.100000000Z", b"x\n")]
+    assert parse_lines(line) == [
+        LogBatch(STDOUT, b"2024-01-01T00:00:00.100000000Z", b"x\n", b'{"a":"b"}')
+    ]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kedge.logdrivers import rotation
+from kedge.logdrivers.source import LogFile
 
 
 @given(
@@ -40,14 +41,16 @@ def test_successors_are_found_by_inode(tmp_path: Path) -> None:
     path = str(tmp_path / "x.log")
     for number in range(3):
         Path(rotation.name_of(path, number)).write_text(str(number))
-    inode = os.stat(rotation.name_of(path, 1)).st_ino
-    newer = rotation.open_successors(path, inode)
+    known = LogFile(os.open(rotation.name_of(path, 1), os.O_RDONLY))
+    newer = rotation.open_successors(path, known)
     assert [os.read(file.fd, 9) for file in newer] == [b"0"]
-    everything = rotation.open_successors(path, inode=-1)
+    with (tmp_path / "other").open("wb") as other:
+        stranger = LogFile(os.dup(other.fileno()))
+        everything = rotation.open_successors(path, stranger)
     assert len(everything) == 3
-    rotation.close_chain(newer + everything)
-    assert rotation.is_current(path, os.stat(path).st_ino)
-    assert not rotation.is_current(path, inode)
+    assert rotation.is_current(path, newer[0])
+    assert not rotation.is_current(path, known)
+    rotation.close_chain([*newer, *everything, known, stranger])
 
 
 @pytest.mark.parametrize("gap", [0, 1, 2])

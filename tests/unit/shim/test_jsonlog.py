@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from kedge.lib.jsontypes import Json
 from kedge.shim.jsonlog import PARTIAL_SIZE, LogFile, escape, split_long_lines
-from kedge.shim.messages import STDERR, STDOUT, LogConfig
+from kedge.shim.logconfig import LogConfig
+from kedge.shim.messages import STDERR, STDOUT
 
 TEXT = st.lists(
     st.one_of(st.text(), st.binary().map(lambda raw: raw.decode("latin-1")), st.just("\n"))

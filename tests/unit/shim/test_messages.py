@@ -10,11 +10,11 @@ from kedge.errdefs import (
     SystemFailureError,
 )
 from kedge.oci.mounts import Mount
+from kedge.shim.logconfig import LogConfig, LogForward
 from kedge.shim.messages import (
     CreateRequest,
     ExecRequest,
     ExitStatus,
-    LogConfig,
     decode_failure,
     encode_create,
     encode_exec,
@@ -45,7 +45,26 @@ REQUESTS = st.builds(
     stdin=st.booleans(),
     stdin_once=st.booleans(),
     own_netns=st.booleans(),
-    log=st.none() | st.builds(LogConfig, path=WORD, max_size=SIZE, max_files=SIZE),
+    log=st.none()
+    | st.builds(
+        LogConfig,
+        path=WORD,
+        max_size=SIZE,
+        max_files=SIZE,
+        compress=st.booleans(),
+        attrs=WORD,
+        forward=st.none()
+        | st.builds(
+            LogForward,
+            driver=WORD,
+            network=WORD,
+            address=WORD,
+            tag=WORD,
+            facility=SIZE,
+            labels=st.lists(st.tuples(WORD, WORD), unique_by=lambda item: item[0]).map(tuple),
+        ),
+        buffer_size=SIZE,
+    ),
 )
 
 

@@ -22,7 +22,8 @@ from kedge.errdefs import (
 from kedge.lib.jsontypes import JsonObject
 from kedge.shim.client import Shim
 from kedge.shim.exits import load_exit
-from kedge.shim.messages import CreateRequest, ExecRequest, LogConfig
+from kedge.shim.logconfig import LogConfig
+from kedge.shim.messages import CreateRequest, ExecRequest
 from kedge.shim.spawner_client import Spawner
 
 _SOURCES = [str(Path(kedge.__file__).parents[1]), str(Path(__file__).parents[3])]

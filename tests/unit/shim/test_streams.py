@@ -16,8 +16,13 @@ BOTH = frozenset({STDOUT, STDERR})
 
 class ListLog:
     def __init__(self) -> None:
+        self.is_backed_up = False
+        self.relieve: Callable[[], None] = lambda: None
         self.chunks: list[tuple[int, bytes]] = []
         self.closed = False
+
+    def when_relieved(self, tell: Callable[[], None]) -> None:
+        self.relieve = tell
 
     def write(self, stream: int, chunk: bytes) -> None:
         self.chunks.append((stream, chunk))

@@ -1,0 +1,111 @@
+"""Where a container's output goes: its log file, a logging service of the host, or both.
+
+A file takes what it is given at once. A service may be slow: then either the program waits
+(Docker's ``mode=blocking``, as for a slow client) or lines are dropped (``non-blocking``).
+"""
+
+from collections.abc import Callable
+from typing import Protocol, TypeAlias
+
+from kedge.shim.jsonlog import LogFile
+from kedge.shim.logconfig import LogConfig
+from kedge.shim.reactor import Reactor
+
+OnRelief: TypeAlias = Callable[[], None]
+
+
+class LogSink(Protocol):
+    """Where output is kept."""
+
+    @property
+    def is_backed_up(self) -> bool:
+        """Whether the program should wait."""
+        ...
+
+    def when_relieved(self, tell: OnRelief) -> None:
+        """Call ``tell`` whenever `is_backed_up` may have become false."""
+        ...
+
+    def write(self, stream: int, chunk: bytes) -> None:
+        """Take output of one stream."""
+        ...
+
+    def close(self) -> None:
+        """Finish the last line and give everything back."""
+        ...
+
+
+class FileSink:
+    """The log file alone."""
+
+    is_backed_up = False
+
+    def __init__(self, file: LogFile) -> None:
+        """Write to ``file``."""
+        self.write = file.write
+        self.close = file.close
+
+    def when_relieved(self, tell: OnRelief) -> None:
+        """Do nothing: a file never holds anybody back."""
+
+
+class TeeSink:
+    """A service of the host, and a file for ``docker logs``."""
+
+    def __init__(self, service: LogSink, file: LogFile | None) -> None:
+        """Write to ``service`` and, if there is one, to ``file``."""
+        self._service = service
+        self._file = file
+
+    @property
+    def is_backed_up(self) -> bool:
+        """Whether the service is behind."""
+        return self._service.is_backed_up
+
+    def when_relieved(self, tell: OnRelief) -> None:
+        """Call ``tell`` when the service may have caught up."""
+        self._service.when_relieved(tell)
+
+    def write(self, stream: int, chunk: bytes) -> None:
+        """Take output of one stream."""
+        if self._file is not None:
+            self._file.write(stream, chunk)
+        self._service.write(stream, chunk)
+
+    def close(self) -> None:
+        """Close both."""
+        if self._file is not None:
+            self._file.close()
+        self._service.close()
+
+
+def open_sink(config: LogConfig, reactor: Reactor, host_netns: int) -> LogSink:
+    """Open what ``config`` asks for.
+
+    Args:
+        config: What to keep and where to send it.
+        reactor: Where to wait.
+        host_netns: The host's network namespace, where this process is in another one; else -1.
+            The sink owns it.
+
+    Raises:
+        OSError: The file cannot be made, or the service is not there.
+    """
+    file = None
+    if config.path:
+        file = LogFile(config, later=lambda action: reactor.call_later(0, action))
+    if config.forward is None:
+        assert file is not None
+        return FileSink(file)
+    # Most containers have no use for this code, and each shim's memory counts.
+    from kedge.shim.logforward import open_forwarder  # noqa: PLC0415
+
+    try:
+        service = open_forwarder(
+            config.forward, reactor, host_netns=host_netns, buffer_size=config.buffer_size
+        )
+    except BaseException:
+        if file is not None:
+            file.close()
+        raise
+    return TeeSink(service, file)
