@@ -108,6 +108,8 @@ class Builder:
         request: BuildRequest,
         on_event: Callable[[Event], None],
         cancel: threading.Event,
+        *,
+        resolver: BaseResolver | None = None,
     ) -> BuildResult:
         """Build an image, tag it, and return what was made.
 
@@ -115,6 +117,7 @@ class Builder:
             request: What to build; the caller closes its context afterwards.
             on_event: Told what happens, from this thread.
             cancel: Set it to end the build between or inside steps.
+            resolver: Finds base images for this build alone, with its user's credentials.
 
         Raises:
             DockerfileError: The Dockerfile cannot be understood; the message names the line.
@@ -153,7 +156,7 @@ class Builder:
             )
             try:
                 context = _visible_context(request)
-                state = Execution(scope, context, self._resolver, performer).run()
+                state = Execution(scope, context, resolver or self._resolver, performer).run()
             finally:
                 now_ns = self._workshop.clock.time_ns()
                 self._workshop.cache.touch(performer.used_keys, now_ns)

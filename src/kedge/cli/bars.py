@@ -18,7 +18,12 @@ from rich.text import Text
 from kedge.cli.fields import number, text
 from kedge.lib.jsontypes import JsonObject
 
-_DONE: Final = ("Pull complete", "Already exists", "Download complete", "Done", "done")
+_DONE: Final = frozenset(
+    {
+        *("Pull complete", "Already exists", "Download complete", "Done", "done"),
+        *("Pushed", "Layer already exists"),
+    }
+)
 
 
 def show_bars(messages: Iterable[JsonObject], stream: TextIO) -> None:

@@ -14,6 +14,7 @@ from kedge.cli.flags import Options, UsageError, grouped, integer, many, switch,
 from kedge.cli.options.environment import check_label, parse_env, read_key_values, to_map
 from kedge.cli.options.ulimits import parse_ulimit
 from kedge.cli.options.values import parse_extra_host, parse_memory_swap
+from kedge.client.credentials import CredentialStore, config_directory, registry_config_headers
 from kedge.client.http import EngineClient
 from kedge.errdefs import InvalidParameterError, NotFoundError
 from kedge.lib.jsontypes import JsonObject
@@ -49,6 +50,7 @@ def _run(options: Options, client: EngineClient) -> int:
         _query(options, context.dockerfile),
         body=context.body,
         content_type="application/x-tar",
+        headers=registry_config_headers(CredentialStore(config_directory(os.environ))),
     )
     quiet = options.on("quiet") or options.text("progress") == "quiet"
     outcome = _Outcome(quiet=quiet)

@@ -12,7 +12,9 @@ from kedge.cli.fields import mapping, number, text
 from kedge.errdefs import SystemFailureError
 from kedge.lib.jsontypes import JsonObject
 
-_MOVING: Final = frozenset({"Downloading", "Extracting", "Verifying", "Fetching", "Unpacking"})
+_MOVING: Final = frozenset(
+    {"Downloading", "Extracting", "Pushing", "Verifying", "Fetching", "Unpacking"}
+)
 
 
 def wants_bars(stream: TextIO) -> bool:

@@ -1,9 +1,11 @@
 """Pulling an image: name to parameters, progress, and the line about the result."""
 
+import os
 import sys
 from typing import TextIO
 
 from kedge.cli.progress import checked, show_progress
+from kedge.client.credentials import CredentialStore, config_directory, registry_auth_headers
 from kedge.client.http import EngineClient
 from kedge.oci.references import parse_reference
 
@@ -22,7 +24,8 @@ def pull(
         stream.write("Using default tag: latest\n")
     name = f"{reference.domain}/{reference.path}"
     query = {"fromImage": name, "tag": tag, "platform": platform}
-    messages = client.post("/images/create", query).messages()
+    headers = registry_auth_headers(CredentialStore(config_directory(os.environ)), reference.domain)
+    messages = client.request("POST", "/images/create", query, headers=headers).messages()
     if quiet:
         for _ in checked(messages):
             pass

@@ -171,11 +171,14 @@ def _split_scope(key: str, value: str) -> list[str]:
 def _merge_scopes(challenged: str, wanted: Sequence[str]) -> str:
     """Return the scopes to ask for: the registry's own name for the first, then the others.
 
-    A registry that stores repositories elsewhere names them differently, so its word counts; what
-    it does not know of, such as the repository a blob is mounted from, is added.
+    A registry that stores repositories elsewhere names them differently, so its word counts; but
+    a question that only needs ``pull`` must not get a token that the push after it cannot use.
     """
-    first = challenged.split() or list(wanted[:1])
-    return " ".join(dict.fromkeys([*first, *wanted[1:]]))
+    scopes: list[str] = []
+    for scope in challenged.split() or wanted[:1]:
+        resource = scope.rpartition(":")[0]
+        scopes.append(next((s for s in wanted if s.rpartition(":")[0] == resource), scope))
+    return " ".join(dict.fromkeys([*scopes, *wanted[1:]]))
 
 
 def _parse_tokens(body: bytes) -> tuple[str, str]:

@@ -5,15 +5,16 @@ import contextlib
 import dataclasses
 import os
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import ExitStack
+from types import MappingProxyType
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 import msgspec
 
 from kedge.api.options import BuildOptions, BuildPruneOptions
 from kedge.api.types.progress import ProgressMessage
-from kedge.api.types.system import BuildCacheRecord, BuildPruneResponse
+from kedge.api.types.system import AuthConfig, BuildCacheRecord, BuildPruneResponse
 from kedge.builder.builder import Builder
 from kedge.builder.classic import classic_error, classic_quiet, classic_stream
 from kedge.builder.events import Event, PullProgress
@@ -22,14 +23,21 @@ from kedge.builder.request import BuildRequest
 from kedge.builder.steps import BaseImage
 from kedge.distribution.progress import PullEvent
 from kedge.distribution.pull import Puller
+from kedge.distribution.registry import parse_registry_address
 from kedge.engine.context import EngineContext
 from kedge.engine.failures import host_failure
-from kedge.engine.images import pull_message
+from kedge.engine.images import make_credentials, pull_message
 from kedge.engine.inspect import format_time
 from kedge.engine.pipe import BodyPipe
 from kedge.engine.steprunner import EngineStepRunner
 from kedge.engine.threadstream import ThreadStream
-from kedge.errdefs import KedgeError, NotFoundError, NotSupportedError, UnavailableError
+from kedge.errdefs import (
+    InvalidParameterError,
+    KedgeError,
+    NotFoundError,
+    NotSupportedError,
+    UnavailableError,
+)
 from kedge.images.image import Image
 from kedge.lib import hostcerts
 from kedge.oci.platforms import Platform, parse_platform
@@ -42,10 +50,20 @@ if TYPE_CHECKING:
 class EngineBaseResolver:
     """Satisfies the builder's ``BaseResolver``: the store first, then the registry."""
 
-    def __init__(self, context: EngineContext, puller: Puller) -> None:
-        """Look in ``context``'s store and pull with ``puller``."""
+    def __init__(
+        self,
+        context: EngineContext,
+        puller: Puller,
+        auths: Mapping[str, AuthConfig] = MappingProxyType({}),
+    ) -> None:
+        """Look in ``context``'s store and pull with ``puller``, as ``auths`` says by registry."""
         self._context = context
         self._puller = puller
+        self._auths: dict[str, AuthConfig] = {}
+        for host, auth in auths.items():
+            # What names no registry cannot be meant for the one of a base image.
+            with contextlib.suppress(InvalidParameterError):
+                self._auths[parse_registry_address(host)] = auth
 
     def resolve(
         self,
@@ -65,7 +83,13 @@ class EngineBaseResolver:
                 message: JsonObject = msgspec.to_builtins(pull_message(event))
                 on_event(PullProgress(message=message))
 
-            result = self._puller.pull(name, platform=platform, progress=report, cancel=cancel)
+            result = self._puller.pull(
+                name,
+                platform=platform,
+                credentials=make_credentials(self._auths.get(name.domain)),
+                progress=report,
+                cancel=cancel,
+            )
             image = result.image
         self._context.images.unpack(image)
         return BaseImage(
@@ -90,6 +114,7 @@ class BuildService:
     ) -> None:
         """Open the builder on ``context``'s stores."""
         self._context = context
+        self._puller = puller
         self._running: set[ThreadStream[Event]] = set()
         self._builder = Builder(
             context.database,
@@ -132,13 +157,15 @@ class BuildService:
         stream = ThreadStream[Event](self._context.workers, on_close=cancel.set)
         filler = asyncio.create_task(pipe.fill(body))
         self._running = {stream, *(item for item in self._running if item.is_running)}
-        stream.run(lambda emit: self._work(request, pipe, emit, cancel))
+        bases = EngineBaseResolver(self._context, self._puller, options.auths)
+        stream.run(lambda emit: self._work(request, pipe, bases, emit, cancel))
         return self._messages(stream, filler, pipe, quiet=options.quiet)
 
     def _work(
         self,
         request: BuildRequest,
         pipe: BodyPipe,
+        bases: EngineBaseResolver,
         emit: Callable[[Event], None],
         cancel: threading.Event,
     ) -> None:
@@ -149,7 +176,8 @@ class BuildService:
                     cast("BinaryIO", pipe), scratch=self._context.paths.scratch
                 )
                 stack.callback(tree.close)
-                self._builder.build(dataclasses.replace(request, context=tree), emit, cancel)
+                request = dataclasses.replace(request, context=tree)
+                self._builder.build(request, emit, cancel, resolver=bases)
             except OSError as error:
                 raise host_failure(error) from error
 
