@@ -16,7 +16,13 @@ import errno
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from kedge.errdefs import ForbiddenError, KedgeError, NotFoundError, SystemFailureError
+from kedge.errdefs import (
+    ConflictError,
+    ForbiddenError,
+    KedgeError,
+    NotFoundError,
+    SystemFailureError,
+)
 from kedge.lib.clock import SYSTEM_CLOCK, Clock
 from kedge.lib.database import Database
 from kedge.lib.ids import short_id
@@ -177,6 +183,20 @@ class NetworkController:
         Raises:
             KedgeError: No such network, address taken or outside it, bridge refused.
         """
+        try:
+            return self._create_endpoint(container_id, network, settings)
+        except ConflictError:
+            # The address may be one that is about to be free, such as this container's last one.
+            with self._lock:
+                is_hopeless = not self._addresses.leaving()
+            if is_hopeless:
+                raise
+        self._reaper.drain()
+        return self._create_endpoint(container_id, network, settings)
+
+    def _create_endpoint(
+        self, container_id: str, network: str, settings: EndpointSettings
+    ) -> Endpoint:
         with self._lock:
             found = self._catalogue.find(network)
             if found.driver is Driver.BRIDGE:

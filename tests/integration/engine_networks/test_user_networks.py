@@ -148,7 +148,7 @@ def test_a_network_survives_the_engine_and_its_containers_stay_in_it(engine: Eng
     engine.start()
     assert engine.docker("network", "inspect", "shop").stdout == before
     run(engine, "db", "--network", "shop")
-    assert "1 packets received" in inside(host, "db", "ping", "-c1", "-W5", "10.77.0.9")
+    assert "1 packets received" in inside(engine, "db", "ping", "-c1", "-W5", "10.77.0.9")
     engine.docker("network", "disconnect", "shop", "web")
     assert engine.docker("exec", "web", "ip", "route").stdout == ""
 
