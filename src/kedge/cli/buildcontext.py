@@ -15,7 +15,7 @@ from kedge.lib.ignorefile import IgnoreMatcher, MatchState, parse_ignore_file
 
 _CHUNK: Final = 1 << 18
 _IGNORE_FILE: Final = ".dockerignore"
-_END: Final = bytes(2 * tarfile.BLOCKSIZE)
+ARCHIVE_END: Final = bytes(2 * tarfile.BLOCKSIZE)
 
 
 def stream_folder(folder: str, *, dockerfile: str, extra: dict[str, bytes]) -> Iterator[bytes]:
@@ -34,13 +34,13 @@ def stream_folder(folder: str, *, dockerfile: str, extra: dict[str, bytes]) -> I
     yield from _walk(folder, "", matcher, matcher.root, keep)
     for name, content in extra.items():
         yield file_bytes(name, content)
-    yield _END
+    yield ARCHIVE_END
 
 
 def single_file(name: str, content: bytes) -> Iterator[bytes]:
     """Yield the tar of one file, for a build without a context."""
     yield file_bytes(name, content)
-    yield _END
+    yield ARCHIVE_END
 
 
 def load_matcher(folder: str) -> IgnoreMatcher:
@@ -91,8 +91,8 @@ def _entry(folder: str, relative: str, status: os.stat_result) -> Iterator[bytes
     info.mtime = int(status.st_mtime)
     if stat.S_ISREG(status.st_mode):
         info.size = status.st_size
-        yield _header(info)
-        yield from _content(path, info.size)
+        yield header_bytes(info)
+        yield from file_pieces(path, info.size)
         return
     if stat.S_ISDIR(status.st_mode):
         info.type = tarfile.DIRTYPE
@@ -106,10 +106,10 @@ def _entry(folder: str, relative: str, status: os.stat_result) -> Iterator[bytes
     else:
         # Sockets have no place in an archive.
         return
-    yield _header(info)
+    yield header_bytes(info)
 
 
-def _content(path: str, size: int) -> Iterator[bytes]:
+def file_pieces(path: str, size: int) -> Iterator[bytes]:
     """Yield exactly ``size`` bytes, whatever becomes of the file meanwhile, and the padding."""
     left = size
     try:
@@ -136,10 +136,11 @@ def file_bytes(name: str, content: bytes) -> bytes:
     """Return the tar entry of one file."""
     info = tarfile.TarInfo(name)
     info.size, info.mode = len(content), 0o600
-    return _header(info) + content + bytes(-len(content) % tarfile.BLOCKSIZE)
+    return header_bytes(info) + content + bytes(-len(content) % tarfile.BLOCKSIZE)
 
 
-def _header(info: tarfile.TarInfo) -> bytes:
+def header_bytes(info: tarfile.TarInfo) -> bytes:
+    """Return the header of an entry; long names and large numbers get the records they need."""
     return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from kedge.cli.flags import Flag, Options, UsageError, read_options
+from kedge.cli.flags import Flag, Options, WordsError, read_options
 from kedge.client.http import EngineClient
 
 
@@ -23,6 +23,8 @@ class Command(NamedTuple):
     runs_program: bool = False
     """Whether everything after the first word belongs to a program in a container."""
     needs_engine: bool = True
+    needs_host: bool = True
+    """Whether it matters which engine is meant; otherwise a broken context is no obstacle."""
     failure_code: int = 1
     """Exit code where the engine cannot be reached or refuses."""
     complete: str = ""
@@ -33,13 +35,13 @@ def read_command_line(name: str, command: Command, words: Sequence[str]) -> Opti
     """Return the options of a verb.
 
     Raises:
-        UsageError: The command line is malformed.
+        UsageError: The command line is malformed; `WordsError` for their number.
         HelpRequestedError: Help was asked for.
     """
     options = read_options(command.flags, words, interspersed=not command.runs_program)
     count = len(options.words)
     if count < command.at_least or (command.at_most >= 0 and count > command.at_most):
-        raise UsageError(_expected(name, command.at_least, command.at_most))
+        raise WordsError(_expected(name, command.at_least, command.at_most))
     return options
 
 

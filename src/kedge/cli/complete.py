@@ -4,7 +4,7 @@ from typing import Final
 
 from kedge.cli.command import Command
 from kedge.cli.exitcodes import OK
-from kedge.cli.fields import text, texts
+from kedge.cli.fields import objects, text, texts
 from kedge.cli.flags import Options
 from kedge.cli.output import print_lines
 from kedge.client.http import EngineClient
@@ -21,11 +21,29 @@ _STATES: Final = {
 def _run(options: Options, client: EngineClient) -> int:
     kind = options.words[0]
     try:
-        print_lines(_images(client) if kind == "image" else _containers(client, kind))
+        print_lines(_names(client, kind))
     except KedgeError:
         # Nobody wants an error message at the prompt.
         return OK
     return OK
+
+
+def _names(client: EngineClient, kind: str) -> list[str]:
+    match kind:
+        case "image":
+            return _images(client)
+        case "volume":
+            return [
+                text(found, "Name") for found in objects(client.get("/volumes").object(), "Volumes")
+            ]
+        case "network":
+            return [text(found, "Name") for found in client.get("/networks").objects()]
+        case "context":
+            from kedge.cli.contexts import list_contexts  # noqa: PLC0415 - only here
+
+            return ["default", *(context.name for context in list_contexts())]
+        case _:
+            return _containers(client, kind)
 
 
 def _containers(client: EngineClient, kind: str) -> list[str]:
@@ -46,7 +64,7 @@ def _images(client: EngineClient) -> list[str]:
 
 
 COMMAND: Final = Command(
-    usage="container|running|stopped|paused|image",
+    usage="container|running|stopped|paused|image|volume|network|context",
     summary="Print names for tab completion",
     flags=(),
     run=_run,

@@ -33,5 +33,6 @@ COMMAND: Final = Command(
     at_least=1,
     at_most=1,
     needs_engine=False,
+    needs_host=False,
     complete="bash|zsh|fish",
 )

@@ -11,7 +11,9 @@ from kedge.cli.command import Command
 from kedge.cli.flags import HELP, Flag
 from kedge.cli.table import COMMANDS, GROUPS, find_in_group, group_entries
 
-_KINDS: Final = frozenset({"container", "running", "stopped", "paused", "image"})
+_KINDS: Final = frozenset(
+    {"container", "running", "stopped", "paused", "image", "volume", "network", "context"}
+)
 _FILES: Final = {"file": "-f", "folder": "-d"}
 
 

@@ -158,6 +158,8 @@ CONTAINER_FLAGS: Final[tuple[Flag, ...]] = (
         value("cpu-shares", "N", "Share of CPU time against others", short="c", check=integer),
         value("cpu-period", "US", "Period of the CPU quota in microseconds", check=integer),
         value("cpu-quota", "US", "CPU time in a period in microseconds", check=integer),
+        value("cpu-rt-period", "US", "Period of real-time CPU time", check=integer),
+        value("cpu-rt-runtime", "US", "Real-time CPU time in a period", check=integer),
         value("cpuset-cpus", "LIST", "CPUs to run on, such as 0-3,5"),
         value("cpuset-mems", "LIST", "Memory nodes to use"),
         value("blkio-weight", "N", "Weight of block I/O, 10 to 1000", check=integer),

@@ -5,7 +5,7 @@ given are left out, so the image's and the engine's defaults hold.
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from kedge.cli.flags import Options, UsageError
@@ -58,6 +58,8 @@ _HOST_NUMBERS: Final[dict[str, tuple[str, Callable[[str], int]]]] = {
     "blkio-weight": ("BlkioWeight", int),
     "cpu-period": ("CpuPeriod", int),
     "cpu-quota": ("CpuQuota", int),
+    "cpu-rt-period": ("CpuRealtimePeriod", int),
+    "cpu-rt-runtime": ("CpuRealtimeRuntime", int),
     "cpu-shares": ("CpuShares", int),
     "cpus": ("NanoCpus", values.parse_cpus),
     "memory": ("Memory", values.parse_size),
@@ -107,6 +109,23 @@ def build_create_request(options: Options, environ: Mapping[str, str]) -> JsonOb
     if found:
         request["NetworkingConfig"] = {"EndpointsConfig": found}
     return request
+
+
+def update_fields(options: Options, names: Collection[str]) -> JsonObject:
+    """Return the body of ``POST /containers/{id}/update``: those of ``names`` that were given."""
+    fields: JsonObject = {
+        field: options.text(name)
+        for name, field in _HOST_TEXTS.items()
+        if name in names and options.given(name)
+    }
+    fields |= {
+        field: convert(options.text(name))
+        for name, (field, convert) in _HOST_NUMBERS.items()
+        if name in names and options.given(name)
+    }
+    if options.given("restart"):
+        fields["RestartPolicy"] = values.parse_restart(options.text("restart"))
+    return fields
 
 
 def attached_streams(options: Options) -> tuple[bool, bool, bool]:

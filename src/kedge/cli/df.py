@@ -1,12 +1,13 @@
-"""``kedge system df``: what uses how much disk space."""
+"""``kedge system df``: what uses how much disk space, in sums or one by one."""
 
+import sys
 from typing import Final
 
 from kedge.cli.command import Command
 from kedge.cli.exitcodes import OK
 from kedge.cli.fields import flag, number, objects, text
-from kedge.cli.flags import Options, value
-from kedge.cli.listing import print_listing
+from kedge.cli.flags import Options, switch, value
+from kedge.cli.listing import print_listing, to_json
 from kedge.client.http import EngineClient
 from kedge.lib.jsontypes import JsonObject
 from kedge.lib.units import format_size
@@ -22,6 +23,19 @@ _HEADERS: Final = {
 
 def _run(options: Options, client: EngineClient) -> int:
     usage = client.get("/system/df").object()
+    if options.on("verbose"):
+        from kedge.cli.dfdetails import details, show_details  # noqa: PLC0415 - rarely needed
+
+        template = options.text("format")
+        if template == "json":
+            sys.stdout.write(f"{to_json(details(usage))}\n")
+        elif template and template != "table":
+            from kedge.cli.template import Template  # noqa: PLC0415 - rarely needed
+
+            sys.stdout.write(f"{Template(template).render(details(usage))}\n")
+        else:
+            show_details(usage)
+        return OK
     rows = [_images(usage), _containers(usage), _volumes(usage), _build_cache(usage)]
     print_listing(rows, headers=_HEADERS, columns=tuple(_HEADERS), template=options.text("format"))
     return OK
@@ -71,14 +85,22 @@ def _build_cache(usage: JsonObject) -> JsonObject:
     active = [entry for entry in entries if flag(entry, "InUse")]
     size = sum(number(entry, "Size") for entry in entries if not flag(entry, "Shared"))
     in_use = sum(number(entry, "Size") for entry in active if not flag(entry, "Shared"))
-    return _row("Build Cache", len(entries), len(active), size, size - in_use)
+    row = _row("Build Cache", len(entries), len(active), size, size - in_use)
+    # Docker tells no share here.
+    return row | {"Reclaimable": format_size(size - in_use)}
 
 
 COMMAND: Final = Command(
     usage="[OPTIONS]",
     summary="Show how much disk space images, containers, volumes and the build cache use",
-    flags=(value("format", "TEMPLATE", "Print with a Go template, 'table TEMPLATE' or 'json'"),),
+    flags=(
+        value("format", "TEMPLATE", "Print with a Go template, 'table TEMPLATE' or 'json'"),
+        switch("verbose", "Show each image, container and volume", short="v"),
+    ),
     run=_run,
-    examples=(("kedge system df", "Where the disk space went"),),
+    examples=(
+        ("kedge system df", "Where the disk space went"),
+        ("kedge system df -v", "The same, one by one"),
+    ),
     at_most=0,
 )

@@ -19,6 +19,14 @@ Check = Callable[[str], object]
 class UsageError(InvalidParameterError):
     """A command line that cannot be read; the text says which word and what to do."""
 
+    exit_code = 125
+
+
+class WordsError(UsageError):
+    """No such verb, or too few or too many words; Docker's client ends with 1 here."""
+
+    exit_code = 1
+
 
 class HelpRequestedError(KedgeError):
     """``--help`` was given."""

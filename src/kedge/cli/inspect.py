@@ -8,7 +8,8 @@ from kedge.cli.command import Command
 from kedge.cli.exitcodes import FAILED, OK
 from kedge.cli.flags import Options, UsageError, switch, value
 from kedge.cli.listing import print_objects
-from kedge.client.http import EngineClient, percent_encode
+from kedge.cli.platforms import check_platform, platform_parameter
+from kedge.client.http import EngineClient, Query, percent_encode
 from kedge.errdefs import NotFoundError
 from kedge.lib.jsontypes import JsonObject
 
@@ -28,7 +29,7 @@ def _run(options: Options, client: EngineClient) -> int:
     found: list[JsonObject] = []
     code = OK
     for name in options.words:
-        document = _find(client, name, kinds, size=options.on("size"))
+        document = _find(client, name, kinds, options)
         if document is None:
             code = FAILED
             what = kinds[0] if len(kinds) == 1 else "object"
@@ -43,11 +44,17 @@ def _run(options: Options, client: EngineClient) -> int:
     return code
 
 
-def _find(client: EngineClient, name: str, kinds: list[str], *, size: bool) -> JsonObject | None:
+def _find(client: EngineClient, name: str, kinds: list[str], options: Options) -> JsonObject | None:
+    queries: dict[str, Query] = {
+        "container": {"size": options.on("size")},
+        "image": {"platform": platform_parameter(options.text("platform"))},
+        "network": {"verbose": options.on("verbose")},
+        "volume": {},
+    }
     for kind in kinds:
         path = _PATHS[kind].format(percent_encode(name, keep="/:@" if kind == "image" else ""))
         try:
-            return client.get(path, {"size": size and kind == "container"}).object()
+            return client.get(path, queries[kind]).object()
         except NotFoundError:
             continue
     return None
@@ -59,6 +66,8 @@ COMMAND: Final = Command(
     flags=(
         value("format", "TEMPLATE", "Print with a Go template, or 'json'", short="f"),
         switch("size", "Show how much disk space a container uses", short="s"),
+        value("platform", "OS/ARCH", "Platform of an image", check=check_platform),
+        switch("verbose", "Show more about a network", short="v"),
         value("type", "TYPE", "Look for this type only", complete="container|image|network|volume"),
     ),
     run=_run,

@@ -13,9 +13,10 @@ from typing import NoReturn
 from kedge import __version__
 from kedge.cli.command import Command, read_command_line
 from kedge.cli.exitcodes import FAILED, OK, USAGE
-from kedge.cli.flags import HelpRequestedError, UsageError, nearest
+from kedge.cli.flags import HelpRequestedError, UsageError, WordsError, nearest
 from kedge.cli.table import COMMANDS, GROUPS, Entry, find_entry, find_in_group, group_entries
-from kedge.client.hosts import select_host
+from kedge.cli.target import GlobalOptions, select_target
+from kedge.client.hosts import DEFAULT_HOST
 from kedge.client.http import EngineClient
 from kedge.errdefs import KedgeError
 
@@ -28,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stdout.flush()
     except KedgeError as error:
         sys.stderr.write(f"kedge: {error}\n")
-        code = USAGE
+        code = error.exit_code if isinstance(error, UsageError) else USAGE
     except BrokenPipeError:
         # Whoever read our output has enough; the interpreter must not complain about it either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -54,7 +55,7 @@ def _leave(code: int) -> NoReturn:
 
 
 def _dispatch(words: list[str]) -> int:
-    host, words = _global_options(words)
+    target, words = _global_options(words)
     if words and words[0] == "help":
         words = [*words[1:], "--help"]
     if not words or words[0] in {"-h", "--help"}:
@@ -68,17 +69,17 @@ def _dispatch(words: list[str]) -> int:
     if words[0].startswith("-"):
         raise UsageError(f"unknown flag: {words[0]} (see 'kedge --help')")
     if words[0] in GROUPS:
-        return _dispatch_in_group(host, words)
+        return _dispatch_in_group(target, words)
     name, *rest = words
     entry = find_entry(name)
     if entry is None:
         known = [*(entry.name for entry in COMMANDS), *GROUPS]
         hint = nearest(name, known) or ": see 'kedge --help'"
-        raise UsageError(f"'{name}' is not a kedge command{hint}")
-    return _run(host, name, entry, rest)
+        raise WordsError(f"'{name}' is not a kedge command{hint}")
+    return _run(target, name, entry, rest)
 
 
-def _dispatch_in_group(host: str, words: list[str]) -> int:
+def _dispatch_in_group(target: GlobalOptions, words: list[str]) -> int:
     group, *rest = words
     if not rest or rest[0] in {"-h", "--help"}:
         from kedge.cli.helptext import group_help  # noqa: PLC0415 - rarely needed
@@ -90,13 +91,13 @@ def _dispatch_in_group(host: str, words: list[str]) -> int:
     if entry is None:
         known = [name for name, _ in group_entries(group)]
         hint = nearest(verb, known) or f": see 'kedge {group} --help'"
-        raise UsageError(f"'{group} {verb}' is not a kedge command{hint}")
-    if entry.name == "inspect":
+        raise WordsError(f"'{group} {verb}' is not a kedge command{hint}")
+    if entry.module == "inspect":
         rest = [f"--type={group}", *rest]
-    return _run(host, f"{group} {verb}", entry, rest)
+    return _run(target, f"{group} {verb}", entry, rest)
 
 
-def _run(host: str, name: str, entry: Entry, words: list[str]) -> int:
+def _run(target: GlobalOptions, name: str, entry: Entry, words: list[str]) -> int:
     module = importlib.import_module(f"kedge.cli.{entry.module}")
     command: Command = module.COMMAND
     try:
@@ -109,15 +110,17 @@ def _run(host: str, name: str, entry: Entry, words: list[str]) -> int:
         return OK
     except UsageError as error:
         sys.stderr.write(f"kedge: {error}\nSee 'kedge {name} --help'.\n")
-        return USAGE
-    client = EngineClient(select_host(host, os.environ))
+        return error.exit_code
+    client = EngineClient()
     try:
+        if command.needs_host:
+            client.host = select_target(target, os.environ)
         if command.needs_engine:
-            _ensure_engine(client, explicit=bool(host))
+            _ensure_engine(client)
         return command.run(options, client)
     except UsageError as error:
         sys.stderr.write(f"kedge: {error}\nSee 'kedge {name} --help'.\n")
-        return USAGE
+        return error.exit_code
     except KedgeError as error:
         sys.stderr.write(f"kedge: {error}\n")
         return command.failure_code
@@ -125,25 +128,19 @@ def _run(host: str, name: str, entry: Entry, words: list[str]) -> int:
         client.close()
 
 
-def _global_options(words: list[str]) -> tuple[str, list[str]]:
-    host = ""
-    while words:
-        word = words[0]
-        if word in {"-H", "--host"} and len(words) > 1:
-            host, words = words[1], words[2:]
-        elif word.startswith("--host="):
-            host, words = word.partition("=")[2], words[1:]
-        elif word.startswith("-H") and len(word) > 2:
-            host, words = word[2:].removeprefix("="), words[1:]
-        else:
-            break
-    return host, words
+def _global_options(words: list[str]) -> tuple[GlobalOptions, list[str]]:
+    """Return what stands before the verb, and the rest."""
+    if not words or not words[0].startswith("-"):
+        return GlobalOptions(), words
+    from kedge.cli.globalflags import read_global_options  # noqa: PLC0415 - rarely needed
+
+    return read_global_options(words)
 
 
-def _ensure_engine(client: EngineClient, *, explicit: bool) -> None:
+def _ensure_engine(client: EngineClient) -> None:
     """Start the default engine when it does not run; any other is only asked."""
-    named = explicit or any(os.environ.get(name) for name in ("KEDGE_HOST", "DOCKER_HOST"))
-    if named or client.is_reachable():
+    named = any(os.environ.get(name) for name in ("KEDGE_HOST", "DOCKER_HOST"))
+    if named or client.host != DEFAULT_HOST or client.is_reachable():
         return
     from kedge.cli.autostart import start_default_engine  # noqa: PLC0415 - rarely needed
 

@@ -30,3 +30,24 @@ def engine_moment(text: str, now_s: float) -> str:
             f"invalid time: {text}: want a duration such as 10m, or a date: 2026-01-31T12:00:00"
         ) from None
     return f"{moment.astimezone().timestamp():.9f}"
+
+
+def go_time(text: str) -> str:
+    """Return a moment the engine wrote (RFC 3339) as Go prints it; anything else as it is."""
+    try:
+        moment = datetime.fromisoformat(_FRACTION.sub(r"\1", text))
+    except ValueError:
+        return text
+    found = re.search(r"\.\d+", text)
+    fraction = found[0].rstrip("0") if found else ""
+    zone = moment.strftime("%z")
+    name = "UTC" if zone in {"", "+0000"} else zone
+    return f"{moment:%Y-%m-%d %H:%M:%S}{'' if fraction == '.' else fraction} {zone} {name}"
+
+
+def seconds_of(text: str) -> float:
+    """Return seconds since 1970 of a moment the engine wrote (RFC 3339); 0 for anything else."""
+    try:
+        return datetime.fromisoformat(_FRACTION.sub(r"\1", text)).timestamp()
+    except ValueError:
+        return 0.0

@@ -42,24 +42,39 @@ COMMANDS: Final = (
     Entry("top", "top", "Show the processes of a container", "Containers"),
     Entry("port", "port", "List a container's published ports", "Containers"),
     Entry("stats", "stats", "Show what containers use", "Containers"),
-    Entry("inspect", "inspect", "Show everything about containers and images", "Containers"),
+    Entry("inspect", "inspect", "Show everything about an object", "Containers"),
+    Entry("cp", "cp", "Copy files between a container and this host", "Containers"),
+    Entry("diff", "diff", "Show what changed in a container's files", "Containers"),
+    Entry("commit", "commit", "Make an image from a container", "Containers"),
+    Entry("export", "export", "Write a container's files as a tar archive", "Containers"),
+    Entry("update", "update", "Change limits and restart policy of containers", "Containers"),
     Entry("rename", "rename", "Give a container another name", "Containers"),
     Entry("rm", "rm", "Remove containers", "Containers"),
     Entry("rmi", "rmi", "Remove images", "Images"),
+    Entry("save", "save", "Write images to a tar archive", "Images"),
+    Entry("load", "load", "Read images from a tar archive", "Images"),
+    Entry("import", "importing", "Make an image from a tar archive of files", "Images"),
+    Entry("search", "search", "Search Docker Hub for images", "Images"),
     Entry("tag", "tag", "Give an image another name", "Images"),
     Entry("history", "history", "Show how an image was made", "Images"),
+    Entry("events", "events", "Show what happens in the engine", "Other"),
     Entry("completion", "completion", "Print a completion script for bash, zsh or fish", "Other"),
 )
 
 GROUPS: Final = {
     "container": "Work with containers",
     "image": "Work with images, and make base images without a registry",
-    "system": "Look at the engine",
+    "volume": "Work with volumes",
+    "network": "Work with networks",
+    "system": "Look at the engine, and clean up",
+    "builder": "Build images, and clean up after builds",
+    "context": "Choose the engine to talk to, and remember how to reach it",
 }
 
 _CONTAINER_VERBS: Final = (
-    *("attach", "create", "exec", "inspect", "kill", "logs", "pause", "port", "rename"),
-    *("restart", "rm", "run", "start", "stats", "stop", "top", "unpause", "wait"),
+    *("attach", "commit", "cp", "create", "diff", "exec", "export", "inspect", "kill", "logs"),
+    *("pause", "port", "rename", "restart", "rm", "run", "start", "stats", "stop", "top"),
+    *("unpause", "update", "wait"),
 )
 
 ALIASES: Final = {
@@ -67,21 +82,57 @@ ALIASES: Final = {
     ("container", "ls"): "ps",
     ("image", "build"): "build",
     ("image", "history"): "history",
+    ("image", "import"): "import",
     ("image", "inspect"): "inspect",
+    ("image", "load"): "load",
     ("image", "ls"): "images",
     ("image", "pull"): "pull",
     ("image", "push"): "push",
     ("image", "rm"): "rmi",
+    ("image", "save"): "save",
     ("image", "tag"): "tag",
+    ("system", "events"): "events",
     ("system", "info"): "info",
+    ("builder", "build"): "build",
+    ("network", "inspect"): "inspect",
+    ("volume", "inspect"): "inspect",
 }
 """Group and verb to the verb that does it."""
 
 GROUP_ONLY: Final = {
+    ("container", "prune"): Entry("prune", "containerprune", "Remove all stopped containers"),
+    ("image", "prune"): Entry("prune", "imageprune", "Remove images nobody uses"),
+    ("volume", "create"): Entry("create", "volumecreate", "Create a volume"),
+    ("volume", "ls"): Entry("ls", "volumels", "List volumes"),
+    ("volume", "prune"): Entry("prune", "volumeprune", "Remove volumes nobody uses"),
+    ("volume", "rm"): Entry("rm", "volumerm", "Remove volumes"),
+    ("volume", "update"): Entry("update", "volumeupdate", "Change a volume of a cluster"),
+    ("network", "connect"): Entry("connect", "networkconnect", "Put a container on a network"),
+    ("network", "create"): Entry("create", "networkcreate", "Create a network"),
+    ("network", "disconnect"): Entry(
+        "disconnect", "networkdisconnect", "Take a container off a network"
+    ),
+    ("network", "ls"): Entry("ls", "networkls", "List networks"),
+    ("network", "prune"): Entry("prune", "networkprune", "Remove networks nobody uses"),
+    ("network", "rm"): Entry("rm", "networkrm", "Remove networks"),
+    ("context", "create"): Entry("create", "contextcreate", "Remember an engine under a name"),
+    ("context", "export"): Entry("export", "contextexport", "Write a context to a file"),
+    ("context", "import"): Entry("import", "contextimport", "Read a context from a file"),
+    ("context", "inspect"): Entry("inspect", "contextinspect", "Show everything about contexts"),
+    ("context", "ls"): Entry("ls", "contextls", "List contexts"),
+    ("context", "rm"): Entry("rm", "contextrm", "Remove contexts"),
+    ("context", "show"): Entry("show", "contextshow", "Print the name of the context in use"),
+    ("context", "update"): Entry("update", "contextupdate", "Change a context"),
+    ("context", "use"): Entry("use", "contextuse", "Use a context from now on"),
+    ("builder", "prune"): Entry("prune", "builderprune", "Remove the cache of builds"),
     ("image", "bootstrap"): Entry(
         "bootstrap", "bootstrap", "Make a base image from the distribution's packages"
     ),
     ("system", "df"): Entry("df", "df", "Show how much disk space the engine uses"),
+    ("system", "dial-stdio"): Entry(
+        "dial-stdio", "dialstdio", "Connect standard input and output to the engine"
+    ),
+    ("system", "prune"): Entry("prune", "systemprune", "Remove everything nobody uses"),
 }
 
 SYNONYMS: Final = {"list": "ls", "ps": "ls", "remove": "rm"}

@@ -180,6 +180,16 @@ class EngineClient:
             raise UnavailableError(f"the engine at {self.host} closed the connection")
         return connection, pending, response.headers
 
+    def take_connection(self) -> Connection:
+        """Return a fresh connection nobody has spoken on; it belongs to the caller.
+
+        Raises:
+            UnavailableError: The engine cannot be reached.
+        """
+        connection = self._connect()
+        self._socket = None
+        return connection
+
     def close(self) -> None:
         """Close the connection."""
         if self._socket is not None:
@@ -208,7 +218,10 @@ class EngineClient:
             return self._socket
         host = self.host
         try:
-            connection = _connect_unix(host.path) if host.path else _connect_tcp(host)
+            if host.dial is not None:
+                connection = host.dial()
+            else:
+                connection = _connect_unix(host.path) if host.path else _connect_tcp(host)
         except OSError as error:
             raise UnavailableError(_unreachable(host, error)) from None
         self._socket = connection

@@ -1,0 +1,62 @@
+"""``kedge commit``: an image from what a container has become."""
+
+import sys
+from typing import Final
+
+from kedge.cli.command import Command
+from kedge.cli.exitcodes import OK
+from kedge.cli.fields import text
+from kedge.cli.flags import Options, many, switch, value
+from kedge.client.http import EngineClient, Query
+from kedge.errdefs import InvalidParameterError
+from kedge.oci.references import parse_reference
+
+
+def _run(options: Options, client: EngineClient) -> int:
+    repository, tag = split_target(options.words[1]) if len(options.words) > 1 else ("", "")
+    query: Query = {
+        "container": options.words[0],
+        "repo": repository,
+        "tag": tag,
+        "author": options.text("author"),
+        "comment": options.text("message"),
+        "changes": options.texts("change"),
+        # The engine pauses unless told otherwise.
+        "pause": "" if options.on("pause") else "0",
+    }
+    answer = client.post("/commit", query, {}).object()
+    sys.stdout.write(f"{text(answer, 'Id')}\n")
+    return OK
+
+
+def split_target(name: str) -> tuple[str, str]:
+    """Return repository and tag of an image that is to be made.
+
+    Raises:
+        InvalidParameterError: It is no name, or one with a digest.
+    """
+    reference = parse_reference(name)
+    if reference.digest:
+        raise InvalidParameterError(f"refusing to create a tag with a digest reference: {name}")
+    return f"{reference.domain}/{reference.path}", reference.tag or "latest"
+
+
+COMMAND: Final = Command(
+    usage="[OPTIONS] CONTAINER [REPOSITORY[:TAG]]",
+    summary="Make an image from a container's files, and print its id",
+    flags=(
+        value("author", "NAME", "Author of the image", short="a"),
+        many("change", "INSTRUCTION", "Dockerfile instruction to apply, such as 'CMD [\"sh\"]'",
+             short="c"),
+        value("message", "TEXT", "What the change is about", short="m"),
+        switch("pause", "Pause the container meanwhile", short="p", default=True),
+    ),
+    run=_run,
+    examples=(
+        ("kedge commit web my-web:tested", "Keep a container as an image"),
+        ("kedge commit -c 'CMD [\"nginx\"]' web my-web", "With another command"),
+    ),
+    at_least=1,
+    at_most=2,
+    complete="container",
+)  # fmt: skip

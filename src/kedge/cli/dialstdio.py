@@ -1,0 +1,26 @@
+"""``kedge system dial-stdio``: the engine's socket as standard input and output, for ssh hosts."""
+
+from typing import Final
+
+from kedge.cli.command import Command
+from kedge.cli.exitcodes import OK
+from kedge.cli.flags import Options
+from kedge.client.http import EngineClient
+from kedge.client.relay import relay_stdio
+
+
+def _run(_options: Options, client: EngineClient) -> int:
+    relay_stdio(client.take_connection())
+    return OK
+
+
+COMMAND: Final = Command(
+    usage="",
+    summary="Connect standard input and output to the engine; ssh:// hosts use it",
+    flags=(),
+    run=_run,
+    examples=(
+        ("kedge -H ssh://me@server ps", "This runs 'kedge system dial-stdio' on the server"),
+    ),
+    at_most=0,
+)
