@@ -95,7 +95,12 @@ def test_bash_completes(line: str, expected: set[str]) -> None:
         (["image", "pul"], 1, "kedge: 'image pul' is not a kedge command (did you mean pull?)\n"),
         (["--nope"], 125, "kedge: unknown flag: --nope (see 'kedge --help')\n"),
         (["rm"], 1, "kedge: 'kedge rm' requires at least 1 argument\nSee 'kedge rm --help'.\n"),
-        (["-H", "x", "ps"], 1, "kedge: unable to parse host 'x': want unix:///PATH, tcp://NAME:PORT or ssh://[USER@]NAME\n"),
+        (
+            ["-H", "x", "ps"],
+            1,
+            "kedge: unable to parse host 'x': "
+            "want unix:///PATH, tcp://NAME:PORT or ssh://[USER@]NAME\n",
+        ),
         (
             ["-H", "unix:///nowhere", "run", "x"],
             125,
