@@ -98,8 +98,8 @@ def test_bash_completes(line: str, expected: set[str]) -> None:
         (
             ["-H", "x", "ps"],
             1,
-            "kedge: unable to parse host 'x': "
-            "want unix:///PATH, tcp://NAME:PORT or ssh://[USER@]NAME\n",
+            ("kedge: unable to parse host 'x': "
+            "want unix:///PATH, tcp://NAME:PORT or ssh://[USER@]NAME\n"),
         ),
         (
             ["-H", "unix:///nowhere", "run", "x"],
