@@ -84,7 +84,7 @@ async def open_engine(config: DaemonConfig) -> AsyncGenerator[Engine, None]:
         stack.callback(pusher.close)
         images = ImageService(context, puller)
         containers = ContainerService(context, lifecycle)
-        stack.push_async_callback(_stop, context, lifecycle, containers)
+        stack.push_async_callback(_stop, context, lifecycle)
         # Before the builder, which removes layers that a stray build step may still write to.
         problems = await restore(context, lifecycle)
         builds = BuildService(context, puller, asyncio.get_running_loop())
@@ -92,6 +92,7 @@ async def open_engine(config: DaemonConfig) -> AsyncGenerator[Engine, None]:
         # After the builder, which holds the layers of its cache.
         context.workers.submit(context.images.collect_garbage)
         context.workers.submit(context.snapshots.purge)
+        lifecycle.resume_policies()
         yield Engine(
             context=context,
             lifecycle=lifecycle,
@@ -200,13 +201,9 @@ async def _make_context(
     return context
 
 
-async def _stop(context: EngineContext, lifecycle: Lifecycle, containers: ContainerService) -> None:
+async def _stop(context: EngineContext, lifecycle: Lifecycle) -> None:
     if not context.settings.live_restore:
-        alive = [item.id for item in context.containers if item.record.alive]
-        await asyncio.gather(
-            *(containers.stop(ref, signal="", timeout_s=None) for ref in alive),
-            return_exceptions=True,
-        )
+        await lifecycle.stop_all()
     await lifecycle.close()
     idle = not any(item.record.alive for item in context.containers)
     await context.run_network(lambda: context.network.close(remove=idle))

@@ -15,6 +15,7 @@ from kedge.engine.announce import announce
 from kedge.engine.containers import Container
 from kedge.engine.context import EngineContext
 from kedge.engine.logs import open_log
+from kedge.engine.state import Status
 from kedge.errdefs import ConflictError
 from kedge.shim.client import Shim
 
@@ -76,6 +77,10 @@ async def _open(container: Container, options: AttachOptions, *, stdin: bool) ->
     if container.shim is not None and container.record.alive:
         return await container.shim.attach(
             stdin=stdin, stdout=options.stdout, stderr=options.stderr
+        )
+    if container.record.status is Status.RESTARTING:
+        raise ConflictError(
+            f"container {container.id} is restarting, wait until the container is running"
         )
     here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     here.settimeout(0)

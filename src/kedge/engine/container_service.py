@@ -28,12 +28,12 @@ from kedge.engine.inspect import make_inspect, make_summary
 from kedge.engine.lifecycle import Lifecycle
 from kedge.engine.listing import select_containers
 from kedge.engine.logs import open_log
+from kedge.engine.running import running_shim
 from kedge.engine.state import Status
 from kedge.engine.stats import stream_stats
 from kedge.engine.top import list_processes
 from kedge.engine.update import update_container
 from kedge.errdefs import (
-    ConflictError,
     InvalidParameterError,
     NotFoundError,
     NotModifiedError,
@@ -125,7 +125,7 @@ class ContainerService:
     async def restart(self, ref: str, *, signal: str, timeout_s: int | None) -> None:
         """Stop it where it runs, then start it."""
         container = self._get(ref)
-        if container.record.alive:
+        if container.record.active:
             # An --rm container lives on through a restart.
             container.outlives_exit = True
             try:
@@ -151,7 +151,7 @@ class ContainerService:
         container = self._get(ref)
         record = container.record
         match condition:
-            case WaitCondition.NOT_RUNNING if not record.alive:
+            case WaitCondition.NOT_RUNNING if not record.active:
                 return _answer(record.exit_code)
             case WaitCondition.NOT_RUNNING | WaitCondition.NEXT_EXIT:
                 return _answer_later(container.exited)
@@ -169,9 +169,7 @@ class ContainerService:
     async def resize(self, ref: str, *, width: int, height: int) -> None:
         """Resize its terminal."""
         container = self._get(ref)
-        if container.shim is None or not container.record.alive:
-            raise ConflictError(f"container {container.id} is not running")
-        await container.shim.resize(width, height)
+        await running_shim(container).resize(width, height)
 
     async def rename(self, ref: str, name: str) -> None:
         """Give it another name."""
@@ -204,10 +202,9 @@ class ContainerService:
     async def top(self, ref: str, ps_args: str) -> TopResponse:
         """Return its processes."""
         container = self._get(ref)
-        if container.shim is None or not container.record.alive:
-            raise ConflictError(f"container {container.id} is not running")
+        shim = running_shim(container)
         announce(self._context, container, "top")
-        return list_processes(await container.shim.pids(), ps_args)
+        return list_processes(await shim.pids(), ps_args)
 
     async def stats(self, ref: str, *, stream: bool, one_shot: bool) -> AsyncIterator[Stats]:
         """Return samples: one a second, or one alone."""

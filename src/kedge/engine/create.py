@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-from typing import Final
 
 from kedge.api.types.config import ContainerConfig, HostConfig
 from kedge.api.types.container import CreateRequest, CreateResponse
@@ -17,12 +16,11 @@ from kedge.engine.merge import command_line, merge_config
 from kedge.engine.mounts import parse_mounts
 from kedge.engine.record import ContainerRecord
 from kedge.engine.requestchecks import check_request
+from kedge.engine.restartpolicy import check_restart_policy
 from kedge.errdefs import InvalidParameterError, NotFoundError, NotSupportedError
 from kedge.images.image import Image
 from kedge.lib.ids import new_id, short_id
 from kedge.oci.platforms import parse_platform
-
-_RESTART_POLICIES: Final = frozenset({"", "no", "always", "unless-stopped", "on-failure"})
 
 
 async def create_container(
@@ -125,17 +123,10 @@ def check_host_config(host: HostConfig) -> None:
         InvalidParameterError: A value that can never work, with Docker's text.
         NotSupportedError: Something that is refused rather than ignored.
     """
-    policy = host.restart_policy.name
-    if policy not in _RESTART_POLICIES:
-        raise InvalidParameterError(f"invalid restart policy: unknown policy '{policy}'")
-    if host.auto_remove and policy not in {"", "no"}:
-        raise InvalidParameterError(
-            "can't create 'AutoRemove' container with restart policy: choose one of the two"
-        )
+    check_restart_policy(host.restart_policy, auto_remove=host.auto_remove)
     for value, flag in (
         (host.volumes_from, "--volumes-from"),
         (host.links, "--link"),
-        (policy not in {"", "no"}, f"--restart {policy}"),
         (host.userns_mode not in {"", "host"}, "--userns"),
     ):
         if value:

@@ -21,6 +21,7 @@ from kedge.engine.containers import Container
 from kedge.engine.context import EngineContext
 from kedge.engine.merge import merge_env, process_env
 from kedge.engine.process import lookup_user, security_of
+from kedge.engine.running import running_shim
 from kedge.engine.spec import make_rlimits
 from kedge.engine.state import Status
 from kedge.errdefs import ConflictError, InvalidParameterError, KedgeError, NotFoundError
@@ -88,9 +89,7 @@ class ExecService:
         session = self._get(exec_id)
         await self.check(exec_id)
         container, wish = session.container, session.request
-        shim = container.shim
-        if shim is None:
-            raise ConflictError(f"container {container.id} is not running")
+        shim = running_shim(container)
         session.started = True
         attached = not request.detach
         announce(
@@ -251,8 +250,7 @@ def _is_gone(pid: int) -> bool:
 
 
 def _check_running(container: Container) -> None:
-    if not container.record.alive:
-        raise ConflictError(f"container {container.id} is not running")
+    running_shim(container)
     if container.record.status is Status.PAUSED:
         raise ConflictError(
             f"Container {container.id} is paused, unpause the container before exec"

@@ -129,7 +129,7 @@ class ImageService:
 
     def _users(self, image_id: str) -> Sequence[ImageUser]:
         return [
-            ImageUser(container_id=item.id, running=item.record.alive)
+            ImageUser(container_id=item.id, running=item.record.active)
             for item in self._context.containers
             if item.record.image_id == image_id
         ]

@@ -31,7 +31,7 @@ def make_state(record: ContainerRecord) -> ContainerState:
     """Return the ``State`` of an inspect."""
     return ContainerState(
         status=record.status,
-        running=record.alive,
+        running=record.active,
         paused=record.status is Status.PAUSED,
         restarting=record.status is Status.RESTARTING,
         oom_killed=record.oom_killed,

@@ -28,6 +28,9 @@ from kedge.engine.failures import host_failure
 from kedge.engine.logsetup import make_log_config
 from kedge.engine.networking import ContainerNetwork
 from kedge.engine.process import NetworkFiles, container_spec_input, write_bundle
+from kedge.engine.restartpolicy import Policy, ends_policy, policy_of
+from kedge.engine.restarts import Restarts
+from kedge.engine.running import running_shim
 from kedge.engine.signals import parse_signal
 from kedge.engine.state import Status
 from kedge.errdefs import (
@@ -52,6 +55,7 @@ class Lifecycle:
         """Work on ``context``; nothing is started."""
         self._context = context
         self._network = ContainerNetwork(context)
+        self._restarts = Restarts(context.containers, self._start_again, clock=context.clock)
         self._watchers: set[asyncio.Task[None]] = set()
 
     async def start(self, container: Container) -> None:
@@ -61,32 +65,48 @@ class Lifecycle:
             NotModifiedError: It runs.
             KedgeError: It cannot be started; its state says why and everything is taken back.
         """
-        failure: KedgeError | None = None
         async with container.lock:
             record = container.record
-            if record.alive:
+            if record.status is Status.PAUSED:
+                raise ConflictError("cannot start a paused container, try unpause instead")
+            if record.active:
                 raise NotModifiedError(f"container {container.name} is already running")
             if record.status in {Status.REMOVING, Status.DEAD}:
                 raise ConflictError(
                     f"container {short_id(record.id)} is marked for removal and cannot be started"
                 )
-            try:
-                async with contextlib.AsyncExitStack() as undo:
-                    await self._start(container, undo)
-                    undo.pop_all()
-            except (KedgeError, OSError) as error:
-                failure = error if isinstance(error, KedgeError) else host_failure(error)
-                container.drop_waiting()
-                record.error = str(failure)
-                record.exit_code = _exit_code_of(str(failure))
-                # The failure may be the very disk that is full.
-                with contextlib.suppress(SystemFailureError):
-                    container.save()
+            record.restart_count, record.backoff_ms, record.restart_at_ns = 0, 0, 0
+            failure = await self._attempt(container)
         if failure is not None:
             if record.host_config.auto_remove:
                 await self.remove(container, force=True)
             raise failure
         announce(self._context, container, "start")
+
+    async def _start_again(self, container: Container) -> None:
+        """Start by policy a container whose lock is held."""
+        failure = await self._attempt(container)
+        if failure is not None:
+            raise failure
+        announce(self._context, container, "start")
+
+    async def _attempt(self, container: Container) -> KedgeError | None:
+        """Start a container whose lock is held; on failure take everything back and say why."""
+        record = container.record
+        try:
+            async with contextlib.AsyncExitStack() as undo:
+                await self._start(container, undo)
+                undo.pop_all()
+        except (KedgeError, OSError) as error:
+            failure = error if isinstance(error, KedgeError) else host_failure(error)
+            container.drop_waiting()
+            record.error = str(failure)
+            record.exit_code = _exit_code_of(str(failure))
+            # The failure may be the very disk that is full.
+            with contextlib.suppress(SystemFailureError):
+                container.save()
+            return failure
+        return None
 
     async def _start(self, container: Container, undo: contextlib.AsyncExitStack) -> None:
         context, record = self._context, container.record
@@ -160,7 +180,8 @@ class Lifecycle:
             record.exit_code = status.exit_code
             record.oom_killed = status.oom_killed
             record.finished_ns = status.exited_at_ns
-            saved = _try_exit(container)
+            comes_back = self._restarts.plan(container)
+            saved = _try_exit(container, Status.RESTARTING if comes_back else Status.EXITED)
             seconds = max(0, record.finished_ns - record.started_ns) // 1_000_000_000
             if status.oom_killed:
                 announce(self._context, container, "oom")
@@ -175,7 +196,11 @@ class Lifecycle:
             container.announce_exit()
             released, _ = await asyncio.gather(self._try_release(container), _dispose(shim))
             shutil.rmtree(self._context.paths.shim_dir(record.id), ignore_errors=True)
-        container.is_settled = saved and released
+            container.is_settled = saved and released
+            if comes_back:
+                # What is not settled is tried again by the start.
+                self._restarts.schedule(container)
+                return
         if not container.is_settled:
             self._keep(asyncio.create_task(self._settle_later(container)))
         elif record.host_config.auto_remove and not container.outlives_exit:
@@ -215,26 +240,65 @@ class Lifecycle:
             InvalidParameterError: No such signal.
         """
         number = parse_signal(signal_name or "KILL")
+        record = container.record
+        stays_down = ends_policy(number, record.config.stop_signal)
+        if record.status is Status.RESTARTING and (
+            not stays_down or await self._stay_down(container)
+        ):
+            return
         shim = container.shim
-        if shim is None or not container.record.alive:
+        if shim is None or not record.alive:
             raise ConflictError(
                 f"cannot kill container: {container.name}: container {container.id} is not running"
             )
-        if number == signal.SIGKILL and container.record.status is Status.PAUSED:
+        if stays_down:
+            _note_stop(container)
+        if number == signal.SIGKILL and record.status is Status.PAUSED:
             # A frozen process cannot die.
             await shim.resume()
         await shim.kill(number)
         announce(self._context, container, "kill", {"signal": str(number)})
 
+    async def _stay_down(self, container: Container) -> bool:
+        """Let no restart follow; tell whether the container waited for one."""
+        async with container.lock:
+            return await self._restarts.cancel(container)
+
+    async def stop_all(self) -> None:
+        """Stop what runs because the engine ends: not as a person does, who means it to last."""
+        self._restarts.hold()
+        alive = [container for container in self._context.containers if container.record.alive]
+        await asyncio.gather(
+            *(self.stop(container, by_user=False) for container in alive), return_exceptions=True
+        )
+
+    def resume_policies(self) -> None:
+        """Begin to start what the restart policies want back with the engine."""
+        self._keep(asyncio.create_task(self._restarts.resume()))
+
     async def stop(
-        self, container: Container, *, signal_name: str = "", timeout_s: int | None = None
+        self,
+        container: Container,
+        *,
+        signal_name: str = "",
+        timeout_s: int | None = None,
+        by_user: bool = True,
     ) -> None:
         """Ask a container to end, and end it when the time is up.
+
+        Args:
+            container: One that runs, or waits for its restart and then stays down.
+            signal_name: Instead of its stop signal.
+            timeout_s: Instead of its own patience; negative waits for ever.
+            by_user: A policy shall not start it again.
 
         Raises:
             NotModifiedError: It does not run.
         """
         record = container.record
+        if record.status is Status.RESTARTING and await self._stay_down(container):
+            announce(self._context, container, "stop")
+            return
         shim = container.shim
         if shim is None or not record.alive:
             raise NotModifiedError(f"container {container.name} is already stopped")
@@ -243,7 +307,8 @@ class Lifecycle:
         if timeout_s is None:
             timeout_s = config.stop_timeout if config.stop_timeout is not None else STOP_TIMEOUT_S
         exited = asyncio.shield(container.exited)
-        record.stopped_by_user = True
+        if by_user:
+            _note_stop(container)
         if record.status is Status.PAUSED:
             await self.unpause(container)
         with contextlib.suppress(KedgeError):
@@ -276,7 +341,7 @@ class Lifecycle:
         async with container.lock:
             if container.record.status is Status.PAUSED:
                 raise ConflictError(f"container {container.id} is already paused")
-            shim = _running_shim(container)
+            shim = running_shim(container)
             await shim.pause()
             container.become(Status.PAUSED)
         announce(self._context, container, "pause")
@@ -286,7 +351,7 @@ class Lifecycle:
         async with container.lock:
             if container.record.status is not Status.PAUSED:
                 raise ConflictError(f"Container {container.id} is not paused")
-            await _running_shim(container).resume()
+            await running_shim(container).resume()
             container.become(Status.RUNNING)
         announce(self._context, container, "unpause")
 
@@ -297,15 +362,16 @@ class Lifecycle:
             ConflictError: It runs and ``force`` is off, or another removal is going on.
         """
         record = container.record
-        if record.alive:
+        if record.active:
             if not force:
-                state = "paused" if record.status is Status.PAUSED else "running"
+                state = str(record.status)
                 raise ConflictError(
                     f'cannot remove container "/{container.name}": container is {state}: '
                     + ("unpause and then stop" if state == "paused" else "stop")
                     + " the container before removing or force remove"
                 )
-            await self._kill_for_removal(container)
+            if not await self._stay_down(container):
+                await self._kill_for_removal(container)
         async with container.lock:
             if container.id not in self._context.containers:
                 if force:
@@ -322,6 +388,7 @@ class Lifecycle:
             return
         # Force wins over --rm: the watcher must not remove it a second time.
         container.outlives_exit = True
+        record.stopped_by_user = True
         exited = asyncio.shield(container.exited)
         if record.status is Status.PAUSED:
             await shim.resume()
@@ -352,24 +419,26 @@ class Lifecycle:
 
     async def close(self) -> None:
         """Stop watching; the containers run on."""
+        await self._restarts.close()
         for task in list(self._watchers):
             task.cancel()
         await asyncio.gather(*self._watchers, return_exceptions=True)
 
 
-def _running_shim(container: Container) -> Shim:
-    if container.shim is None or not container.record.alive:
-        raise ConflictError(f"container {container.id} is not running")
-    return container.shim
+def _note_stop(container: Container) -> None:
+    """Take down that somebody wants it down, before it is: the engine may end in between."""
+    container.record.stopped_by_user = True
+    if policy_of(container.record.host_config) is not Policy.NO:
+        container.save(durable=True)
 
 
-def _try_exit(container: Container) -> bool:
+def _try_exit(container: Container, status: Status) -> bool:
     """Make the exit known to everybody here; tell whether it is on record, too."""
     try:
-        container.become(Status.EXITED)
+        container.become(status)
     except SystemFailureError:
         # The disk is full. Clients must not wait for it, so this much is lost if the engine dies.
-        container.record.status = Status.EXITED
+        container.record.status = status
         return False
     return True
 

@@ -52,12 +52,21 @@ class ContainerRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     started_ns: int = 0
     finished_ns: int = 0
     restart_count: int = 0
+    """How often the policy has started it since a person did."""
+    backoff_ms: int = 0
+    """The wait before the latest start by the policy, or before the next one."""
+    restart_at_ns: int = 0
     stopped_by_user: bool = False
 
     @property
     def alive(self) -> bool:
         """Whether a process exists."""
         return self.status in ALIVE
+
+    @property
+    def active(self) -> bool:
+        """Whether a process exists or is about to; what Docker calls running."""
+        return self.alive or self.status is Status.RESTARTING
 
     def note_start(self, pid: int, at_ns: int) -> None:
         """Take down that a process runs; what is known of an earlier one goes."""

@@ -83,7 +83,7 @@ async def _try_adopt(context: EngineContext, container: Container) -> Shim | Non
 def _is_news(container: Container, shim: Shim) -> bool:
     """Whether the shim's container was started after the last start that is on record."""
     record = container.record
-    startable = record.status in {Status.CREATED, Status.EXITED}
+    startable = record.status in {Status.CREATED, Status.EXITED, Status.RESTARTING}
     return startable and shim.started is not None and shim.started.started_at_ns > record.started_ns
 
 

@@ -3,11 +3,12 @@
     created ──start──▶ running ◀──unpause── paused
        │                │  │ └────pause──────▶ │
        │                │  └──exit──▶ exited ──start──▶ running
-       │                └──exit, policy──▶ restarting ──start──▶ running
+       │                └──exit, policy──▶ restarting ──start──▶ running, ──stop──▶ exited
        └──────────── remove ──▶ removing ──▶ (gone, or dead when the removal failed)
 
 A start that fails leaves a created container created and an exited one exited. `dead` keeps the
-record of a container whose removal failed half-way, so that removing again finishes the work.
+record of a container whose removal failed half-way, so that removing again finishes the work. What
+does not run becomes restarting when an engine starts and the container's policy wants it back.
 """
 
 from enum import StrEnum
@@ -29,11 +30,11 @@ class Status(StrEnum):
 
 
 _FOLLOWERS: Final[dict[Status, frozenset[Status]]] = {
-    Status.CREATED: frozenset({Status.RUNNING, Status.EXITED, Status.REMOVING}),
+    Status.CREATED: frozenset({Status.RUNNING, Status.EXITED, Status.RESTARTING, Status.REMOVING}),
     Status.RUNNING: frozenset({Status.PAUSED, Status.EXITED, Status.RESTARTING}),
     Status.PAUSED: frozenset({Status.RUNNING, Status.EXITED, Status.RESTARTING}),
     Status.RESTARTING: frozenset({Status.RUNNING, Status.EXITED, Status.REMOVING}),
-    Status.EXITED: frozenset({Status.RUNNING, Status.REMOVING}),
+    Status.EXITED: frozenset({Status.RUNNING, Status.RESTARTING, Status.REMOVING}),
     Status.REMOVING: frozenset({Status.DEAD}),
     Status.DEAD: frozenset({Status.REMOVING}),
 }

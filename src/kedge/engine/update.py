@@ -16,6 +16,7 @@ from kedge.engine.containers import Container
 from kedge.engine.devices import plan_block_io
 from kedge.engine.kernelfacts import read_facts
 from kedge.engine.limits import check_limits
+from kedge.engine.restartpolicy import check_restart_policy, refuse_policy_of_removed
 from kedge.engine.spec import make_resources
 from kedge.engine.state import Status
 from kedge.errdefs import ConflictError, InvalidParameterError, KedgeError, NotSupportedError
@@ -91,6 +92,10 @@ def merge_limits(host: HostConfig, request: UpdateRequest) -> tuple[HostConfig, 
         for field in UPDATABLE
         if (value := getattr(request, field)) not in (0, "", None)
     }
+    if request.restart_policy.name:
+        check_restart_policy(request.restart_policy, auto_remove=False)
+        refuse_policy_of_removed(host, request.restart_policy)
+        changed["restart_policy"] = request.restart_policy
     if request.pids_limit == 0:
         changed["pids_limit"] = -1
     if "memory" in changed and not request.memory_swap and 0 < host.memory_swap < request.memory:

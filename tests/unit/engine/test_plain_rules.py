@@ -121,7 +121,6 @@ def test_restart_policies_with_dockers_texts(host: HostConfig, text: str) -> Non
 @pytest.mark.parametrize(
     ("host", "flag"),
     [
-        (HostConfig(restart_policy=RestartPolicy(name="always")), "--restart always"),
         (HostConfig(userns_mode="keep"), "--userns"),
         (HostConfig(volumes_from=["x"]), "--volumes-from"),
     ],

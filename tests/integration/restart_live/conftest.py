@@ -1,0 +1,5 @@
+"""Fixtures of the tests of restart policies and health checks."""
+
+from tests.engine import bare_engine, engine
+
+__all__ = ["bare_engine", "engine"]
