@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from kedge.content.store import ContentStore
 from kedge.daemon.config import DaemonConfig
 from kedge.distribution.endpoints import RegistrySettings
+from kedge.distribution.proxies import merge_proxies
 from kedge.distribution.pull import Puller
 from kedge.distribution.push import Pusher
 from kedge.distribution.registry import RegistryInspector
+from kedge.distribution.trust import CERTS_DIRECTORIES
 from kedge.engine.builds import BuildService
 from kedge.engine.container_service import ContainerService
 from kedge.engine.containers import ContainerIndex
@@ -109,9 +111,20 @@ async def open_engine(config: DaemonConfig) -> AsyncGenerator[Engine, None]:
 
 
 def _registry_settings(config: DaemonConfig) -> RegistrySettings:
+    proxies = {
+        "http_proxy": config.http_proxy,
+        "https_proxy": config.https_proxy,
+        "no_proxy": config.no_proxy,
+    }
     return RegistrySettings(
         mirrors=config.registry_mirrors,
         insecure=config.insecure_registries,
+        certs_directories=tuple(dict.fromkeys((config.certs_dir, *CERTS_DIRECTORIES[1:]))),
+        # What is not configured is the environment's, as in dockerd.
+        proxies=merge_proxies(proxies, os.environ),
+        max_downloads=config.max_concurrent_downloads,
+        max_uploads=config.max_concurrent_uploads,
+        max_attempts=config.max_download_attempts,
     )
 
 

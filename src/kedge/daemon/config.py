@@ -48,6 +48,13 @@ class DaemonConfig:
     labels: tuple[str, ...] = ()
     registry_mirrors: tuple[str, ...] = ()
     insecure_registries: tuple[str, ...] = ()
+    certs_dir: str = "/etc/kedge/certs.d"
+    http_proxy: str = ""
+    https_proxy: str = ""
+    no_proxy: str = ""
+    max_concurrent_downloads: int = 3
+    max_concurrent_uploads: int = 5
+    max_download_attempts: int = 5
     live_restore: bool = True
     host_certs: str = "auto"
     log_driver: str = "json-file"
@@ -88,6 +95,13 @@ _FILE_KEYS: Final = {
     "labels": "labels",
     "registry-mirrors": "registry_mirrors",
     "insecure-registries": "insecure_registries",
+    "certs-dir": "certs_dir",
+    "http-proxy": "http_proxy",
+    "https-proxy": "https_proxy",
+    "no-proxy": "no_proxy",
+    "max-concurrent-downloads": "max_concurrent_downloads",
+    "max-concurrent-uploads": "max_concurrent_uploads",
+    "max-download-attempts": "max_download_attempts",
     "live-restore": "live_restore",
     "host-certs": "host_certs",
     "log-driver": "log_driver",
@@ -137,6 +151,11 @@ def _make_parser() -> argparse.ArgumentParser:
     add("--label", dest="labels", action="append", metavar="KEY=VALUE", help="of the engine")
     add("--registry-mirror", dest="registry_mirrors", action="append", metavar="URL")
     add("--insecure-registry", dest="insecure_registries", action="append", metavar="HOST")
+    add("--certs-dir", metavar="DIR", help="certificates and mirrors of single registries")
+    for name in ("http-proxy", "https-proxy", "no-proxy"):
+        add(f"--{name}", metavar="URL", help="for the engine's own requests")
+    for name in ("concurrent-downloads", "concurrent-uploads", "download-attempts"):
+        add(f"--max-{name}", type=int, metavar="N", help="of layers")
     add("--host-certs", choices=_HOST_CERTS, help="give builds the host's CA certificates")
     add_container_flags(parser)
     for name, dest, text in (
@@ -191,6 +210,11 @@ def _load_file(path: str, *, required: bool) -> JsonObject:
         raise InvalidParameterError(f"configuration file {path}: {error}") from None
     if not isinstance(document, dict):
         raise InvalidParameterError(f"configuration file {path}: not a JSON object")
+    # dockerd's file has the three proxies in an object of their own.
+    proxies = document.pop("proxies", {})
+    if not isinstance(proxies, dict):
+        raise InvalidParameterError(f"configuration file {path}: proxies: not a JSON object")
+    document.update(proxies)
     unknown = sorted(set(document) - set(_FILE_KEYS))
     if unknown:
         raise InvalidParameterError(
@@ -216,6 +240,12 @@ def _convert(values: JsonObject) -> DaemonConfig:
         default: object = getattr(defaults, name)
         converted[name] = _convert_one(name, value, default)
     config = DaemonConfig(**converted)  # type: ignore[arg-type]
+    limits = (config.max_concurrent_downloads, config.max_concurrent_uploads)
+    if min(*limits, config.max_download_attempts) < 1:
+        raise InvalidParameterError(
+            "max-concurrent-downloads, max-concurrent-uploads and max-download-attempts:"
+            " want 1 or more"
+        )
     if config.host_certs not in _HOST_CERTS:
         raise InvalidParameterError(f"host-certs: {config.host_certs}: want auto, true or false")
     check_container_defaults(

@@ -6,12 +6,13 @@ loopback and hosts named in ``insecure-registries`` may speak plain HTTP or show
 
 import ipaddress
 import re
-from collections.abc import Sequence
+import socket
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeAlias
 from urllib.parse import urlsplit
 
-from kedge.distribution.trust import Trust
+from kedge.distribution.trust import CERTS_DIRECTORIES, Trust
 from kedge.errdefs import InvalidParameterError
 from kedge.oci.references import DEFAULT_DOMAIN
 
@@ -26,6 +27,10 @@ class RegistrySettings:
     """URLs that are asked for Docker Hub's images before Docker Hub is."""
     insecure: tuple[str, ...] = ()
     """``host``, ``host:port`` or CIDR of registries that need no valid TLS."""
+    certs_directories: tuple[str, ...] = CERTS_DIRECTORIES
+    """Hold certificates and mirrors of single registries."""
+    proxies: Mapping[str, str] | None = None
+    """``http_proxy``, ``https_proxy`` and ``no_proxy``; the environment's where it is None."""
     max_downloads: int = 3
     """Layers that are downloaded at the same time, over all pulls."""
     max_uploads: int = 5
@@ -45,7 +50,14 @@ class Endpoint:
     verify_tls: bool = True
     is_mirror: bool = False
     prefix: str = ""
-    """Path before ``/v2/``; without a slash at its end."""
+    """Path before ``root``; without a slash at its end."""
+    root: str = "/v2"
+    """Path of the API."""
+    namespace: str = ""
+    """Sent to a mirror of several registries, so that it knows which one is meant."""
+    can_pull: bool = True
+    can_resolve: bool = True
+    """Whether its word counts for what a tag means."""
     headers: dict[str, str] = field(default_factory=dict[str, str])
     """Sent with every request to this host."""
     authorities: tuple[str, ...] = ()
@@ -54,6 +66,11 @@ class Endpoint:
     """Files with client certificates and their keys."""
     rewrites: tuple[tuple[str, str], ...] = ()
     """Regular expression and replacement for the repository's path; the first that fits counts."""
+
+    @property
+    def api(self) -> str:
+        """Host and path of the API, with a slash at its end."""
+        return f"{self.host}{self.prefix}{self.root}/"
 
     @property
     def trust(self) -> Trust:
@@ -81,47 +98,56 @@ class Endpoint:
         return f"{self.host}:{443 if self.schemes[0] == 'https' else 80}"
 
 
-def endpoints_for(domain: str, settings: RegistrySettings) -> list[Endpoint]:
-    """Return the endpoints of a reference's domain, the first to be asked first.
+def default_mirrors(domain: str, settings: RegistrySettings) -> list[Endpoint]:
+    """Return the mirrors that ``registry-mirrors`` names: of Docker Hub alone, as Docker has it.
 
     Raises:
-        InvalidParameterError: A configured mirror is not a URL.
+        InvalidParameterError: One is not a URL.
     """
     if domain != DEFAULT_DOMAIN:
-        return [_registry(domain, settings)]
-    mirrors = [_mirror(url, settings) for url in settings.mirrors]
-    return [*mirrors, _registry(_DOCKER_HUB_HOST, settings)]
+        return []
+    return [_mirror(url, settings) for url in settings.mirrors]
 
 
-def registry_for(domain: str, settings: RegistrySettings) -> Endpoint:
-    """Return where a reference's domain is written to, which no mirror ever is."""
-    return _registry(_DOCKER_HUB_HOST if domain == DEFAULT_DOMAIN else domain, settings)
+def default_registry(domain: str, settings: RegistrySettings) -> Endpoint:
+    """Return the host that a reference's domain names."""
+    host = _DOCKER_HUB_HOST if domain == DEFAULT_DOMAIN else domain
+    if is_insecure(host, settings.insecure):
+        return Endpoint(host=host, schemes=("https", "http"), verify_tls=False)
+    return Endpoint(host=host)
 
 
-def is_insecure(host: str, insecure: Sequence[str]) -> bool:
+Lookup: TypeAlias = Callable[[str], Sequence[str]]
+"""From a name to its addresses; none where it has none."""
+
+
+def look_up(name: str) -> list[str]:
+    """Return the addresses of a name, as the host's resolver knows them."""
+    try:
+        return [str(found[4][0]) for found in socket.getaddrinfo(name, None)]
+    except OSError:
+        return []
+
+
+def is_insecure(host: str, insecure: Sequence[str], lookup: Lookup = look_up) -> bool:
     """Tell whether a host may be talked to without valid TLS.
 
     Args:
         host: ``host`` or ``host:port``, as in a reference.
         insecure: The configured exceptions; loopback always is one.
+        lookup: Finds the addresses of a name where an exception is a CIDR.
     """
     name = _split_port(host)[0]
     address = _parse_address(name)
     if name == "localhost" or (address is not None and address.is_loopback):
         return True
-    for entry in insecure:
-        if entry in {host, name}:
-            return True
-        network = _parse_network(entry)
-        if network is not None and address is not None and address in network:
-            return True
-    return False
-
-
-def _registry(host: str, settings: RegistrySettings) -> Endpoint:
-    if is_insecure(host, settings.insecure):
-        return Endpoint(host=host, schemes=("https", "http"), verify_tls=False)
-    return Endpoint(host=host)
+    if host in insecure or name in insecure:
+        return True
+    networks = [network for network in map(_parse_network, insecure) if network is not None]
+    if not networks:
+        return False
+    addresses = [address] if address else [_parse_address(text) for text in lookup(name)]
+    return any(found in network for found in addresses if found for network in networks)
 
 
 def _mirror(url: str, settings: RegistrySettings) -> Endpoint:

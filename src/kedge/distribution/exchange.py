@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Final, TypeAlias
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 from kedge.distribution.auth import Authorizer
 from kedge.distribution.challenge import parse_challenges
@@ -128,8 +128,10 @@ class Exchange:
             UnavailableError: The registry leads from TLS to plain HTTP.
         """
         endpoint = self.endpoint
-        base = f"{self._scheme or self._find_scheme()}://{endpoint.host}{endpoint.prefix}/v2/"
+        base = f"{self._scheme or self._find_scheme()}://{endpoint.api}"
         if not location.startswith(("http://", "https://", "/")):
+            if endpoint.namespace and location:
+                location += f"{'&' if '?' in location else '?'}ns={quote(endpoint.namespace)}"
             return f"{base}{location}"
         url = urljoin(base, location)
         parts = urlsplit(url)
@@ -154,7 +156,7 @@ class Exchange:
         endpoint = self.endpoint
         failure: ConnectionFailedError | None = None
         for scheme in endpoint.schemes:
-            url = f"{scheme}://{endpoint.host}{endpoint.prefix}/v2/"
+            url = f"{scheme}://{endpoint.api}"
             try:
                 self._transport.send("GET", url, {}, trust=endpoint.trust).close()
             except ConnectionFailedError as error:

@@ -20,6 +20,11 @@ def find_proxy(url: str, environ: Mapping[str, str]) -> str:
     return proxy if "://" in proxy else f"http://{proxy}"
 
 
+def merge_proxies(configured: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the proxies of a configuration, the environment's for those it leaves out."""
+    return {name: text or _variable(environ, name) for name, text in configured.items()}
+
+
 def _variable(environ: Mapping[str, str], name: str) -> str:
     return (environ.get(name) or environ.get(name.upper()) or "").strip()
 

@@ -18,11 +18,12 @@ from kedge.distribution import progress as words
 from kedge.distribution.client import RepositoryClient
 from kedge.distribution.credentials import ANONYMOUS, Credentials
 from kedge.distribution.download import Download, DownloadReader, Downloads
-from kedge.distribution.endpoints import Endpoint, RegistrySettings, endpoints_for
+from kedge.distribution.endpoints import Endpoint, RegistrySettings
 from kedge.distribution.failures import PullCancelledError, RegistryRefusedError, pull_failure
 from kedge.distribution.progress import Progress, Reporter
 from kedge.distribution.resolve import ResolvedImage, Resolver
 from kedge.distribution.retry import Retries
+from kedge.distribution.routing import endpoints_for, open_transport
 from kedge.distribution.transport import Transport
 from kedge.errdefs import DataLossError, KedgeError, SystemFailureError
 from kedge.images.image import Image, NewLayer
@@ -81,7 +82,7 @@ class Puller:
         self._images = images
         self._settings = settings
         self._clock = clock
-        self._transport = transport or Transport()
+        self._transport = transport or open_transport(settings)
         self._flusher = ThreadPoolExecutor(1, thread_name_prefix="sync")
         self._downloads = Downloads(
             images.content,
@@ -122,7 +123,7 @@ class Puller:
         request.reporter.line(
             f"Pulling from {reference.path}", reference.tag or reference.canonical()
         )
-        *mirrors, registry = endpoints_for(reference.domain, self._settings)
+        *mirrors, registry = endpoints_for(reference, self._settings)
         for mirror in mirrors:
             try:
                 return self._pull_from(mirror, request, ANONYMOUS)
@@ -154,7 +155,7 @@ class Puller:
             reporter=Reporter(lambda _event: None, self._clock),
             cancelled=cancel or threading.Event(),
         )
-        endpoint = endpoints_for(reference.domain, self._settings)[-1]
+        endpoint = endpoints_for(reference, self._settings)[-1]
         try:
             return self._client(endpoint, request, credentials).tags()
         except RegistryRefusedError as error:

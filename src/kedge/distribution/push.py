@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from kedge.distribution import progress as words
 from kedge.distribution.client import RepositoryClient
 from kedge.distribution.credentials import ANONYMOUS, Credentials
-from kedge.distribution.endpoints import RegistrySettings, registry_for
+from kedge.distribution.endpoints import RegistrySettings
 from kedge.distribution.failures import (
     PushCancelledError,
     RegistryRefusedError,
@@ -23,6 +23,7 @@ from kedge.distribution.failures import (
 from kedge.distribution.progress import Progress, PushedTag, Reporter
 from kedge.distribution.publishing import put_manifest
 from kedge.distribution.retry import Retries
+from kedge.distribution.routing import open_transport, registry_for
 from kedge.distribution.selection import PushPlan, plan_push
 from kedge.distribution.transport import Transport
 from kedge.distribution.upload import Source, Uploaded, ensure_blob
@@ -64,7 +65,7 @@ class Pusher:
         self._images = images
         self._settings = settings
         self._clock = clock
-        self._transport = transport or Transport()
+        self._transport = transport or open_transport(settings)
         self._workers = ThreadPoolExecutor(settings.max_uploads, thread_name_prefix="upload")
 
     def push(

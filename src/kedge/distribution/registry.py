@@ -5,10 +5,11 @@ from typing import Final, NamedTuple
 
 from kedge.distribution.client import RemoteManifest, RepositoryClient
 from kedge.distribution.credentials import ANONYMOUS, Credentials
-from kedge.distribution.endpoints import RegistrySettings, registry_for
+from kedge.distribution.endpoints import RegistrySettings
 from kedge.distribution.exchange import Exchange
 from kedge.distribution.failures import RegistryRefusedError, pull_failure
 from kedge.distribution.retry import Retries
+from kedge.distribution.routing import open_transport, registry_for
 from kedge.distribution.transport import Transport
 from kedge.errdefs import InvalidParameterError, UnauthorizedError, UnavailableError
 from kedge.oci import media_types
@@ -43,7 +44,7 @@ class RegistryInspector:
         self, settings: RegistrySettings = _DEFAULT_SETTINGS, *, transport: Transport | None = None
     ) -> None:
         self._settings = settings
-        self._transport = transport or Transport()
+        self._transport = transport or open_transport(settings)
 
     def login(self, address: str, credentials: Credentials) -> str:
         """Return when the registry at ``address`` accepts the credentials.

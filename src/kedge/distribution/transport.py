@@ -33,6 +33,8 @@ from kedge.errdefs import UnavailableError
 
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _MAX_REDIRECTS: Final = 8
+_HARMLESS: Final = frozenset({"user-agent", "accept", "accept-encoding", "range"})
+"""Headers that another host may see."""
 _CONNECTIONS_PER_HOST: Final = 8
 _CHUNK_BYTES: Final = 1 << 18
 _KEPT_POOLS: Final = 32
@@ -181,8 +183,8 @@ class Transport:
     ) -> Answer:
         """Send a request, follow redirects, and return the answer whatever its status is.
 
-        ``Authorization`` goes to the host of ``url`` and to no other. A body in pieces can be
-        sent once, so such a request is not redirected.
+        ``Authorization``, and whatever else may be secret, goes to the host of ``url`` and to no
+        other. A body in pieces can be sent once, so such a request is not redirected.
 
         Raises:
             ConnectionFailedError: There is no answer; the message names host, port and cause.
@@ -200,7 +202,7 @@ class Transport:
             target = urljoin(url, location)
             check_redirect(url, target, self._peer, verify_tls=trust.verify)
             if not has_same_origin(target, url):
-                sent = {k: v for k, v in sent.items() if k.lower() != "authorization"}
+                sent = {k: v for k, v in sent.items() if k.lower() in _HARMLESS}
             url = target
         raise UnavailableError(f"{self._peer} {_address(url)} redirects in a circle")
 

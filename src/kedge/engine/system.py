@@ -116,7 +116,9 @@ class SystemService:
             operating_system=_operating_system(),
             architecture=os.uname().machine,
             index_server_address="https://index.docker.io/v1/",
-            registry_config=_registry_config(settings.registry_mirrors),
+            registry_config=_registry_config(
+                settings.registry_mirrors, settings.insecure_registries
+            ),
             ncpu=os.cpu_count() or 1,
             mem_total=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
             docker_root_dir=context.paths.data_root,
@@ -174,11 +176,16 @@ def _add_choices(info: Info, settings: EngineSettings) -> None:
     info.warnings = [*(info.warnings or ()), *registry.problems]
 
 
-def _registry_config(mirrors: tuple[str, ...]) -> RegistryConfig:
+def _registry_config(mirrors: tuple[str, ...], insecure: tuple[str, ...]) -> RegistryConfig:
     hub = IndexInfo(name="docker.io", mirrors=list(mirrors), secure=True, official=True)
+    others = {
+        name: IndexInfo(name=name, mirrors=[], secure=False, official=False)
+        for name in insecure
+        if "/" not in name
+    }
     return RegistryConfig(
-        insecure_registry_cidrs=["::1/128", "127.0.0.0/8"],
-        index_configs={"docker.io": hub},
+        insecure_registry_cidrs=["::1/128", "127.0.0.0/8", *(c for c in insecure if "/" in c)],
+        index_configs={"docker.io": hub, **others},
         mirrors=list(mirrors),
     )
 

@@ -1,5 +1,6 @@
 """A registry that can be written to and misbehaves on request, and a store to push from."""
 
+import itertools
 import re
 import threading
 from collections.abc import Iterator
@@ -40,6 +41,7 @@ class WritableRegistry(FakeRegistry):
         self.cuts: list[int] = []
         """For each PATCH to come: how many bytes of it arrive before the connection breaks."""
         self.mounts = True
+        self._numbers = itertools.count(1)
         super().__init__()
 
     def asked(self, method: str, part: str = "") -> list[Received]:
@@ -81,7 +83,7 @@ class WritableRegistry(FakeRegistry):
             if self.mounts and wanted in source:
                 self.repositories.setdefault(name, set()).add(wanted)
                 return Reply(status=201)
-            number = str(len(self.uploads) + 1)
+            number = str(next(self._numbers))
             self.uploads[number] = b""
             return self._progress(202, name, number)
         if number not in self.uploads:

@@ -145,8 +145,8 @@ def test_too_large_at_once_is_sent_in_chunks(
     assert target.blobs == source.blobs
     whole, *chunks = [r.headers.get("content-range", "") for r in target.asked("PATCH")]
     assert whole == ""
-    assert chunks[0].startswith("0-")
-    assert int(chunks[1].partition("-")[0]) == int(chunks[0].partition("-")[2]) + 1
+    *_, before, last = chunks
+    assert int(last.partition("-")[0]) == int(before.partition("-")[2]) + 1
 
 
 def test_a_registry_without_patch_gets_one_put(
