@@ -137,3 +137,16 @@ class BuildPruneOptions:
     max_used_space: int = 0
     min_free_space: int = 0
     filters: Filters = NO_FILTERS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtractOptions:
+    """How a tar stream goes into a container.
+
+    Attributes:
+        no_overwrite_dir_non_dir: Refuse to replace a directory by a file or the reverse.
+        copy_uid_gid: Give everything to the container's user in place of who the stream says.
+    """
+
+    no_overwrite_dir_non_dir: bool = False
+    copy_uid_gid: bool = False

@@ -39,35 +39,48 @@ class Change(NamedTuple):
     kind: ChangeKind
 
 
-def overlay_changes(upper: str, lower: Sequence[str]) -> list[Change]:
-    """Return what an overlay upper directory changes in the layers below, ordered by path."""
+def overlay_changes(
+    upper: str, lower: Sequence[str], *, stubs: frozenset[str] = frozenset()
+) -> list[Change]:
+    """Return what an overlay upper directory changes in the layers below, ordered by path.
+
+    Args:
+        upper: The directory that takes the writes.
+        lower: The layers below it, top first.
+        stubs: Paths that are passed over while they are new and empty: something was mounted there.
+    """
     kinds: dict[str, ChangeKind] = {}
     with ExitStack() as opened:
         stack = opened.enter_context(LayerStack((upper,)))
         below = opened.enter_context(LayerStack(lower)) if lower else None
         for found in stack.walk(stack.require(""), keep_whiteouts=True):
             old = None if below is None else below.lookup(found.path, follow=False)
-            if is_whiteout(found.status):
-                if old is not None:
-                    kinds[found.path] = ChangeKind.DELETED
+            kind = _kind_of(found.status, old)
+            is_passed_over = (
+                kind is ChangeKind.ADDED and found.path in stubs and _is_stub(found.status)
+            )
+            if kind is not None and not is_passed_over:
+                kinds[found.path] = kind
+            if below is None or old is None or kind is ChangeKind.DELETED:
                 continue
-            if old is None:
-                kinds[found.path] = ChangeKind.ADDED
-                continue
-            is_directory = stat.S_ISDIR(found.status.st_mode)
-            if not (is_directory and old.is_directory and _same_metadata(found.status, old.status)):
-                kinds[found.path] = ChangeKind.MODIFIED
-            if below is None or not (is_directory and old.is_directory):
-                continue
-            if is_opaque(os.path.join(upper, found.path)):
+            is_merged = stat.S_ISDIR(found.status.st_mode) and old.is_directory
+            if is_merged and is_opaque(os.path.join(upper, found.path)):
                 for child in below.list_directory(old):
                     if stack.lookup(child.path, follow=False) is None:
                         kinds[child.path] = ChangeKind.DELETED
     return _ordered(kinds)
 
 
-def tree_changes(old: LayerStack, new: LayerStack) -> list[Change]:
-    """Return how one tree became another, ordered by path, judged by metadata, not by content."""
+def tree_changes(
+    old: LayerStack, new: LayerStack, *, stubs: frozenset[str] = frozenset()
+) -> list[Change]:
+    """Return how one tree became another, ordered by path, judged by metadata, not by content.
+
+    Args:
+        old: What it was.
+        new: What it is.
+        stubs: As for `overlay_changes`.
+    """
     kinds: dict[str, ChangeKind] = {}
     pending: list[tuple[Node | None, Node | None]] = [(old.require(""), new.require(""))]
     while pending:
@@ -79,7 +92,8 @@ def tree_changes(old: LayerStack, new: LayerStack) -> list[Change]:
         for name, node in later.items():
             previous = earlier.get(name)
             if previous is None:
-                kinds[node.path] = ChangeKind.ADDED
+                if not (node.path in stubs and _is_stub(node.status)):
+                    kinds[node.path] = ChangeKind.ADDED
             elif not _same(old, previous, new, node):
                 kinds[node.path] = ChangeKind.MODIFIED
             if node.is_directory:
@@ -118,6 +132,23 @@ def _children(stack: LayerStack, node: Node | None) -> dict[str, Node]:
     if node is None or not node.is_directory:
         return {}
     return {child.path.rpartition("/")[2]: child for child in stack.list_directory(node)}
+
+
+def _kind_of(status: os.stat_result, old: Node | None) -> ChangeKind | None:
+    """Return what an inode of the upper directory does to ``old``; None if it only holds others."""
+    if is_whiteout(status):
+        return None if old is None else ChangeKind.DELETED
+    if old is None:
+        return ChangeKind.ADDED
+    is_directory = stat.S_ISDIR(status.st_mode)
+    if is_directory and old.is_directory and _same_metadata(status, old.status):
+        return None
+    return ChangeKind.MODIFIED
+
+
+def _is_stub(status: os.stat_result) -> bool:
+    """Tell whether an inode has nothing of its own; what is in a directory counts by itself."""
+    return stat.S_ISDIR(status.st_mode) or (stat.S_ISREG(status.st_mode) and not status.st_size)
 
 
 def _same_metadata(first: os.stat_result, second: os.stat_result) -> bool:

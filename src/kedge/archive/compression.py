@@ -11,6 +11,7 @@ import importlib.util
 import io
 import lzma
 import zlib
+from abc import abstractmethod
 from collections.abc import Callable
 from enum import StrEnum
 from typing import BinaryIO, Final, Protocol, cast
@@ -162,9 +163,9 @@ class _InflatingReader(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
+    @abstractmethod
     def _inflate(self, size: int) -> bytes:
         """Return up to ``size`` bytes; empty at the end of the stream."""
-        raise NotImplementedError
 
     def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
         piece = self._inflate(len(buffer))

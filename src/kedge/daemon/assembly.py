@@ -17,6 +17,7 @@ from kedge.distribution.push import Pusher
 from kedge.distribution.registry import RegistryInspector
 from kedge.distribution.trust import CERTS_DIRECTORIES
 from kedge.engine.builds import BuildService
+from kedge.engine.container_files import ContainerFilesService
 from kedge.engine.container_service import ContainerService
 from kedge.engine.containers import ContainerIndex
 from kedge.engine.context import EngineContext, EngineSettings
@@ -52,6 +53,7 @@ class Engine:
     context: EngineContext
     lifecycle: Lifecycle
     containers: ContainerService
+    files: ContainerFilesService
     execs: ExecService
     images: ImageService
     registries: RegistryService
@@ -99,6 +101,7 @@ async def open_engine(config: DaemonConfig) -> AsyncGenerator[Engine, None]:
             context=context,
             lifecycle=lifecycle,
             containers=containers,
+            files=ContainerFilesService(context),
             execs=ExecService(context),
             images=images,
             registries=RegistryService(context, pusher, RegistryInspector(settings)),

@@ -60,6 +60,7 @@ async def _run(config: DaemonConfig) -> None:
 def _backends(engine: Engine) -> Backends:
     return Backends(
         containers=engine.containers,
+        files=engine.files,
         execs=engine.execs,
         images=engine.images,
         builds=engine.builds,

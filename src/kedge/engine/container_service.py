@@ -23,6 +23,7 @@ from kedge.engine.attach import attach
 from kedge.engine.containers import Container
 from kedge.engine.context import EngineContext
 from kedge.engine.create import create_container
+from kedge.engine.defaults import MOUNT_STUBS
 from kedge.engine.images import STORAGE_DRIVER
 from kedge.engine.inspect import make_inspect, make_summary
 from kedge.engine.lifecycle import Lifecycle
@@ -214,7 +215,7 @@ class ContainerService:
         """Return what it changed in its root filesystem."""
         key = self._get(ref).record.snapshot_key
         snapshots = self._context.snapshots
-        found = await self._context.run_blocking(lambda: snapshots.changes(key))
+        found = await self._context.run_blocking(lambda: snapshots.changes(key, stubs=MOUNT_STUBS))
         return [FilesystemChange(path=item.path, kind=item.kind) for item in found]
 
     async def prune(self, filters: Filters) -> ContainersPruneResponse:

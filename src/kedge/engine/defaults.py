@@ -46,3 +46,10 @@ DEVICE_RULES: Final = (
 SHM_SIZE_BYTES: Final = 64 * 1024 * 1024
 STOP_TIMEOUT_S: Final = 10
 STOP_SIGNAL: Final = "SIGTERM"
+
+MOUNT_STUBS: Final = frozenset(
+    {"proc", "sys", "dev", "dev/pts", "dev/shm", "dev/console", ".dockerenv"}
+    | {"etc/hosts", "etc/hostname", "etc/resolv.conf", "etc/mtab"}
+)
+"""What a start makes in a root without them, to mount on; Docker keeps these in a layer of their
+own, so they are no changes of the container's."""

@@ -15,6 +15,7 @@ from kedge.api.options import (
     BuildOptions,
     BuildPruneOptions,
     EventsOptions,
+    ExtractOptions,
     ImageListOptions,
     ListOptions,
     LogOptions,
@@ -28,6 +29,7 @@ from kedge.api.types.container import (
     CreateRequest,
     CreateResponse,
     FilesystemChange,
+    PathStat,
     TopResponse,
     UpdateRequest,
     UpdateResponse,
@@ -158,6 +160,28 @@ class ContainerBackend(Protocol):
 
     async def prune(self, filters: Filters) -> ContainersPruneResponse:
         """Remove the stopped containers that match."""
+        ...
+
+
+class ContainerFilesBackend(Protocol):
+    """The files of containers; ``ref`` as for `ContainerBackend`."""
+
+    async def stat(self, ref: str, path: str) -> PathStat:
+        """Return what stands at ``path``."""
+        ...
+
+    async def read(self, ref: str, path: str) -> tuple[PathStat, AsyncIterator[bytes]]:
+        """Return what stands at ``path``, with a tar stream of it."""
+        ...
+
+    async def write(
+        self, ref: str, path: str, options: ExtractOptions, body: AsyncIterator[bytes]
+    ) -> None:
+        """Extract a tar stream into the directory at ``path``."""
+        ...
+
+    async def export(self, ref: str) -> AsyncIterator[bytes]:
+        """Return the whole root file system as a tar stream."""
         ...
 
 

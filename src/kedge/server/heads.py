@@ -27,14 +27,13 @@ class HeadWriter:
         # RFC 9110, 8.6: these two must not announce a length.
         if response.status not in {204, 304}:
             length = b"Content-Length: %d\r\n" % len(response.body)
-        extra = "".join(f"{name}: {value}\r\n" for name, value in response.headers)
         return b"".join(
             (
                 status_line(response.status),
                 self._common_lines(),
                 _content_type(response.content_type),
                 length,
-                extra.encode("latin-1"),
+                _extra_lines(response.headers),
                 _connection(keep_alive=keep_alive, http_1_0=http_1_0),
                 b"\r\n",
             )
@@ -47,6 +46,7 @@ class HeadWriter:
                 status_line(response.status),
                 self._common_lines(),
                 _content_type(response.content_type),
+                _extra_lines(response.headers),
                 b"Transfer-Encoding: chunked\r\n" if chunked else b"",
                 _connection(keep_alive=keep_alive, http_1_0=not chunked),
                 b"\r\n",
@@ -64,6 +64,10 @@ class HeadWriter:
 
 def _content_type(content_type: str) -> bytes:
     return f"Content-Type: {content_type}\r\n".encode("latin-1") if content_type else b""
+
+
+def _extra_lines(headers: tuple[tuple[str, str], ...]) -> bytes:
+    return "".join(f"{name}: {value}\r\n" for name, value in headers).encode("latin-1")
 
 
 def _connection(*, keep_alive: bool, http_1_0: bool) -> bytes:

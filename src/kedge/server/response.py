@@ -89,6 +89,7 @@ class StreamResponse:
     chunks: AsyncIterator[bytes]
     content_type: str = JSON
     status: int = 200
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ CONTAINER_ROUTES: Final = (
     Route("GET", "/containers/{name}/logs", "ContainerLogs", cancellable=True),
     Route("GET", "/containers/{name}/changes", "ContainerChanges"),
     Route("GET", "/containers/{name}/stats", "ContainerStats", cancellable=True),
-    Route("GET", "/containers/{name}/export", "ContainerExport", _PLANNED),
+    Route("GET", "/containers/{name}/export", "ContainerExport"),
     Route("POST", "/containers/{name}/resize", "ContainerResize"),
     Route("POST", "/containers/{name}/start", "ContainerStart"),
     Route("POST", "/containers/{name}/stop", "ContainerStop"),
@@ -45,9 +45,9 @@ CONTAINER_ROUTES: Final = (
     Route("GET", "/containers/{name}/attach/ws", "ContainerAttachWebsocket", _PLANNED),
     Route("POST", "/containers/{name}/wait", "ContainerWait", cancellable=True),
     Route("DELETE", "/containers/{name}", "ContainerDelete"),
-    Route("HEAD", "/containers/{name}/archive", "ContainerArchiveInfo", _PLANNED),
-    Route("GET", "/containers/{name}/archive", "ContainerArchive", _PLANNED),
-    Route("PUT", "/containers/{name}/archive", "PutContainerArchive", _PLANNED),
+    Route("HEAD", "/containers/{name}/archive", "ContainerArchiveInfo"),
+    Route("GET", "/containers/{name}/archive", "ContainerArchive"),
+    Route("PUT", "/containers/{name}/archive", "PutContainerArchive"),
 )
 
 EXEC_ROUTES: Final = (

@@ -10,6 +10,7 @@ from kedge.server.application import Application
 from kedge.server.backends import (
     BuildBackend,
     ContainerBackend,
+    ContainerFilesBackend,
     ExecBackend,
     ImageBackend,
     NetworkBackend,
@@ -22,6 +23,7 @@ from kedge.server.limits import DEFAULT_LIMITS, Limits
 from kedge.server.listeners import LISTEN_BACKLOG, Listener, close_listener
 from kedge.server.response import ServerIdentity
 from kedge.server.routers.builds import BuildRouter
+from kedge.server.routers.container_files import ContainerFilesRouter
 from kedge.server.routers.container_streams import ContainerStreamRouter
 from kedge.server.routers.containers import ContainerRouter
 from kedge.server.routers.execs import ExecRouter
@@ -37,6 +39,7 @@ class Backends(NamedTuple):
 
     system: SystemBackend
     containers: ContainerBackend
+    files: ContainerFilesBackend
     execs: ExecBackend
     images: ImageBackend
     builds: BuildBackend
@@ -52,6 +55,7 @@ def build_application(backends: Backends, identity: ServerIdentity) -> Applicati
             **SystemRouter(backends.system, identity).handlers(),
             **ContainerRouter(backends.containers).handlers(),
             **ContainerStreamRouter(backends.containers).handlers(),
+            **ContainerFilesRouter(backends.files).handlers(),
             **ExecRouter(backends.execs).handlers(),
             **ImageRouter(backends.images).handlers(),
             **RegistryRouter(backends.registries).handlers(),

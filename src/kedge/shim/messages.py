@@ -82,15 +82,7 @@ class ExitStatus(NamedTuple):
 
 def encode_create(request: CreateRequest) -> JsonObject:
     """Return ``request`` as a JSON object; `parse_create` is the inverse."""
-    rootfs: list[Json] = [
-        {
-            "type": mount.type,
-            "source": mount.source,
-            "options": list(mount.options),
-            "destination": mount.destination,
-        }
-        for mount in request.rootfs
-    ]
+    rootfs: list[Json] = [encode_mount(mount) for mount in request.rootfs]
     return {
         "id": request.id,
         "bundle": request.bundle,
@@ -118,7 +110,7 @@ def parse_create(document: JsonObject) -> CreateRequest:
         bundle=fields.require_string(document, "bundle", where),
         run_dir=fields.require_string(document, "run_dir", where),
         cgroup_path=fields.require_string(document, "cgroup_path", where),
-        rootfs=fields.read_list(document, "rootfs", where, _parse_mount),
+        rootfs=fields.read_list(document, "rootfs", where, parse_mount),
         terminal=flag(document, "terminal"),
         stdin=flag(document, "stdin"),
         stdin_once=flag(document, "stdin_once"),
@@ -127,7 +119,18 @@ def parse_create(document: JsonObject) -> CreateRequest:
     )
 
 
-def _parse_mount(item: Json, path: str) -> Mount:
+def encode_mount(mount: Mount) -> JsonObject:
+    """Return ``mount`` as a JSON object; `parse_mount` is the inverse."""
+    return {
+        "type": mount.type,
+        "source": mount.source,
+        "options": list(mount.options),
+        "destination": mount.destination,
+    }
+
+
+def parse_mount(item: Json, path: str) -> Mount:
+    """Return the mount that ``item``, found at ``path`` of a message, describes."""
     document = fields.read_object(item, path)
     return Mount(
         type=fields.require_string(document, "type", path),

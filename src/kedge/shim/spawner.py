@@ -21,6 +21,7 @@ from typing import Final
 from kedge.errdefs import UnavailableError
 from kedge.linux import prctl, process
 from kedge.linux.signals import reset_reserved_signals
+from kedge.shim import rootview
 from kedge.shim.control import fetch_request
 from kedge.shim.framing import close_all, encode_frame, receive_fds
 from kedge.shim.messages import REPORT_NAME, encode_failure, one_line, parse_create
@@ -144,6 +145,8 @@ def _look_after(creator: socket, netns: ReadyNetns | None, make_task: MakeTask) 
     document = fetch_request(creator)
     if document is None:
         return 0
+    if rootview.is_view_request(document):
+        return rootview.show(creator, document)
     request = parse_create(document)
     try:
         Monitor(Reactor(), request, make_task, netns).run(creator)

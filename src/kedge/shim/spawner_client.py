@@ -17,6 +17,8 @@ from typing import Final, TypeAlias
 from kedge.errdefs import UnavailableError
 from kedge.shim.client import NoShimError, Shim
 from kedge.shim.messages import CreateRequest, one_line
+from kedge.shim.rootview import ViewRequest
+from kedge.shim.rootview_client import RootView
 
 _ATTEMPTS: Final = 3
 # A spawner that lives shorter than this is not restarted at once, only on demand or after a pause.
@@ -108,6 +110,32 @@ class Spawner:
             shim.close()
             raise
         return shim
+
+    async def open_root(self, request: ViewRequest) -> RootView:
+        """Return a stopped container's root with its mounts; the caller closes it.
+
+        Raises:
+            UnavailableError: No spawner or no process to be had.
+            KedgeError: It cannot be mounted.
+        """
+        for _ in range(_ATTEMPTS):
+            process = self._ensure_process()
+            ours, theirs = socketpair()
+            view = RootView(ours)
+            try:
+                with theirs:
+                    view.ask(request)
+                    await process.send(theirs.fileno())
+                await view.wait_root()
+            except (NoShimError, BrokenPipeError, ConnectionResetError):
+                view.close()
+                self._forget(process)
+            except BaseException:
+                view.close()
+                raise
+            else:
+                return view
+        raise UnavailableError("cannot mount a file system: the spawner dies at once")
 
     def _ensure_process(self) -> "_Process":
         if self._closing:

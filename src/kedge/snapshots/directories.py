@@ -62,7 +62,7 @@ class DirectorySnapshotter(ABC):
         """Write what a snapshot adds to its parent as an OCI layer."""
 
     @abstractmethod
-    def changes(self, key: str) -> list[Change]:
+    def changes(self, key: str, *, stubs: frozenset[str] = frozenset()) -> list[Change]:
         """Return what a snapshot changed in its parent."""
 
     @abstractmethod

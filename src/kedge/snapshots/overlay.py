@@ -60,9 +60,9 @@ class OverlaySnapshotter(DirectorySnapshotter):
         """Write what a snapshot adds to its parent as an OCI layer."""
         return write_layer(self.diff_path(key), out, lower=self.lower_paths(key), change=change)
 
-    def changes(self, key: str) -> list[Change]:
+    def changes(self, key: str, *, stubs: frozenset[str] = frozenset()) -> list[Change]:
         """Return what a snapshot changed in its parent."""
-        return overlay_changes(self.diff_path(key), self.lower_paths(key))
+        return overlay_changes(self.diff_path(key), self.lower_paths(key), stubs=stubs)
 
     def lower_paths(self, key: str) -> tuple[str, ...]:
         """Return the layer directories that show through, top first."""

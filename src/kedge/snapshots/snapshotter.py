@@ -180,6 +180,6 @@ class Snapshotter(Protocol):
         """Write what a snapshot adds to its parent as an uncompressed OCI layer."""
         ...
 
-    def changes(self, key: str) -> list[Change]:
-        """Return what a snapshot changed in its parent, for ``docker diff``."""
+    def changes(self, key: str, *, stubs: frozenset[str] = frozenset()) -> list[Change]:
+        """Return what a snapshot changed in its parent; ``stubs`` as `overlay_changes` has them."""
         ...

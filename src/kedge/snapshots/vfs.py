@@ -44,9 +44,9 @@ class VfsSnapshotter(DirectorySnapshotter):
         with LayerStack((self.diff_path(key),)) as tree:
             return write_changes(tree, self.changes(key), out, change=change)
 
-    def changes(self, key: str) -> list[Change]:
+    def changes(self, key: str, *, stubs: frozenset[str] = frozenset()) -> list[Change]:
         """Return what a snapshot changed in its parent."""
-        return self._changes(self._store.get(key))
+        return self._changes(self._store.get(key), stubs)
 
     def lower_paths(self, key: str) -> tuple[str, ...]:
         """Return nothing: a copy is complete. A view shows its parent."""
@@ -72,7 +72,7 @@ class VfsSnapshotter(DirectorySnapshotter):
                 copy.add(member.entry, member.content)
             copy.finish()
 
-    def _changes(self, record: Record) -> list[Change]:
+    def _changes(self, record: Record, stubs: frozenset[str] = frozenset()) -> list[Change]:
         if record.kind is SnapshotKind.VIEW:
             return []
         with LayerStack((self._files(record.number),)) as tree:
@@ -82,7 +82,7 @@ class VfsSnapshotter(DirectorySnapshotter):
                     for found in sorted(tree.walk(tree.require("")))
                 ]
             with LayerStack((self._files(record.parent),)) as before:
-                return tree_changes(before, tree)
+                return tree_changes(before, tree, stubs=stubs)
 
     def _count(self, record: Record) -> Usage:
         if record.parent is None:

@@ -9,6 +9,7 @@ from kedge.api.options import (
     BuildOptions,
     BuildPruneOptions,
     EventsOptions,
+    ExtractOptions,
     ImageListOptions,
     ListOptions,
     LogOptions,
@@ -24,6 +25,7 @@ from kedge.api.types.container import (
     CreateRequest,
     CreateResponse,
     FilesystemChange,
+    PathStat,
     Port,
     TopResponse,
     UpdateRequest,
@@ -440,6 +442,31 @@ class FakeNetworks:
         return Network(name="bridge", id="b" * 64, driver="bridge", scope=scope or "local")
 
 
+class FakeFiles:
+    """One container, ``web``, with the file ``/a``."""
+
+    def __init__(self) -> None:
+        self.written: list[tuple[str, ExtractOptions, bytes]] = []
+
+    async def stat(self, ref: str, path: str) -> PathStat:
+        if (ref, path) != ("web", "/a"):
+            raise NotFoundError(f"Could not find the file {path} in container {ref}")
+        return PathStat(name="a", size=1, mode=0o644, mtime="2024-01-01T00:00:00Z")
+
+    async def read(self, ref: str, path: str) -> tuple[PathStat, AsyncIterator[bytes]]:
+        return await self.stat(ref, path), _chunks([b"ta", b"r"])
+
+    async def write(
+        self, ref: str, path: str, options: ExtractOptions, body: AsyncIterator[bytes]
+    ) -> None:
+        del ref
+        self.written.append((path, options, b"".join([piece async for piece in body])))
+
+    async def export(self, ref: str) -> AsyncIterator[bytes]:
+        del ref
+        return _chunks([b"all"])
+
+
 class FakeVolumes:
     """None."""
 
@@ -457,6 +484,7 @@ class FakeEngine:
     def __init__(self) -> None:
         self.system = FakeSystem()
         self.containers = FakeContainers()
+        self.files = FakeFiles()
         self.execs = FakeExecs()
         self.images = FakeImages()
         self.builds = FakeBuilds()
@@ -469,6 +497,7 @@ class FakeEngine:
         return Backends(
             system=self.system,
             containers=self.containers,
+            files=self.files,
             execs=self.execs,
             images=self.images,
             builds=self.builds,

@@ -110,8 +110,8 @@ def test_an_idle_connection_has_neither_task_nor_timer() -> None:
          ('This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" '
           "to connect this node to swarm and try again.")),
         ("/plugins/x/json", 404, 'plugin "x" not found'),
-        ("/containers/web/export", 501,
-         "kedge does not support ContainerExport yet (GET /containers/{name}/export)"),
+        ("/containers/web/attach/ws", 501,
+         "kedge does not support ContainerAttachWebsocket yet (GET /containers/{name}/attach/ws)"),
         ("/containers/web/logs", 400,
          "must specify at least one of 'stdout' or 'stderr'"),
         ("/events?since=2&until=1", 400,

@@ -4,6 +4,7 @@ Vocabulary: moby `api/types/container`. What a container is asked to be lives in
 `kedge.api.types.config`; statistics in `kedge.api.types.stats`.
 """
 
+import msgspec
 from msgspec import field
 
 from kedge.api.types.config import (
@@ -242,3 +243,16 @@ class CommitResponse(Wire):
     """The id of the image a commit made."""
 
     id: str = field(default_factory=str)
+
+
+class PathStat(msgspec.Struct, rename="camel"):
+    """What stands at a path in a container, as the ``X-Docker-Container-Path-Stat`` header has it.
+
+    `mode` holds bits of Go's ``fs.FileMode``, which are not those of stat(2).
+    """
+
+    name: str
+    size: int
+    mode: int
+    mtime: str
+    link_target: str = ""
