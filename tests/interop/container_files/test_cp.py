@@ -20,8 +20,8 @@ pytestmark = pytest.mark.interop
 def boxes(engine: Engine, tmp_path: Path) -> list[str]:
     """A container that runs, one that never did, and one that has ended."""
     (tmp_path / "volume").mkdir()
-    flags = ("-v", f"{tmp_path}/volume:/volume", "-v", f"{tmp_path}/volume:/fixed:ro")
-    flags = (*flags, "--user", "web", "busybox")
+    binds = ("-v", f"{tmp_path}/volume:/volume", "-v", f"{tmp_path}/volume:/fixed:ro")
+    flags = (*binds, "--user", "web", "busybox")
     engine.docker("run", "-d", "--name", "running", *flags, "sleep", "1000")
     engine.docker("create", "--name", "created", *flags, "true")
     engine.docker("run", "--name", "exited", *flags, "true")
