@@ -27,13 +27,14 @@ from kedge.engine.images import ImageService
 from kedge.engine.lifecycle import Lifecycle
 from kedge.engine.logoptions import check_log_options
 from kedge.engine.logtags import check_tag
-from kedge.engine.networks import NetworkService, VolumeService
+from kedge.engine.networks import NetworkService
 from kedge.engine.paths import EnginePaths
 from kedge.engine.process import CGROUP_PARENT
 from kedge.engine.record import RecordStore
 from kedge.engine.registries import RegistryService
 from kedge.engine.restore import restore
 from kedge.engine.system import SystemService
+from kedge.engine.volumes import VolumeService
 from kedge.errdefs import ConflictError, InvalidParameterError, NotSupportedError
 from kedge.images.store import ImageStore
 from kedge.lib.clock import SYSTEM_CLOCK
@@ -44,6 +45,8 @@ from kedge.network.model import NetworkOptions
 from kedge.shim.orphans import remove_cgroup_parent
 from kedge.shim.spawner_client import Spawner
 from kedge.snapshots.choice import open_snapshotter
+from kedge.volumes.hostmounts import HostMounts
+from kedge.volumes.store import VolumeStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,9 +96,12 @@ async def open_engine(config: DaemonConfig) -> AsyncGenerator[Engine, None]:
         problems = await restore(context, lifecycle)
         builds = BuildService(context, puller, asyncio.get_running_loop())
         stack.push_async_callback(builds.close)
+        volumes = VolumeService(context)
+        stack.callback(volumes.close)
         # After the builder, which holds the layers of its cache.
         context.workers.submit(context.images.collect_garbage)
         context.workers.submit(context.snapshots.purge)
+        context.workers.submit(context.volumes.purge)
         lifecycle.resume_policies()
         yield Engine(
             context=context,
@@ -107,8 +113,8 @@ async def open_engine(config: DaemonConfig) -> AsyncGenerator[Engine, None]:
             registries=RegistryService(context, pusher, RegistryInspector(settings)),
             builds=builds,
             networks=NetworkService(context),
-            volumes=VolumeService(),
-            system=SystemService(context, containers, images, builds),
+            volumes=volumes,
+            system=SystemService(context, containers, images, builds, volumes),
             problems=problems,
         )
 
@@ -204,6 +210,8 @@ async def _make_context(
             ),
             container_name=containers.display_name,
         ),
+        volumes=VolumeStore(paths.volumes, database, SYSTEM_CLOCK),
+        host_mounts=HostMounts(paths.volume_mounts),
         spawner=Spawner(run_dir=paths.exec_root),
         containers=containers,
         events=EventBus(SYSTEM_CLOCK),

@@ -144,8 +144,8 @@ class ContainerService:
 
     async def remove(self, ref: str, *, force: bool, volumes: bool, link: bool) -> None:
         """Remove it."""
-        del volumes, link
-        await self._lifecycle.remove(self._get(ref), force=force)
+        del link
+        await self._lifecycle.remove(self._get(ref), force=force, volumes=volumes)
 
     async def wait(self, ref: str, condition: WaitCondition) -> Awaitable[WaitResponse]:
         """Register for the condition; the returned awaitable gives the outcome."""

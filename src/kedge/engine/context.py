@@ -19,6 +19,8 @@ from kedge.logdrivers.watch import DirectoryWatcher
 from kedge.network.controller import NetworkController
 from kedge.shim.spawner_client import Spawner
 from kedge.snapshots.snapshotter import Snapshotter
+from kedge.volumes.hostmounts import HostMounts
+from kedge.volumes.store import VolumeStore
 
 T = TypeVar("T")
 
@@ -61,6 +63,8 @@ class EngineContext:
     snapshots: Snapshotter
     images: ImageStore
     network: NetworkController
+    volumes: VolumeStore
+    host_mounts: HostMounts
     spawner: Spawner
     containers: ContainerIndex
     events: EventBus

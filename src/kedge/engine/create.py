@@ -13,7 +13,7 @@ from kedge.engine.logoptions import settle_log_options
 from kedge.engine.logtags import check_tag
 from kedge.engine.membership import chosen_macs, initial_networks
 from kedge.engine.merge import command_line, merge_config
-from kedge.engine.mounts import parse_mounts
+from kedge.engine.mounting import NewMounts
 from kedge.engine.record import ContainerRecord
 from kedge.engine.requestchecks import check_request
 from kedge.engine.restartpolicy import check_restart_policy
@@ -64,6 +64,7 @@ async def create_container(
     networks = initial_networks(
         host.network_mode, request.networking_config.endpoints_config, context.network.try_get
     )
+    mounts = NewMounts(context, container_id)
     record = ContainerRecord(
         id=container_id,
         name=name or containers.new_name(),
@@ -75,12 +76,20 @@ async def create_container(
         host_config=host,
         networks=networks,
         mac_addresses=chosen_macs(networks, config.mac_address),
-        mounts=parse_mounts(host),
     )
     if image.chain_id and not context.snapshots.exists(image.chain_id):
         # A power cut may have taken layers that were not flushed; their blobs are still here.
         await context.run_blocking(lambda: context.images.unpack(image))
-    _make(context, record, image)
+    try:
+        await mounts.prepare(host, config, image)
+        record.mount_plans, record.mounts = mounts.plans, mounts.shown()
+        # Nothing may have taken the name while a volume was filled.
+        containers.check_name(record.name)
+        with mounts.publishing():
+            _make(context, record, image)
+        mounts.created()
+    finally:
+        mounts.undo()
     announce(context, containers.add(record), "create")
     return CreateResponse(id=container_id, warnings=warnings)
 
@@ -125,7 +134,6 @@ def check_host_config(host: HostConfig) -> None:
     """
     check_restart_policy(host.restart_policy, auto_remove=host.auto_remove)
     for value, flag in (
-        (host.volumes_from, "--volumes-from"),
         (host.links, "--link"),
         (host.userns_mode not in {"", "host"}, "--userns"),
     ):

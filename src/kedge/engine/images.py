@@ -132,6 +132,7 @@ class ImageService:
             ImageUser(container_id=item.id, running=item.record.active)
             for item in self._context.containers
             if item.record.image_id == image_id
+            or any(plan.image_id == image_id for plan in item.record.mount_plans)
         ]
 
     async def pull(

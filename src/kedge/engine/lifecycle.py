@@ -26,6 +26,13 @@ from kedge.engine.defaults import STOP_SIGNAL, STOP_TIMEOUT_S
 from kedge.engine.ending import end_shim
 from kedge.engine.failures import host_failure
 from kedge.engine.logsetup import make_log_config
+from kedge.engine.mounting import announce_volume, own_volumes, release_volumes
+from kedge.engine.mountspecs import (
+    announce_mounts,
+    announce_unmounts,
+    close_mounts,
+    open_mounts,
+)
 from kedge.engine.networking import ContainerNetwork
 from kedge.engine.process import NetworkFiles, container_spec_input, write_bundle
 from kedge.engine.restartpolicy import Policy, ends_policy, policy_of
@@ -120,7 +127,11 @@ class Lifecycle:
             undo.push_async_callback(self._network.release, container)
         await self._network.allocate(container, files)
         namespace = "" if own_netns else self._network.namespace_path(container)
-        plan = container_spec_input(context, container, files=files, network_namespace=namespace)
+        undo.push_async_callback(close_mounts, context, container)
+        mounts = await open_mounts(context, container)
+        plan = container_spec_input(
+            context, container, files=files, mounts=mounts, network_namespace=namespace
+        )
         write_bundle(run_dir, plan)
         shim = await context.spawner.create(
             CreateRequest(
@@ -147,6 +158,7 @@ class Lifecycle:
             await asyncio.wait([connecting])
         connecting.result()
         await self._pass_on_attached(container, shim)
+        announce_mounts(context, container)
         # A crash from here on leaves a container that runs: its addresses must be on record.
         container.save()
         started = await shim.start()
@@ -195,6 +207,8 @@ class Lifecycle:
             # an address or a name is given out again.
             container.announce_exit()
             released, _ = await asyncio.gather(self._try_release(container), _dispose(shim))
+            await close_mounts(self._context, container)
+            announce_unmounts(self._context, container)
             shutil.rmtree(self._context.paths.shim_dir(record.id), ignore_errors=True)
             container.is_settled = saved and released
             if comes_back:
@@ -355,8 +369,8 @@ class Lifecycle:
             container.become(Status.RUNNING)
         announce(self._context, container, "unpause")
 
-    async def remove(self, container: Container, *, force: bool) -> None:
-        """Remove a container's record, layer, log and files.
+    async def remove(self, container: Container, *, force: bool, volumes: bool = False) -> None:
+        """Remove a container's record, layer, log and files, and on request what it alone mounts.
 
         Raises:
             ConflictError: It runs and ``force`` is off, or another removal is going on.
@@ -377,6 +391,7 @@ class Lifecycle:
                 if force:
                     return
                 raise ConflictError(f"removal of container {container.id} is already in progress")
+            record.takes_volumes |= volumes or record.host_config.auto_remove
             container.become(Status.REMOVING)
             await self._delete(container)
         container.announce_removal()
@@ -400,10 +415,16 @@ class Lifecycle:
 
     async def _delete(self, container: Container) -> None:
         context, record = self._context, container.record
+        volumes = own_volumes(context, record) if record.takes_volumes else []
+        removed = [context.volumes.get(name) for name in volumes if name in context.volumes]
+        durable = not record.host_config.auto_remove
         try:
             # A power cut may bring an --rm container back as one that has ended; `restore` removes
             # it then, so its user need not wait for the disk.
-            with context.database.transaction(durable=not record.host_config.auto_remove):
+            with (
+                context.volumes.removing(volumes, durable=durable),
+                context.database.transaction(durable=durable),
+            ):
                 # A removal that a crash cut short may have got this far.
                 with contextlib.suppress(NotFoundError):
                     context.snapshots.remove(record.snapshot_key)
@@ -413,9 +434,14 @@ class Lifecycle:
             container.become(Status.DEAD, durable=True)
             raise
         context.containers.discard(container)
+        release_volumes(context, record)
+        for volume in removed:
+            announce_volume(context, volume, "destroy")
         directory = context.paths.container_dir(record.id)
         await context.run_blocking(lambda: shutil.rmtree(directory, ignore_errors=True))
         context.workers.submit(context.snapshots.purge)
+        if removed:
+            context.workers.submit(context.volumes.purge)
 
     async def close(self) -> None:
         """Stop watching; the containers run on."""

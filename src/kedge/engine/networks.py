@@ -1,4 +1,4 @@
-"""Networks and volumes as the API lists them."""
+"""Networks as the API lists them."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,6 @@ from kedge.api.types.network import (
     NetworkDisconnectRequest,
     NetworksPruneResponse,
 )
-from kedge.api.types.volume import Volume, VolumeListResponse
 from kedge.engine.containers import Container
 from kedge.engine.context import EngineContext
 from kedge.engine.inspect import format_time
@@ -225,20 +224,3 @@ def make_network(network: model.Network) -> Network:
         options=dict(network.options),
         labels=dict(network.labels),
     )
-
-
-class VolumeService:
-    """Satisfies the server's ``VolumeBackend``: this engine has no volumes yet."""
-
-    async def list(self, filters: Filters) -> VolumeListResponse:
-        """Return the volumes that match: none."""
-        filters.check_keys(("dangling", "driver", "label", "name"))
-        return VolumeListResponse(volumes=[])
-
-    async def inspect(self, name: str) -> Volume:
-        """Return one volume.
-
-        Raises:
-            NotFoundError: Always, with Docker's text.
-        """
-        raise NotFoundError(f"get {name}: no such volume")

@@ -30,6 +30,16 @@ class EnginePaths:
         return os.path.join(self.data_root, "snapshots")
 
     @property
+    def volumes(self) -> str:
+        """One folder for each volume."""
+        return os.path.join(self.data_root, "volumes")
+
+    @property
+    def volume_mounts(self) -> str:
+        """File systems of volumes in use that the host has to mount."""
+        return os.path.join(self.exec_root, "volumes")
+
+    @property
     def scratch(self) -> str:
         """Build contexts and other files of one request; emptied at start."""
         return os.path.join(self.data_root, "tmp")

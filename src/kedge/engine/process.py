@@ -6,6 +6,7 @@ mounted or started here.
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final, cast
 
@@ -89,13 +90,13 @@ def container_spec_input(
     container: Container,
     *,
     files: NetworkFiles,
+    mounts: Sequence[BindMount],
     network_namespace: str | None,
 ) -> SpecInput:
     """Look up everything the specification of ``container`` needs.
 
     Raises:
-        KedgeError: A user the image does not have, a bind source that does not exist, or another
-            container's namespace that is gone.
+        KedgeError: A user the image does not have, or another container's namespace that is gone.
     """
     record = container.record
     config, host = record.config, record.host_config
@@ -110,7 +111,7 @@ def container_spec_input(
         env = (*env, f"HOME={user.home}")
     binds = [
         *files.binds(),
-        *_user_binds(container),
+        *mounts,
         *sharing.shared_memory(context, host.ipc_mode),
         *extras.binds,
     ]
@@ -200,29 +201,6 @@ def _try_read_json(path: str) -> Json:
             return cast("Json", json.loads(stream.read()))
     except (OSError, ValueError):
         return None
-
-
-def _user_binds(container: Container) -> list[BindMount]:
-    created = {
-        mount.target
-        for mount in container.record.host_config.mounts
-        if mount.bind_options is None or not mount.bind_options.create_mountpoint
-    }
-    binds: list[BindMount] = []
-    for point in container.record.mounts:
-        if point.type == "tmpfs":
-            continue
-        if not os.path.lexists(point.source):
-            if point.destination in created:
-                raise InvalidParameterError(
-                    'invalid mount config for type "bind": bind source path does not exist: '
-                    f"{point.source}"
-                )
-            # Docker's rule for -v: a missing source becomes a folder.
-            os.makedirs(point.source, exist_ok=True)
-        options = ("rbind", point.propagation or "rprivate", *(() if point.rw else ("ro",)))
-        binds.append(BindMount(source=point.source, destination=point.destination, options=options))
-    return binds
 
 
 def write_bundle(directory: str, plan: SpecInput) -> None:

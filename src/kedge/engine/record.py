@@ -14,6 +14,7 @@ from kedge.api.types.config import (
     PortBinding,
 )
 from kedge.api.types.container import MountPoint
+from kedge.engine.mountplan import MountPlan
 from kedge.engine.state import ALIVE, Status
 from kedge.lib.database import Database
 
@@ -44,6 +45,9 @@ class ContainerRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
         default_factory=dict[str, list[PortBinding] | None]
     )
     mounts: list[MountPoint] = field(default_factory=list[MountPoint])
+    mount_plans: list[MountPlan] = field(default_factory=list[MountPlan])
+    takes_volumes: bool = False
+    """Its removal takes its anonymous volumes along."""
     status: Status = Status.CREATED
     pid: int = 0
     exit_code: int = 0

@@ -8,7 +8,9 @@ Whatever happened before (a clean stop, ``kill -9``, a power cut), in this order
 2. A removal that was going on is finished, one that --rm asks for is done.
 3. Layers, bundles and folders without a record go: they are steps of a create, a remove or a
    build that did not reach its end.
-4. The network drops the endpoints of everything that does not live.
+4. File systems of volumes that no running container uses are unmounted; the volumes themselves
+   have been put right by `kedge.volumes.store` when it was opened.
+5. The network drops the endpoints of everything that does not live.
 """
 
 import asyncio
@@ -20,6 +22,8 @@ from kedge.engine.containers import Container
 from kedge.engine.context import EngineContext
 from kedge.engine.ending import end_shim
 from kedge.engine.lifecycle import Lifecycle
+from kedge.engine.mounting import hold_volumes
+from kedge.engine.mountspecs import recover_mounts
 from kedge.engine.process import bundle_cgroup
 from kedge.engine.state import Status
 from kedge.errdefs import KedgeError, NotFoundError
@@ -44,12 +48,15 @@ async def restore(context: EngineContext, lifecycle: Lifecycle) -> list[str]:
     ended: list[tuple[Container, ExitStatus]] = []
     for record in context.containers.store.load_all():
         container = context.containers.add(record)
+        hold_volumes(context, record)
         shim = await _try_adopt(context, container)
         if shim is not None:
             adopted.append((container, shim))
         elif record.alive:
             ended.append((container, await _reap(context, container)))
     await _remove_strays(context, problems)
+    problems.extend(context.volumes.problems)
+    recover_mounts(context)
     active = [container.id for container, shim in adopted if shim.state != _EXITED]
     report = await context.run_network(lambda: context.network.restore(active))
     problems.extend(report.problems)

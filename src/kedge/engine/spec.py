@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from kedge.api.types.config import ContainerConfig, HostConfig
-from kedge.api.types.config import Mount as ApiMount
 from kedge.engine import defaults
 from kedge.engine.devices import NO_DEVICES, DevicePlan
+from kedge.engine.idmaps import IdMap
 from kedge.engine.security import SecurityOptions
+from kedge.engine.tmpfs import DEFAULTS as TMPFS_DEFAULTS
+from kedge.engine.tmpfs import parse_tmpfs_options
 from kedge.engine.users import ResolvedUser
 from kedge.lib.jsontypes import Json, JsonObject
 from kedge.oci.confinement import MASKED_PATHS, READONLY_PATHS
@@ -27,11 +29,27 @@ _SHM: Final = "/dev/shm"  # noqa: S108 - a path in the container
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BindMount:
-    """A host file or folder shown in the container."""
+    """A host file or folder, or another file system, shown in the container."""
 
     source: str
     destination: str
     options: tuple[str, ...] = ("rbind", "rprivate")
+    kind: str = "bind"
+    id_map: IdMap | None = None
+
+    def as_json(self) -> JsonObject:
+        """Return the entry of the runtime specification."""
+        entry = _mount(self.destination, self.kind, self.source, *self.options)
+        if self.id_map is not None:
+            for key, ranges in (
+                ("uidMappings", self.id_map.uids),
+                ("gidMappings", self.id_map.gids),
+            ):
+                entry[key] = [
+                    {"containerID": disk, "hostID": container, "size": length}
+                    for disk, container, length in ranges
+                ]
+        return entry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,18 +201,9 @@ def _mounts(plan: SpecInput) -> list[Json]:
             )
         )
     for destination, options in host.tmpfs.items():
-        chosen = [item for item in options.split(",") if item]
-        mounts.append(_mount(destination, "tmpfs", "tmpfs", "noexec", "nosuid", "nodev", *chosen))
-    mounts.extend(_tmpfs(mount) for mount in host.mounts if mount.type == "tmpfs")
-    mounts.extend(
-        {
-            "destination": bind.destination,
-            "type": "bind",
-            "source": bind.source,
-            "options": list[Json](bind.options),
-        }
-        for bind in plan.binds
-    )
+        chosen = parse_tmpfs_options(options)
+        mounts.append(_mount(destination, "tmpfs", "tmpfs", *TMPFS_DEFAULTS, *chosen))
+    mounts.extend(bind.as_json() for bind in plan.binds)
     # Parents before children, else a later mount hides an earlier one.
     mounts.sort(key=lambda mount: str(mount["destination"]).rstrip("/").count("/"))
     return list[Json](mounts)
@@ -207,15 +216,6 @@ def _mount(destination: str, kind: str, source: str, *options: str) -> JsonObjec
         "source": source,
         "options": list[Json](options),
     }
-
-
-def _tmpfs(mount: ApiMount) -> JsonObject:
-    options = ["noexec", "nosuid", "nodev", "ro" if mount.read_only else "rw"]
-    if mount.tmpfs_options is not None and mount.tmpfs_options.size_bytes:
-        options.append(f"size={mount.tmpfs_options.size_bytes}")
-    if mount.tmpfs_options is not None and mount.tmpfs_options.mode:
-        options.append(f"mode={mount.tmpfs_options.mode:o}")
-    return _mount(mount.target, "tmpfs", "tmpfs", *options)
 
 
 def _sysctls(plan: SpecInput) -> JsonObject:

@@ -30,6 +30,7 @@ from kedge.engine.kernelfacts import read_facts
 from kedge.engine.logoptions import LOG_DRIVERS
 from kedge.engine.process import is_cgroup_v2
 from kedge.engine.state import Status
+from kedge.engine.volumes import VolumeService
 from kedge.lib.clock import format_rfc3339
 from kedge.oci.platforms import host_platform
 
@@ -43,12 +44,14 @@ class SystemService:
         containers: ContainerService,
         images: ImageService,
         builds: BuildService,
+        volumes: VolumeService,
     ) -> None:
         """Answer for ``context``'s engine."""
         self._context = context
         self._containers = containers
         self._images = images
         self._builds = builds
+        self._volumes = volumes
         self._engine_id = _engine_id(context.paths.data_root)
 
     async def version(self) -> Version:
@@ -155,7 +158,7 @@ class SystemService:
         if "container" in wanted:
             usage.containers = list(await self._containers.list(ListOptions(all=True, size=True)))
         if "volume" in wanted:
-            usage.volumes = []
+            usage.volumes = list(await self._volumes.usage())
         if "build-cache" in wanted:
             usage.build_cache = self._builds.cache_records()
         return usage

@@ -97,7 +97,7 @@ class HistoryItem(NamedTuple):
 
 
 class ImageUser(NamedTuple):
-    """A container that was made from an image."""
+    """A container that was made from an image, or has one mounted."""
 
     container_id: str
     running: bool

@@ -5,15 +5,23 @@ force before anything can reach it, and closing it undoes everything. Kernels be
 ``mount_setattr``; there `attach` changes bind mounts the classic way, after attaching.
 """
 
+import contextlib
 import errno
 import os
 import re
 from collections.abc import Sequence
 from typing import Final
 
-from kedge.errdefs import InvalidParameterError, NotFoundError, NotSupportedError
+from kedge.errdefs import (
+    ForbiddenError,
+    InvalidParameterError,
+    NotFoundError,
+    NotSupportedError,
+    SystemFailureError,
+)
 from kedge.linux import mount as lm
 from kedge.linux import namespaces as ns
+from kedge.linux.openat2 import RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, openat2
 from kedge.oci.mounts import Mount
 from kedge.runtime.failures import refusal
 from kedge.runtime.mount_options import MountOptions, parse_mount_options
@@ -25,6 +33,7 @@ _FOREIGN: Final = re.compile(r"/proc/([0-9]+)/root(/.+)")
 _VIRTUAL: Final = frozenset(("proc", "sysfs", "mqueue", "devpts", "tmpfs", "cgroup", "cgroup2"))
 # `do_mount` in fs/namespace.c copies the data into one page.
 _MOUNT_DATA_MAX: Final = 4095
+_RETRIES: Final = 128
 _CLASSIC_FLAGS: Final = {
     lm.MOUNT_ATTR_RDONLY: lm.MS_RDONLY,
     lm.MOUNT_ATTR_NOSUID: lm.MS_NOSUID,
@@ -122,6 +131,34 @@ def _clone_foreign(pid: str, path: str, flags: int) -> int:
         os.close(ours)
         if theirs >= 0:
             os.close(theirs)
+
+
+def clone_beneath(source: str, subpath: str, *, recursive: bool) -> int:
+    """Return a detached copy of what is at ``subpath`` in the directory ``source``.
+
+    Whoever can write there may exchange names at any time: the copy is of what was opened, and
+    no link has been followed out of ``source`` on the way.
+    """
+    top = os.open(source, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for _ in range(_RETRIES):
+            with contextlib.suppress(BlockingIOError):  # a rename made the kernel give up
+                fd = openat2(top, subpath, os.O_PATH, 0, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS)
+                try:
+                    return clone_fd(fd, recursive=recursive)
+                finally:
+                    os.close(fd)
+    except OSError as error:
+        path = f"{source}/{subpath}"
+        if error.errno == errno.EXDEV:
+            raise ForbiddenError(f"cannot access path {path}: it leads out of the volume") from None
+        if error.errno in (errno.ENOENT, errno.ENOTDIR):
+            reason = os.strerror(error.errno).lower()
+            raise NotFoundError(f"cannot access path {path}: {reason}") from error
+        raise refusal(f"cannot access path {path}", error) from error
+    finally:
+        os.close(top)
+    raise SystemFailureError(f"cannot access path {source}/{subpath}: it keeps changing")
 
 
 def clone_fd(fd: int, *, recursive: bool = False) -> int:

@@ -197,6 +197,7 @@ def _become_container(plan: InitPlan, line: Channel, prepared: Prepared) -> None
 
 def _build_root(plan: InitPlan, line: Channel, proc_fd: int, prepared: Prepared) -> Built:
     """Make every mount and pivot."""
+    sources = prepared.sources or rootfs.open_shared_sources(plan.mounts)
     rootfs.isolate_propagation(plan.root_propagation)
     if prepared.root_fd >= 0:
         attach_root(prepared.root_fd)
@@ -204,7 +205,7 @@ def _build_root(plan: InitPlan, line: Channel, proc_fd: int, prepared: Prepared)
     else:
         root = RootPath(mount_root(plan.root_mounts, plan.root))
     cgroups = plan.cgroup.directories() if plan.cgroup is not None else {}
-    rootfs.make_mounts(root, plan.mounts, cgroups, prepared.sources)
+    rootfs.make_mounts(root, plan.mounts, cgroups, sources)
     in_user_namespace = bool(plan.namespaces.unshare_flags & ns.CLONE_NEWUSER)
     if plan.default_dev:
         devices.make_devices(root, tuple(plan.devices), bind=in_user_namespace)

@@ -45,6 +45,8 @@ _PROPAGATION: Final = {
 _SUPERBLOCK_FLAGS: Final = frozenset(
     ("sync", "async", "dirsync", "lazytime", "nolazytime", "mand", "nomand", "acl", "noacl")
 )
+# Ours: no kernel option has such a prefix (mount(8), "x-").
+_SUBPATH: Final = "x-kedge.subpath="
 _IGNORED: Final = frozenset(
     ("defaults", "remount", "loud", "silent", "iversion", "noiversion", "_netdev", "nofail", "")
 )
@@ -68,6 +70,8 @@ class MountOptions(NamedTuple):
     """``tmpcopyup``: the new tmpfs starts with what it hides."""
     idmap: str = ""
     """``idmap`` or ``ridmap``."""
+    subpath: str = ""
+    """``x-kedge.subpath``: what of a bind's source to show; its links cannot lead out of it."""
 
 
 class _Bits:
@@ -106,6 +110,7 @@ def parse_mount_options(options: Sequence[str]) -> MountOptions:
     superblock: list[str] = []
     data: list[tuple[str, str | None]] = []
     words: set[str] = set()
+    subpath = ""
     for option in options:
         if plain.take(option) or option in _IGNORED:
             continue
@@ -119,6 +124,8 @@ def parse_mount_options(options: Sequence[str]) -> MountOptions:
             continue
         elif option in _SUPERBLOCK_FLAGS:
             superblock.append(option)
+        elif option.startswith(_SUBPATH):
+            subpath = option.removeprefix(_SUBPATH)
         else:
             key, equals, value = option.partition("=")
             data.append((key, value if equals else None))
@@ -134,6 +141,7 @@ def parse_mount_options(options: Sequence[str]) -> MountOptions:
         data=tuple(data),
         copy_up="tmpcopyup" in words,
         idmap="ridmap" if "ridmap" in words else "idmap" if "idmap" in words else "",
+        subpath=subpath,
     )
 
 

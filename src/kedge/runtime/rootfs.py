@@ -22,6 +22,7 @@ from kedge.runtime.failures import refusal
 from kedge.runtime.filesystems import (
     change_attributes,
     change_classic,
+    clone_beneath,
     clone_fd,
     clone_mount,
     new_filesystem,
@@ -106,9 +107,25 @@ def open_sources(mounts: Sequence[PlannedMount]) -> dict[int, Source]:
     return found
 
 
+def open_shared_sources(mounts: Sequence[PlannedMount]) -> dict[int, Source]:
+    """Return the bind mounts that are to stay in their peer group on the host.
+
+    To be called before `isolate_propagation`: what is cloned after it can only be a slave.
+    """
+    return {
+        position: _open_source(mount)
+        for position, mount in enumerate(mounts)
+        if mount.kind == "bind"
+        and any(flag == lm.MS_SHARED for flag, _ in mount.options.propagation)
+    }
+
+
 def _open_source(mount: PlannedMount) -> Source:
     spec, options, _kind, idmap_fd = mount
-    fd = clone_mount(spec.source, recursive=options.recursive_bind)
+    if options.subpath:
+        fd = clone_beneath(spec.source, options.subpath, recursive=options.recursive_bind)
+    else:
+        fd = clone_mount(spec.source, recursive=options.recursive_bind)
     try:
         if idmap_fd >= 0:
             lm.mount_setattr(

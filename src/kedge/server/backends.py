@@ -68,7 +68,12 @@ from kedge.api.types.system import (
     Info,
     Version,
 )
-from kedge.api.types.volume import Volume, VolumeListResponse
+from kedge.api.types.volume import (
+    Volume,
+    VolumeCreateRequest,
+    VolumeListResponse,
+    VolumesPruneResponse,
+)
 from kedge.lib.filters import Filters
 
 
@@ -344,4 +349,16 @@ class VolumeBackend(Protocol):
 
     async def inspect(self, name: str) -> Volume:
         """Return one volume."""
+        ...
+
+    async def create(self, request: VolumeCreateRequest) -> Volume:
+        """Make a volume, or return the one of that name; an empty name makes an anonymous one."""
+        ...
+
+    async def remove(self, name: str, *, force: bool) -> None:
+        """Remove a volume nobody uses; ``force`` does not mind that there is none."""
+        ...
+
+    async def prune(self, filters: Filters, *, anonymous_only: bool) -> VolumesPruneResponse:
+        """Remove what nobody uses; ``anonymous_only`` spares names unless ``all`` is given."""
         ...

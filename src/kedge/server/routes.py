@@ -98,10 +98,10 @@ NETWORK_ROUTES: Final = (
 VOLUME_ROUTES: Final = (
     Route("GET", "/volumes", "VolumeList"),
     Route("GET", "/volumes/{name}", "VolumeInspect"),
-    Route("POST", "/volumes/create", "VolumeCreate", _PLANNED),
-    Route("DELETE", "/volumes/{name}", "VolumeDelete", _PLANNED),
+    Route("POST", "/volumes/create", "VolumeCreate"),
+    Route("DELETE", "/volumes/{name}", "VolumeDelete"),
     Route("PUT", "/volumes/{name}", "VolumeUpdate", _PLAIN),
-    Route("POST", "/volumes/prune", "VolumePrune", _PLANNED),
+    Route("POST", "/volumes/prune", "VolumePrune"),
 )
 
 PLUGIN_ROUTES: Final = (

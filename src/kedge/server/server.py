@@ -28,9 +28,10 @@ from kedge.server.routers.container_streams import ContainerStreamRouter
 from kedge.server.routers.containers import ContainerRouter
 from kedge.server.routers.execs import ExecRouter
 from kedge.server.routers.images import ImageRouter
-from kedge.server.routers.networks import NetworkRouter, VolumeRouter
+from kedge.server.routers.networks import NetworkRouter
 from kedge.server.routers.registries import RegistryRouter
 from kedge.server.routers.system import SystemRouter
+from kedge.server.routers.volumes import VolumeRouter
 from kedge.server.shared import Shared
 
 

@@ -155,6 +155,8 @@ class BindOptions(Wire):
     create_mountpoint: bool = False
     read_only_non_recursive: bool = False
     read_only_force_recursive: bool = False
+    id_map: str = field(name="IDMap", default="")
+    """Not Docker's: `kedge.engine.idmaps`."""
 
 
 class DriverConfig(Wire):

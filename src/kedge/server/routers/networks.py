@@ -1,4 +1,4 @@
-"""Networks and volumes: what there is."""
+"""Networks: what there is."""
 
 from collections.abc import Mapping
 
@@ -7,7 +7,7 @@ from kedge.api.types.network import (
     NetworkCreateRequest,
     NetworkDisconnectRequest,
 )
-from kedge.server.backends import NetworkBackend, VolumeBackend
+from kedge.server.backends import NetworkBackend
 from kedge.server.request import Request
 from kedge.server.response import Response, json_response
 from kedge.server.router import Handler
@@ -66,23 +66,3 @@ class NetworkRouter:
     async def prune(self, request: Request) -> Response:
         """Remove the unused networks that match."""
         return json_response(await self._backend.prune(request.filters()))
-
-
-class VolumeRouter:
-    """Handlers for volumes."""
-
-    def __init__(self, backend: VolumeBackend) -> None:
-        """Answer from ``backend``."""
-        self._backend = backend
-
-    def handlers(self) -> Mapping[str, Handler]:
-        """Return the handlers by operation."""
-        return {"VolumeList": self.list, "VolumeInspect": self.inspect}
-
-    async def list(self, request: Request) -> Response:
-        """Answer the volumes that match."""
-        return json_response(await self._backend.list(request.filters()))
-
-    async def inspect(self, request: Request) -> Response:
-        """Answer one volume."""
-        return json_response(await self._backend.inspect(request.name))
