@@ -3,6 +3,7 @@
 from typing import Final
 
 from kedge.cli.command import Command
+from kedge.cli.config import configured_detach_keys
 from kedge.cli.exitcodes import OK
 from kedge.cli.fields import flag
 from kedge.cli.flags import Options, switch, value
@@ -35,7 +36,7 @@ def _run(options: Options, client: EngineClient) -> int:
             "stdin": stdin,
             "stdout": True,
             "stderr": True,
-            "detachKeys": options.text("detach-keys"),
+            "detachKeys": configured_detach_keys(options),
         },
     )
     path = f"/containers/{name}"
@@ -45,7 +46,7 @@ def _run(options: Options, client: EngineClient) -> int:
         resize_path=f"{path}/resize",
         control=client,
         kill_path=f"{path}/kill",
-        detach_keys=options.text("detach-keys"),
+        detach_keys=configured_detach_keys(options),
     )
     with session:
         waiter, read_code = open_wait(client, name, "next-exit")

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from kedge.cli.buildcontext import check_folder, single_file, stream_folder
 from kedge.cli.command import Command
+from kedge.cli.config import proxy_environment
 from kedge.cli.exitcodes import FAILED, OK
 from kedge.cli.fields import number, text
 from kedge.cli.flags import Options, UsageError, grouped, integer, many, switch, value
@@ -48,7 +49,7 @@ def _run(options: Options, client: EngineClient) -> int:
         "POST",
         "/build",
         _query(options, context.dockerfile),
-        body=context.body,
+        body=_compressed(context.body) if options.on("compress") else context.body,
         content_type="application/x-tar",
         headers=registry_config_headers(CredentialStore(config_directory(os.environ))),
     )
@@ -150,11 +151,22 @@ def _context_from_stdin(file: str) -> Context:
     return Context(single_file("Dockerfile", content), "Dockerfile")
 
 
+def _compressed(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield ``pieces`` as one gzip stream."""
+    import zlib  # noqa: PLC0415 - rarely needed
+
+    packer = zlib.compressobj(level=6, wbits=zlib.MAX_WBITS | 16)
+    for piece in pieces:
+        yield packer.compress(piece)
+    yield packer.flush()
+
+
 def _query(options: Options, dockerfile: str) -> dict[str, str | bool | list[str]]:
+    given = [parse_env(pair, os.environ.get) for pair in options.texts("build-arg")]
     arguments = {
         name: content if equals else None
         for name, equals, content in (
-            parse_env(pair, os.environ.get).partition("=") for pair in options.texts("build-arg")
+            pair.partition("=") for pair in (*given, *proxy_environment(given))
         )
     }
     labels = to_map(read_key_values((), options.texts("label"), None))
@@ -175,7 +187,14 @@ def _query(options: Options, dockerfile: str) -> dict[str, str | bool | list[str
         "shmsize": str(parse_ram(options.text("shm-size"))) if options.given("shm-size") else "",
         "memory": str(parse_ram(options.text("memory"))) if options.given("memory") else "",
         "cpushares": options.text("cpu-shares"),
+        "cpuperiod": options.text("cpu-period"),
+        "cpuquota": options.text("cpu-quota"),
         "cpusetcpus": options.text("cpuset-cpus"),
+        "cpusetmems": options.text("cpuset-mems"),
+        "cgroupparent": options.text("cgroup-parent"),
+        "securityopt": json.dumps(options.texts("security-opt"))
+        if options.given("security-opt")
+        else "",
         "version": "1",
     }
     if options.given("memory-swap"):
@@ -232,7 +251,12 @@ COMMAND: Final = Command(
             value("memory", "SIZE", "Limit of memory", short="m", check=parse_ram),
             value("memory-swap", "SIZE", "Limit of memory and swap", check=parse_memory_swap),
             value("cpu-shares", "N", "Share of CPU time", short="c", check=integer),
+            value("cpu-period", "US", "Period of the CPU quota in microseconds", check=integer),
+            value("cpu-quota", "US", "CPU time in a period in microseconds", check=integer),
             value("cpuset-cpus", "LIST", "CPUs to run on"),
+            value("cpuset-mems", "LIST", "Memory nodes to use"),
+            value("cgroup-parent", "PATH", "Parent cgroup"),
+            many("security-opt", "OPTION", "Security option"),
             value("shm-size", "SIZE", "Size of /dev/shm", check=parse_ram),
             many("ulimit", "NAME=SOFT[:HARD]", "Resource limit", check=parse_ulimit),
         ),
@@ -247,6 +271,7 @@ COMMAND: Final = Command(
                 complete="auto|plain",
             ),
             value("iidfile", "FILE", "Write the image's id to a file", complete="file"),
+            switch("compress", "Send the context compressed"),
             switch("rm", "Remove intermediate containers (they always are)", default=True),
             switch("force-rm", "Remove them also when a step fails (they always are)"),
         ),

@@ -10,7 +10,9 @@ from kedge.cli.options.ports import check_publish
 from kedge.cli.options.ulimits import parse_ulimit
 from kedge.cli.options.values import (
     check_device,
+    check_device_limit,
     check_dns_search,
+    check_gpus,
     parse_attach,
     parse_cpus,
     parse_extra_host,
@@ -163,6 +165,19 @@ CONTAINER_FLAGS: Final[tuple[Flag, ...]] = (
         value("cpuset-cpus", "LIST", "CPUs to run on, such as 0-3,5"),
         value("cpuset-mems", "LIST", "Memory nodes to use"),
         value("blkio-weight", "N", "Weight of block I/O, 10 to 1000", check=integer),
+        *(
+            many(name, "DEVICE:N", text, check=check_device_limit(name))
+            for name, text in (
+                ("blkio-weight-device", "Weight of block I/O of one device"),
+                ("device-read-bps", "Limit of bytes a second read from a device"),
+                ("device-read-iops", "Limit of reads a second from a device"),
+                ("device-write-bps", "Limit of bytes a second written to a device"),
+                ("device-write-iops", "Limit of writes a second to a device"),
+            )
+        ),
+        value(
+            "kernel-memory", "SIZE", "Limit of the kernel's memory (old kernels)", check=parse_size
+        ),
         value("pids-limit", "N", "Limit of processes; -1 is no limit", check=integer),
         many("ulimit", "NAME=SOFT[:HARD]", "Resource limit of each process", check=parse_ulimit),
     ),
@@ -183,6 +198,7 @@ CONTAINER_FLAGS: Final[tuple[Flag, ...]] = (
             check=check_device,
             complete="file",
         ),
+        value("gpus", "all|N|device=ID", "Graphics cards the container gets", check=check_gpus),
         many("device-cgroup-rule", "RULE", "Allow devices by number"),
         value("userns", "MODE", "User namespace: host"),
     ),

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
+from kedge.cli.config import proxy_environment
 from kedge.cli.flags import Options, UsageError
 from kedge.cli.options import environment, networks, ports, values
 from kedge.cli.options.mounts import parse_mount
@@ -46,6 +47,10 @@ _HOST_LISTS: Final = {
     "volumes-from": "VolumesFrom",
     "device-cgroup-rule": "DeviceCgroupRules",
 }
+_DEVICE_LIMITS: Final = (
+    *("blkio-weight-device", "device-read-bps", "device-read-iops", "device-write-bps"),
+    "device-write-iops",
+)
 _HOST_SWITCHES: Final = {
     "init": "Init",
     "oom-kill-disable": "OomKillDisable",
@@ -62,6 +67,7 @@ _HOST_NUMBERS: Final[dict[str, tuple[str, Callable[[str], int]]]] = {
     "cpu-rt-runtime": ("CpuRealtimeRuntime", int),
     "cpu-shares": ("CpuShares", int),
     "cpus": ("NanoCpus", values.parse_cpus),
+    "kernel-memory": ("KernelMemory", values.parse_size),
     "memory": ("Memory", values.parse_size),
     "memory-reservation": ("MemoryReservation", values.parse_size),
     "memory-swap": ("MemorySwap", values.parse_memory_swap),
@@ -176,6 +182,7 @@ def _config(options: Options, environ: Mapping[str, str]) -> JsonObject:
     }
     lookup = environ.get
     env = [environment.parse_env(text, lookup) for text in options.texts("env")]
+    env += proxy_environment(env)
     env = environment.read_key_values(options.texts("env-file"), env, lookup)
     if env:
         request["Env"] = [*env]
@@ -253,8 +260,19 @@ def _add_devices(host: JsonObject, options: Options) -> None:
     paths = [text for text in options.texts("device") if text not in cdi]
     if paths:
         host["Devices"] = [values.parse_device(text) for text in paths]
-    if cdi:
-        host["DeviceRequests"] = [{"Driver": "cdi", "DeviceIDs": cdi}]
+    requests: list[Json] = [{"Driver": "cdi", "DeviceIDs": cdi}] if cdi else []
+    if options.given("gpus"):
+        from kedge.cli.options.devices import parse_gpus  # noqa: PLC0415 - rarely needed
+
+        requests.append(parse_gpus(options.text("gpus")))
+    if requests:
+        host["DeviceRequests"] = requests
+    for name in _DEVICE_LIMITS:
+        if options.given(name):
+            from kedge.cli.options.devices import parse_all  # noqa: PLC0415 - rarely needed
+
+            field, entries = parse_all(name, options.texts(name))
+            host[field] = entries
 
 
 def _add_logging(host: JsonObject, options: Options) -> None:

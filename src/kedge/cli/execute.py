@@ -5,6 +5,7 @@ import sys
 from typing import Final
 
 from kedge.cli.command import Command
+from kedge.cli.config import configured_detach_keys
 from kedge.cli.exitcodes import OK, code_of_failed_run
 from kedge.cli.fields import number, text
 from kedge.cli.flags import Options, many, switch, value
@@ -32,7 +33,7 @@ def _run(options: Options, client: EngineClient) -> int:
         "User": options.text("user"),
         "WorkingDir": options.text("workdir"),
         "Privileged": options.on("privileged"),
-        "DetachKeys": options.text("detach-keys"),
+        "DetachKeys": configured_detach_keys(options),
     }
     if tty and not detached:
         from kedge.client.terminal import terminal_size  # noqa: PLC0415 - only with a terminal

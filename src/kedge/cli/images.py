@@ -3,6 +3,7 @@
 from typing import Final
 
 from kedge.cli.command import Command
+from kedge.cli.config import configured_format
 from kedge.cli.exitcodes import OK
 from kedge.cli.fields import mapping, number, text, texts
 from kedge.cli.flags import Options, many, switch, value
@@ -49,7 +50,7 @@ def _run(options: Options, client: EngineClient) -> int:
         rows,
         headers=_HEADERS,
         columns=columns,
-        template=options.text("format"),
+        template=configured_format("imagesFormat", options.text("format")),
         quiet="ID" if options.on("quiet") else "",
     )
     return OK

@@ -4,6 +4,7 @@ import json
 from typing import Final
 
 from kedge.cli.command import Command
+from kedge.cli.config import configured_format
 from kedge.cli.exitcodes import OK
 from kedge.cli.fields import mapping, number, objects, text, texts
 from kedge.cli.flags import Options, integer, many, switch, value
@@ -40,6 +41,8 @@ def _run(options: Options, client: EngineClient) -> int:
     if options.on("latest") and not options.given("last"):
         last = 1
     template = options.text("format")
+    if not options.on("quiet"):
+        template = configured_format("psFormat", template)
     size = options.on("size") or ".Size" in template
     query: Query = {
         "all": options.on("all"),

@@ -17,6 +17,7 @@ def _run(options: Options, client: EngineClient) -> int:
         platform=options.text("platform"),
         stream=sys.stdout,
         quiet=options.on("quiet"),
+        all_tags=options.on("all-tags"),
     )
     sys.stdout.write(f"{name}\n")
     return OK
@@ -26,6 +27,7 @@ COMMAND: Final = Command(
     usage="[OPTIONS] NAME[:TAG|@DIGEST]",
     summary="Download an image from a registry",
     flags=(
+        switch("all-tags", "Download all tags of the name", short="a"),
         value("platform", "OS/ARCH", "Platform of the image"),
         switch("quiet", "Do not show progress", short="q"),
     ),

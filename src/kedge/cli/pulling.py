@@ -4,6 +4,7 @@ import os
 import sys
 from typing import TextIO
 
+from kedge.cli.flags import UsageError
 from kedge.cli.progress import checked, show_progress
 from kedge.client.credentials import CredentialStore, config_directory, registry_auth_headers
 from kedge.client.http import EngineClient
@@ -11,7 +12,13 @@ from kedge.oci.references import parse_reference
 
 
 def pull(
-    client: EngineClient, image: str, *, platform: str = "", stream: TextIO, quiet: bool = False
+    client: EngineClient,
+    image: str,
+    *,
+    platform: str = "",
+    stream: TextIO,
+    quiet: bool = False,
+    all_tags: bool = False,
 ) -> str:
     """Pull ``image`` and return its full name.
 
@@ -20,7 +27,11 @@ def pull(
     """
     reference = parse_reference(image)
     tag = reference.digest or reference.tag or "latest"
-    if not (reference.tag or reference.digest) and not quiet:
+    if all_tags:
+        if reference.tag or reference.digest:
+            raise UsageError("tag can't be used with --all-tags/-a")
+        tag = ""
+    elif not (reference.tag or reference.digest) and not quiet:
         stream.write("Using default tag: latest\n")
     name = f"{reference.domain}/{reference.path}"
     query = {"fromImage": name, "tag": tag, "platform": platform}
@@ -33,4 +44,4 @@ def pull(
         show_progress(messages, stream)
     sys.stdout.flush()
     separator = "@" if reference.digest else ":"
-    return f"{name}{separator}{tag}"
+    return f"{name}{separator}{tag}" if tag else name

@@ -6,13 +6,18 @@ from typing import Final
 from kedge.cli.command import Command
 from kedge.cli.each import for_each
 from kedge.cli.fields import text
-from kedge.cli.flags import Options, switch
-from kedge.client.http import EngineClient, percent_encode
+from kedge.cli.flags import Options, many, switch
+from kedge.cli.platforms import check_platform, platform_parameter
+from kedge.client.http import EngineClient, Query, percent_encode
 from kedge.errdefs import NotFoundError
 
 
 def _run(options: Options, client: EngineClient) -> int:
-    query = {"force": options.on("force"), "noprune": options.on("no-prune")}
+    query: Query = {
+        "force": options.on("force"),
+        "noprune": options.on("no-prune"),
+        "platforms": [platform_parameter(text) for text in options.texts("platform")],
+    }
 
     def remove(name: str) -> None:
         try:
@@ -35,6 +40,7 @@ COMMAND: Final = Command(
     flags=(
         switch("force", "Remove the image although a stopped container uses it", short="f"),
         switch("no-prune", "Keep parents without a name"),
+        many("platform", "OS/ARCH", "Remove this platform only", check=check_platform),
     ),
     run=_run,
     examples=(

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Final
 
 from kedge.cli.command import Command
+from kedge.cli.config import configured_detach_keys
 from kedge.cli.containerflags import CONTAINER_FLAGS
 from kedge.cli.createrequest import attached_streams
 from kedge.cli.creating import create_container
@@ -57,12 +58,14 @@ def _run_attached(options: Options, client: EngineClient, container: str, wanted
             "stdin": wanted.stdin,
             "stdout": wanted.stdout,
             "stderr": wanted.stderr,
-            "detachKeys": options.text("detach-keys"),
+            "detachKeys": configured_detach_keys(options),
         },
     )
     condition = "removed" if options.on("rm") else "next-exit"
     waiter, read_code = open_wait(client, container, condition)
-    finish_start = client.begin_post(f"{path}/start", {"detachKeys": options.text("detach-keys")})
+    finish_start = client.begin_post(
+        f"{path}/start", {"detachKeys": configured_detach_keys(options)}
+    )
     # The engine makes the container while this process loads the rest of its code.
     from kedge.cli.session import Session  # noqa: PLC0415 - see above
 
@@ -72,7 +75,7 @@ def _run_attached(options: Options, client: EngineClient, container: str, wanted
         resize_path=f"{path}/resize",
         control=client,
         kill_path=f"{path}/kill",
-        detach_keys=options.text("detach-keys"),
+        detach_keys=configured_detach_keys(options),
     )
     with session:
         code = _check_start(finish_start, options, container)

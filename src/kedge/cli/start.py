@@ -3,6 +3,7 @@
 from typing import Final
 
 from kedge.cli.command import Command
+from kedge.cli.config import configured_detach_keys
 from kedge.cli.each import for_each
 from kedge.cli.exitcodes import OK
 from kedge.cli.fields import flag
@@ -33,7 +34,7 @@ def _run(options: Options, client: EngineClient) -> int:
             "stdin": stdin,
             "stdout": True,
             "stderr": True,
-            "detachKeys": options.text("detach-keys"),
+            "detachKeys": configured_detach_keys(options),
         },
     )
     session = Session(
@@ -42,7 +43,7 @@ def _run(options: Options, client: EngineClient) -> int:
         resize_path=f"{path}/resize",
         control=client,
         kill_path=f"{path}/kill",
-        detach_keys=options.text("detach-keys"),
+        detach_keys=configured_detach_keys(options),
     )
     with session:
         removes = flag(container, "HostConfig", "AutoRemove")
@@ -56,7 +57,7 @@ def _run(options: Options, client: EngineClient) -> int:
 
 def _start(client: EngineClient, name: str, options: Options) -> None:
     try:
-        query = {"detachKeys": options.text("detach-keys")}
+        query = {"detachKeys": configured_detach_keys(options)}
         client.post(f"/containers/{percent_encode(name)}/start", query).read()
     except NotModifiedError:
         # It runs already, which is what was asked for.

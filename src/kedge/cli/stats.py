@@ -5,6 +5,7 @@ import time
 from typing import Final, NamedTuple
 
 from kedge.cli.command import Command
+from kedge.cli.config import configured_format
 from kedge.cli.exitcodes import OK
 from kedge.cli.fields import items, mapping, number, objects, text
 from kedge.cli.flags import Options, switch, value
@@ -70,7 +71,7 @@ def _draw(options: Options, rows: list[JsonObject]) -> None:
     from kedge.cli.output import format_table, terminal_width  # noqa: PLC0415 - only on a terminal
 
     buffer = io.StringIO()
-    if options.text("format"):
+    if configured_format("statsFormat", options.text("format")):
         screen, sys.stdout = sys.stdout, buffer
         try:
             _print(options, rows)
@@ -84,7 +85,12 @@ def _draw(options: Options, rows: list[JsonObject]) -> None:
 
 
 def _print(options: Options, rows: list[JsonObject]) -> None:
-    print_listing(rows, headers=_HEADERS, columns=_COLUMNS, template=options.text("format"))
+    print_listing(
+        rows,
+        headers=_HEADERS,
+        columns=_COLUMNS,
+        template=configured_format("statsFormat", options.text("format")),
+    )
 
 
 def _sample(

@@ -5,7 +5,7 @@ Source of the grammar and texts: docker/cli ``opts`` and ``cli/command/container
 
 import _socket
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from kedge.errdefs import InvalidParameterError
@@ -248,3 +248,25 @@ def parse_health_duration(text: str) -> int:
     from kedge.lib.durations import parse_positive_duration  # noqa: PLC0415 - rarely needed
 
     return parse_positive_duration(text)
+
+
+def check_device_limit(name: str) -> Callable[[str], object]:
+    """Return the check of a block I/O flag; its parser is loaded when there is a value."""
+
+    def check(text: str) -> object:
+        from kedge.cli.options.devices import PARSERS  # noqa: PLC0415 - rarely needed
+
+        return PARSERS[name][1](text)
+
+    return check
+
+
+def check_gpus(text: str) -> object:
+    """Refuse a ``--gpus`` value that cannot be read.
+
+    Raises:
+        InvalidParameterError: It cannot.
+    """
+    from kedge.cli.options.devices import parse_gpus  # noqa: PLC0415 - rarely needed
+
+    return parse_gpus(text)
