@@ -64,6 +64,7 @@ COMMANDS: Final = (
 GROUPS: Final = {
     "container": "Work with containers",
     "image": "Work with images, and make base images without a registry",
+    "manifest": "Make one name for images of several platforms",
     "volume": "Work with volumes",
     "network": "Work with networks",
     "system": "Look at the engine, and clean up",
@@ -100,6 +101,16 @@ ALIASES: Final = {
 """Group and verb to the verb that does it."""
 
 GROUP_ONLY: Final = {
+    ("image", "copy"): Entry(
+        "copy", "imagecopy", "Copy an image between registries and OCI layouts"
+    ),
+    ("manifest", "annotate"): Entry(
+        "annotate", "manifestannotate", "Say for which platform an image of a list is"
+    ),
+    ("manifest", "create"): Entry("create", "manifestcreate", "Make a manifest list"),
+    ("manifest", "inspect"): Entry("inspect", "manifestinspect", "Show a manifest or a list"),
+    ("manifest", "push"): Entry("push", "manifestpush", "Push a manifest list"),
+    ("manifest", "rm"): Entry("rm", "manifestrm", "Forget manifest lists"),
     ("container", "prune"): Entry("prune", "containerprune", "Remove all stopped containers"),
     ("image", "prune"): Entry("prune", "imageprune", "Remove images nobody uses"),
     ("volume", "create"): Entry("create", "volumecreate", "Create a volume"),

@@ -6,7 +6,7 @@ otherwise its own manifest is pushed, because a registry refuses an index with h
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from kedge.errdefs import InvalidParameterError, NotFoundError
 from kedge.images.image import Image
@@ -22,8 +22,6 @@ from kedge.oci.image_spec import (
     sniff_media_type,
 )
 from kedge.oci.platforms import Platform, best_match, compatible_platforms
-
-_FOREIGN: Final = media_types.FOREIGN_LAYERS
 
 
 class Document(NamedTuple):
@@ -163,7 +161,7 @@ class _Planner:
 
     def _has(self, blob: Descriptor) -> bool:
         self._protect(blob.digest)
-        return is_foreign(blob) or self._images.content.exists(blob.digest)
+        return blob.is_foreign or self._images.content.exists(blob.digest)
 
     def _load(self, digest: str) -> Document | None:
         """Return a small JSON document of the store; None for what is none."""
@@ -189,7 +187,7 @@ class _Planner:
         self._configs.append(manifest.config)
         shown = self._shown(manifest)
         for blob in reversed(manifest.layers):
-            if is_foreign(blob):
+            if blob.is_foreign:
                 self._foreign.append(shown[blob.digest])
                 continue
             if not self._has(blob):
@@ -207,8 +205,3 @@ class _Planner:
             if len(config.rootfs.diff_ids) == len(digests):
                 return dict(zip(digests, config.rootfs.diff_ids, strict=True))
         return {digest: digest for digest in digests}
-
-
-def is_foreign(layer: Descriptor) -> bool:
-    """Tell whether a layer stays where its licence left it."""
-    return bool(layer.urls) and layer.media_type in _FOREIGN

@@ -38,6 +38,11 @@ class Descriptor(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"
     platform: PlatformFields | None = None
     artifact_type: str = ""
 
+    @property
+    def is_foreign(self) -> bool:
+        """Whether this is a layer that stays where its licence left it."""
+        return bool(self.urls) and self.media_type in media_types.FOREIGN_LAYERS
+
     def image_platform(self) -> Platform | None:
         """Return the platform of an index entry, or None where it says nothing."""
         p = self.platform
