@@ -64,6 +64,10 @@ class CdiHook(msgspec.Struct, rename="camel"):
     timeout: int | None = None
 
 
+class Unsupported(msgspec.Struct):
+    """An edit that is read only to be refused by name."""
+
+
 class ContainerEdits(msgspec.Struct, rename="camel"):
     """What a device changes in a container's specification."""
 
@@ -72,8 +76,8 @@ class ContainerEdits(msgspec.Struct, rename="camel"):
     mounts: list[CdiMount] = msgspec.field(default_factory=list[CdiMount])
     hooks: list[CdiHook] = msgspec.field(default_factory=list[CdiHook])
     additional_gids: list[int] = msgspec.field(name="additionalGids", default_factory=list[int])
-    net_devices: list[JsonObject] = msgspec.field(default_factory=list[JsonObject])
-    intel_rdt: JsonObject | None = None
+    net_devices: list[Unsupported] = msgspec.field(default_factory=list[Unsupported])
+    intel_rdt: Unsupported | None = None
 
 
 class CdiDevice(msgspec.Struct, rename="camel"):

@@ -1,7 +1,8 @@
 """``--init``: the program that is a container's first process in place of the user's.
 
-It reaps what is orphaned and passes signals on. It comes from the host, shown read-only in the
-container, so it must be a static program; which one, and why: docs/adr.
+It reaps what is orphaned and passes signals on. It is shown read-only in the container, whatever
+the image has, so it must be a static program: kedge's own for this machine (docs/adr/0005), or
+what the engine's ``--init-path`` names (tini, catatonit: the same command line).
 """
 
 import os
@@ -11,7 +12,9 @@ from typing import Final
 from kedge.errdefs import SystemFailureError
 
 INSIDE: Final = "/sbin/docker-init"
-_CANDIDATES: Final = ("docker-init", "tini-static", "catatonit")
+_OWN: Final = os.path.join(os.path.dirname(__file__), "init")
+# What Docker calls its own, for a machine that kedge has no program for.
+_FALLBACK: Final = "docker-init"
 
 
 def find_init(path: str) -> str:
@@ -23,12 +26,14 @@ def find_init(path: str) -> str:
     Raises:
         SystemFailureError: There is none.
     """
-    for name in (path,) if path else _CANDIDATES:
-        found = shutil.which(name)
-        if found is not None:
-            return os.path.realpath(found)
-    wanted = path or _CANDIDATES[0]
+    if not path:
+        own = os.path.join(_OWN, f"docker-init-{os.uname().machine}")
+        if os.access(own, os.X_OK):
+            return own
+    found = shutil.which(path or _FALLBACK)
+    if found is not None:
+        return os.path.realpath(found)
     raise SystemFailureError(
-        f'exec: "{wanted}": executable file not found in $PATH: --init needs a static init '
-        "program on this host: install one, or name it with the engine's --init-path"
+        f'exec: "{path or _FALLBACK}": executable file not found in $PATH: --init needs a static '
+        "init program: name one with the engine's --init-path"
     )
