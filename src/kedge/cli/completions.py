@@ -90,6 +90,9 @@ _kedge() {
         case $word in
             -H|--host) host=(-H "${words[i+1]}"); ((i++)) ;;
             --host=*) host=(-H "${word#*=}") ;;
+            -c|--context) host=(-c "${words[i+1]}"); ((i++)) ;;
+            --context=*) host=(-c "${word#*=}") ;;
+            --config|--tlscacert|--tlscert|--tlskey|-l|--log-level) ((i++)) ;;
             -*) ;;
             *) verb=$word; break ;;
         esac
@@ -101,7 +104,11 @@ _kedge() {
     case $verb in
 """
 
-_BASH_TAIL: Final = r"""        *) _kedge_words "@VERBS@ --help --host --version" ;;
+_BASH_TAIL: Final = r"""        *)
+            case $prev in
+                -c|--context) _kedge_names context; return ;;
+            esac
+            _kedge_words "@VERBS@ --help --host --context --config --version" ;;
     esac
 }
 complete -o default -o bashdefault -F _kedge kedge
@@ -149,6 +156,7 @@ _kedge() {
     for ((i = 2; i < CURRENT; i++)); do
         case ${words[i]} in
             -H|--host) host=(-H ${words[i+1]}); ((i++)) ;;
+            -c|--context) host=(-c ${words[i+1]}); ((i++)) ;;
             -*) ;;
             *) verb=${words[i]}; break ;;
         esac
@@ -249,7 +257,7 @@ function __kedge_words
             continue
         end
         switch $word
-            case -H --host
+            case -H --host -c --context
                 set skip 1
             case '-*'
             case '*'
@@ -279,6 +287,7 @@ function __kedge_names
 end
 complete -c kedge -f
 complete -c kedge -n __kedge_no_verb -s H -l host -x -d 'engine to talk to'
+complete -c kedge -n __kedge_no_verb -s c -l context -x -a '(__kedge_names context)' -d context
 """
 
 

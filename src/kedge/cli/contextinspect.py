@@ -31,9 +31,15 @@ def _run(options: Options, _client: EngineClient) -> int:
     print_objects(
         found,
         options.text("format"),
-        default=lambda: print(json.dumps(found, indent=4, ensure_ascii=False)),
+        default=lambda: print(_pretty(found)),
     )
     return code
+
+
+def _pretty(found: list[JsonObject]) -> str:
+    """Return JSON as Go indents it, which escapes angle brackets."""
+    text = json.dumps(found, indent=4, ensure_ascii=False)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e")
 
 
 def _default() -> JsonObject:

@@ -6,6 +6,7 @@ from typing import Final
 
 from kedge.cli.command import Command
 from kedge.cli.flags import HELP, Flag
+from kedge.cli.globalflags import GLOBAL_FLAGS
 from kedge.cli.table import COMMANDS, GROUPS
 
 _HELP_COLUMN: Final = 32
@@ -57,7 +58,7 @@ def group_help(group: str, entries: Sequence[tuple[str, str]]) -> str:
 def general_help() -> str:
     """Return the help of ``kedge`` itself."""
     lines = [
-        "Usage: kedge [-H ADDRESS] COMMAND [OPTIONS]",
+        "Usage: kedge [GLOBAL OPTIONS] COMMAND [OPTIONS]",
         "",
         "Containers without Docker: build images, run them, look at them.",
     ]
@@ -68,9 +69,9 @@ def general_help() -> str:
     lines += [
         "",
         "Global options:",
-        "  -H, --host ADDRESS   engine to talk to (default unix:///run/kedge/kedge.sock;",
-        "                       also from KEDGE_HOST or DOCKER_HOST)",
-        "  -v, --version        show the client's version",
+        *(line for flag in (*GLOBAL_FLAGS, HELP) for line in _flag_lines(flag, 100)),
+        "",
+        "KEDGE_HOST, DOCKER_HOST, DOCKER_CONTEXT and DOCKER_CONFIG are honoured, in this order.",
         "",
         "'kedge COMMAND --help' explains a command and shows examples.",
         "",

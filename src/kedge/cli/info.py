@@ -1,13 +1,16 @@
 """``kedge info``: facts about the engine and its host."""
 
+import os
 import sys
 from typing import Final
 
+from kedge import __version__
 from kedge.cli.command import Command
 from kedge.cli.exitcodes import OK
 from kedge.cli.fields import flag, items, mapping, number, text, texts
 from kedge.cli.flags import Options, value
 from kedge.cli.listing import print_objects
+from kedge.cli.target import current_context
 from kedge.client.http import EngineClient
 from kedge.lib.jsontypes import JsonObject
 from kedge.lib.units import format_ram
@@ -15,6 +18,13 @@ from kedge.lib.units import format_ram
 
 def _run(options: Options, client: EngineClient) -> int:
     document = client.get("/info").object()
+    document["ClientInfo"] = {
+        "Debug": False,
+        "Version": __version__,
+        "Context": current_context(os.environ),
+        "Plugins": [],
+        "Warnings": None,
+    }
     print_objects([document], options.text("format"), default=lambda: _print(document, client))
     return OK
 

@@ -38,7 +38,7 @@ def print_listing(
         from kedge.cli.template import Template  # noqa: PLC0415 - rarely needed
 
         parsed = Template(template)
-        print_lines([parsed.render(row) for row in rows])
+        print_lines([parsed.render(_with_methods(row)) for row in rows])
     else:
         print_table([headers[c] for c in columns], [[str(row[c]) for c in columns] for row in rows])
 
@@ -53,7 +53,7 @@ def _print_own_table(
 
     heading = _FIELD.sub(lambda match: headers.get(match[1], match[1].upper()), text)
     parsed = Template(text)
-    lines = [parsed.render(row).split("\t") for row in rows]
+    lines = [parsed.render(_with_methods(row)).split("\t") for row in rows]
     print_table(heading.replace("\\t", "\t").split("\t"), lines)
 
 
@@ -78,7 +78,16 @@ def to_json(document: JsonObject) -> str:
 
 
 def _texts_of(row: JsonObject) -> JsonObject:
-    return {key: content for key, content in sorted(row.items()) if isinstance(content, str)}
+    return {
+        key: content for key, content in sorted(row.items()) if isinstance(content, (str, bool))
+    }
+
+
+def _with_methods(row: JsonObject) -> JsonObject:
+    """Return a row for templates, which know ``{{.Label "key"}}``."""
+    from kedge.cli.template import Method  # noqa: PLC0415 - rarely needed
+
+    return {key: Method(v) if isinstance(v, dict) else v for key, v in sorted(row.items())}
 
 
 def parse_filters(values: Sequence[str]) -> str:

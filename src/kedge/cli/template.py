@@ -2,8 +2,9 @@
 
 ``{{.Field.Sub}}``, ``{{json .}}``, ``{{range .X}}…{{else}}…{{end}}``, ``{{if}}``, ``{{with}}``,
 ``{{index .Map "key"}}``, ``{{len}}``, ``{{lower}}``, ``{{upper}}``, ``{{title}}``, ``{{join}}``,
-``{{split}}``, ``{{truncate}}``, ``{{println}}``, ``{{printf}}``, ``eq ne lt gt and or not``, pipes,
-``{{$x := …}}``, and ``{{-`` trimming. Anything else is refused by name.
+``{{split}}``, ``{{truncate}}``, ``{{pad}}``, ``{{slice}}``, ``{{println}}``, ``{{printf}}``,
+``eq ne lt gt and or not``, pipes, ``{{else if}}``, ``{{$x := …}}``, and ``{{-`` trimming.
+Anything else is refused by name.
 """
 
 import json
@@ -11,6 +12,7 @@ import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+from kedge.client.http import percent_encode
 from kedge.errdefs import InvalidParameterError
 from kedge.lib.jsontypes import Json
 
@@ -20,6 +22,10 @@ _TOKEN: Final = re.compile(
     r"""|(?P<variable>\$\w*(?:\.\w+)*)|(?P<field>\.(?:\w+(?:\.\w+)*)?)"""
     r"""|(?P<name>\w+)|(?P<mark>:=|[()|,]))"""
 )
+
+
+class Method(dict[str, Json]):
+    """Values a row has behind a method, as in ``{{.Label "key"}}``; no part of its JSON."""
 
 
 class _Text(NamedTuple):
@@ -64,6 +70,8 @@ def _parse(text: str) -> list[_Node]:
     builder = _Builder()
     position = 0
     trim = False
+    if "{{" in _ACTION.sub("", text):
+        raise InvalidParameterError("failed to parse template: template: :1: unclosed action")
     for match in _ACTION.finditer(text):
         before = text[position : match.start()]
         before = before.lstrip() if trim else before
@@ -80,6 +88,7 @@ class _Builder:
     def __init__(self) -> None:
         self._nodes: list[_Node] = []
         self._open: list[tuple[_Block, list[_Node]]] = []
+        self._chained: list[_Block] = []
 
     def text(self, text: str) -> None:
         if text:
@@ -95,7 +104,17 @@ class _Builder:
         elif keyword in {"else", "end"}:
             if not self._open:
                 raise InvalidParameterError(f"template: unexpected {{{{{keyword}}}}}")
-            self._nodes = self._open[-1][0].other if keyword == "else" else self._open.pop()[1]
+            if keyword == "else":
+                self._nodes = self._open[-1][0].other
+                # ``{{else if x}}`` is a block in the other branch that shares the one ``{{end}}``.
+                if rest.strip():
+                    self.action(rest.strip())
+                    self._chained.append(self._open[-1][0])
+                return
+            block, self._nodes = self._open.pop()
+            while self._chained and self._chained[-1] is block:
+                self._chained.pop()
+                block, self._nodes = self._open.pop()
         elif not words.startswith("/*"):
             self._nodes.append(_Output(words))
 
@@ -245,6 +264,8 @@ def _walk(value: Json, path: str) -> Json:
 def _call(name: str, arguments: list[Json]) -> Json:  # noqa: C901 - one case per function
     match name, arguments:
         case "json", [value]:
+            if isinstance(value, dict):
+                value = {key: item for key, item in value.items() if not isinstance(item, Method)}
             return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
         case "len", [list() | dict() | str() as value]:
             return len(value)
@@ -253,7 +274,15 @@ def _call(name: str, arguments: list[Json]) -> Json:  # noqa: C901 - one case pe
         case "upper", [value]:
             return _show(value).upper()
         case "title", [value]:
-            return _show(value).title()
+            return re.sub(r"\b\w", lambda letter: letter[0].upper(), _show(value))
+        case "pad", [value, int() as before, int() as after]:
+            return f"{' ' * before}{_show(value)}{' ' * after}" if value else ""
+        case "slice", [str() | list() as value, int() as first]:
+            return value[first:]
+        case "slice", [str() | list() as value, int() as first, int() as last]:
+            return value[first:last]
+        case "urlquery", [value]:
+            return percent_encode(_show(value)).replace("%20", "+")
         case "print", values:
             return "".join(_show(value) for value in values)
         case "println", values:

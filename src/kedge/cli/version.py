@@ -1,5 +1,6 @@
 """``kedge version``: of the client and of the engine."""
 
+import os
 import platform
 import sys
 from typing import Final
@@ -10,6 +11,7 @@ from kedge.cli.exitcodes import FAILED, OK
 from kedge.cli.fields import text
 from kedge.cli.flags import Options, value
 from kedge.cli.listing import print_objects
+from kedge.cli.target import current_context
 from kedge.client.http import API_VERSION, EngineClient
 from kedge.errdefs import UnavailableError
 from kedge.lib.jsontypes import JsonObject
@@ -20,9 +22,14 @@ def _run(options: Options, client: EngineClient) -> int:
         "Client": {
             "Version": __version__,
             "ApiVersion": API_VERSION,
+            "DefaultAPIVersion": API_VERSION,
+            "GitCommit": "",
+            "GoVersion": f"python{platform.python_version()}",
             "PythonVersion": platform.python_version(),
             "Os": "linux",
             "Arch": platform.machine(),
+            "BuildTime": "",
+            "Context": current_context(os.environ),
         }
     }
     code = OK
@@ -42,6 +49,7 @@ def _print(document: JsonObject) -> None:
         f" API version:  {text(document, 'Client', 'ApiVersion')}",
         f" Python:       {text(document, 'Client', 'PythonVersion')}",
         f" OS/Arch:      linux/{text(document, 'Client', 'Arch')}",
+        f" Context:      {text(document, 'Client', 'Context')}",
     ]
     if "Server" in document:
         server = document["Server"]

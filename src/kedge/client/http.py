@@ -361,7 +361,10 @@ def _message(response: Response) -> str:
     except SystemFailureError:
         document = None
     message = document.get("message") if isinstance(document, dict) else None
-    return str(message) if message else data.decode("utf-8", "replace").strip()
+    if message:
+        return str(message)
+    # A HEAD is answered without a text.
+    return data.decode("utf-8", "replace").strip() or f"the engine refuses: {response.status}"
 
 
 def _decode(data: bytes) -> Json:

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kedge.cli.template import Template
+from kedge.cli.template import Method, Template
 from kedge.errdefs import InvalidParameterError
 from kedge.lib.jsontypes import JsonObject
 
@@ -45,6 +45,12 @@ DOCUMENT: JsonObject = {
         (r"{{.Name}}\t{{.Name}}\n", "/web\t/web\n"),
         ("{{/* nothing */}}x", "x"),
         ("{{.name}}", "/web"),
+        ('{{pad "x" 1 2}}|{{slice .Args 1}}|{{slice .Name 1 3}}', " x  |[b]|we"),
+        ('{{title "ab cD"}} {{urlquery "a b/c"}}', "Ab CD a+b%2Fc"),
+        ("{{if .Empty}}a{{else if .Args}}b{{else}}c{{end}}d", "bd"),
+        ("{{if .Empty}}a{{else if .Empty}}b{{else}}c{{end}}d", "cd"),
+        ("{{if .Args}}a{{else if .Args}}b{{else if .Name}}c{{end}}d", "ad"),
+        ("{{if .Empty}}{{else if .Name}}{{if .Args}}x{{end}}{{end}}y", "xy"),
     ],
 )
 def test_rendering(template: str, expected: str) -> None:
@@ -54,11 +60,17 @@ def test_rendering(template: str, expected: str) -> None:
 @pytest.mark.parametrize(
     "template",
     ["{{if .Name}}", "{{end}}", "{{else}}", "{{.Nope}}", "{{nope .Name}}", "{{.Name.More}}",
-     "{{(.Name}}", "{{index .Args 9}}", "{{}}", "{{%}}"],
+     "{{(.Name}}", "{{index .Args 9}}", "{{}}", "{{%}}",
+     "{{.Name", "a {{ b"],
 )  # fmt: skip
 def test_mistakes_are_named(template: str) -> None:
     with pytest.raises(InvalidParameterError, match="template: "):
         Template(template).render(DOCUMENT)
+
+
+def test_json_of_a_row_has_no_methods() -> None:
+    row: JsonObject = {"Names": "web", "Label": Method({"a": "b"})}
+    assert Template('{{json .}} {{.Label "a"}}').render(row) == '{"Names":"web"} b'
 
 
 @given(st.text().filter(lambda text: "{{" not in text and "\\" not in text))
