@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, Final, NamedTuple, cast
 
 from kedge.distribution.places import Document, Place, RegistryPlace
-from kedge.distribution.upload import Source, ensure_blob
+from kedge.distribution.upload import Source, ensure_blob, not_watched
 from kedge.errdefs import NotFoundError, NotSupportedError
 from kedge.lib.ids import short_id
 from kedge.oci import media_types
@@ -122,7 +122,7 @@ class ImageCopy:
         with tempfile.TemporaryFile(prefix="kedge-") as file:
             data = cast("BinaryIO", file)
             if mounts and isinstance(self._target, RegistryPlace):
-                source = Source(lambda: self._reopened(blob, data), lambda _sent: None)
+                source = Source(lambda: self._reopened(blob, data), not_watched)
                 done = ensure_blob(self._target.client, blob, source, mounts=mounts)
                 if done.mounted_from:
                     self._report(f"{shown}: Mounted from {done.mounted_from}")

@@ -9,7 +9,7 @@ import socket
 import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TypeVar, cast
+from typing import Final, TypeVar, cast
 
 import urllib3.exceptions
 
@@ -25,6 +25,13 @@ from kedge.errdefs import (
 from kedge.lib.jsontypes import Json
 from kedge.oci.references import Reference
 
+_CLIENT_CERTIFICATE_ALERTS: Final = frozenset(
+    {
+        *("SSLV3_ALERT_BAD_CERTIFICATE", "TLSV13_ALERT_CERTIFICATE_REQUIRED"),
+        *("SSLV3_ALERT_CERTIFICATE_EXPIRED", "SSLV3_ALERT_CERTIFICATE_UNKNOWN"),
+        *("TLSV1_ALERT_UNKNOWN_CA", "SSLV3_ALERT_HANDSHAKE_FAILURE"),
+    }
+)
 _Error = TypeVar("_Error", bound=BaseException)
 
 
@@ -95,11 +102,11 @@ def describe_connection_failure(
     tls = _find(error, ssl.SSLError)
     if tls is not None:
         plain = tls.reason in {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"}
-        cause = (
-            "server gave HTTP response to HTTPS client; list it in insecure-registries"
-            if plain
-            else f"TLS failed: {(tls.reason or str(tls)).lower().replace('_', ' ')}"
-        )
+        cause = f"TLS failed: {(tls.reason or str(tls)).lower().replace('_', ' ')}"
+        if plain:
+            cause = "server gave HTTP response to HTTPS client; list it in insecure-registries"
+        elif tls.reason in _CLIENT_CERTIFICATE_ALERTS:
+            cause += "; put a client certificate and its key into certs.d, or a better one"
         return ConnectionFailedError(f"cannot talk to {address}: {cause}", may_retry=False)
     name = _find(error, socket.gaierror)
     if name is not None:

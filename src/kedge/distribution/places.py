@@ -17,7 +17,7 @@ from kedge.distribution.failures import (
     load_json,
 )
 from kedge.distribution.publishing import put_manifest
-from kedge.distribution.upload import Source, ensure_blob, has_blob
+from kedge.distribution.upload import Source, ensure_blob, has_blob, not_watched
 from kedge.errdefs import DataLossError, InvalidParameterError, NotFoundError
 from kedge.lib.atomicfile import write_atomic
 from kedge.oci import media_types
@@ -133,7 +133,7 @@ class RegistryPlace:
             return open(f"/proc/self/fd/{data.fileno()}", "rb")
 
         data.flush()
-        ensure_blob(self.client, blob, Source(open_again, lambda _sent: None))
+        ensure_blob(self.client, blob, Source(open_again, not_watched))
 
     def put(self, document: Document, *, named: bool) -> None:
         """Store a document."""

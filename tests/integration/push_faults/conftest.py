@@ -124,7 +124,7 @@ class WritableRegistry(FakeRegistry):
 class WritableHandler(Handler):
     """The methods of a push."""
 
-    registry: WritableRegistry
+    registry: WritableRegistry  # pyright: ignore[reportIncompatibleVariableOverride] - narrower
 
     def _serve(self) -> None:
         length = int(self.headers.get("content-length") or 0)
