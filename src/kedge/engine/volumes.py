@@ -17,7 +17,7 @@ from kedge.errdefs import ConflictError, NotFoundError
 from kedge.lib.clock import format_rfc3339
 from kedge.lib.filters import Filters
 from kedge.volumes import model
-from kedge.volumes.usage import UsageMeter, directory_size
+from kedge.volumes.usage import UNKNOWN, UsageMeter, directory_size
 
 _LIST_KEYS: Final = ("dangling", "driver", "label", "name")
 _PRUNE_KEYS: Final = ("all", "label", "label!")
@@ -139,14 +139,12 @@ class VolumeService:
         sizes = await self._context.run_blocking(
             lambda: self._meter.sizes(own, patience_s=_PATIENCE_S)
         )
-        shown = []
-        for volume in volumes:
-            item = self._shown(volume)
-            item.usage_data = VolumeUsage(
-                ref_count=len(self._context.volumes.users(volume.name)),
-                size=sizes.get(volume.name, -1),
-            )
-            shown.append(item)
+        return [self._with_usage(volume, sizes.get(volume.name, UNKNOWN)) for volume in volumes]
+
+    def _with_usage(self, volume: model.Volume, size: int) -> Volume:
+        shown = self._shown(volume)
+        users = self._context.volumes.users(volume.name)
+        shown.usage_data = VolumeUsage(ref_count=len(users), size=size)
         return shown
 
     def _own_folder(self, volume: model.Volume) -> str:

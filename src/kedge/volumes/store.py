@@ -277,15 +277,25 @@ class VolumeStore:
             for name in os.listdir(self._path(_GONE, place)):
                 self._bring_back(self._path(_GONE, place, name), name)
         for name in os.listdir(self._root):
-            if not name.startswith(".") and name not in self._volumes:
+            is_new = not name.startswith(".") and name not in self._volumes
+            if is_new and os.path.isdir(self._path(name, _DATA)):
                 self._take_up(name)
         for name in self._volumes:
             if not os.path.isdir(self.mountpoint(name)):
-                os.makedirs(self.mountpoint(name), mode=0o755)
-                self.problems.append(f"volume {name}: its folder was gone: made anew, empty")
-            for entry in os.listdir(self._path(name)):
-                if entry.startswith(f"{_DATA}."):  # a copy that did not reach its end
-                    shutil.rmtree(self._path(name, entry), ignore_errors=True)
+                self._make_anew(name)
+            with contextlib.suppress(OSError):
+                for entry in os.listdir(self._path(name)):
+                    if entry.startswith(f"{_DATA}."):  # a copy that did not reach its end
+                        shutil.rmtree(self._path(name, entry), ignore_errors=True)
+
+    def _make_anew(self, name: str) -> None:
+        try:
+            os.makedirs(self.mountpoint(name), mode=0o755)
+        except OSError as error:
+            reason = os.strerror(error.errno or 0).lower()
+            self.problems.append(f"volume {name}: its folder is gone: {reason}")
+        else:
+            self.problems.append(f"volume {name}: its folder was gone: made anew, empty")
 
     def _bring_back(self, folder: str, name: str) -> None:
         """Put the folder of a volume in its place, or delete that of one that does not exist."""

@@ -198,6 +198,7 @@ _SETTERS: Final = {
     **dict.fromkeys(("readonly", "ro"), _set_read_only),
     "consistency": _set_consistency,
     "bind-propagation": _text("BindOptions", "Propagation"),
+    "bind-idmap": _text("BindOptions", "IDMap"),
     "bind-nonrecursive": _switch("BindOptions", "NonRecursive"),
     "bind-create-src": _switch("BindOptions", "CreateMountpoint"),
     "volume-nocopy": _switch("VolumeOptions", "NoCopy"),
