@@ -150,3 +150,26 @@ class ExtractOptions:
 
     no_overwrite_dir_non_dir: bool = False
     copy_uid_gid: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommitOptions:
+    """What the image of a container is called and says; `changes` are Dockerfile instructions."""
+
+    repo: str = ""
+    tag: str = ""
+    author: str = ""
+    comment: str = ""
+    pause: bool = True
+    changes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportOptions:
+    """What the image of a tar stream is called and says; `changes` are Dockerfile instructions."""
+
+    repo: str = ""
+    tag: str = ""
+    message: str = ""
+    platform: str = ""
+    changes: tuple[str, ...] = ()

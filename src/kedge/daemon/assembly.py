@@ -23,6 +23,7 @@ from kedge.engine.containers import ContainerIndex
 from kedge.engine.context import EngineContext, EngineSettings
 from kedge.engine.events import EventBus
 from kedge.engine.execs import ExecService
+from kedge.engine.image_archives import ImageArchiveService
 from kedge.engine.images import ImageService
 from kedge.engine.lifecycle import Lifecycle
 from kedge.engine.logoptions import check_log_options
@@ -59,6 +60,7 @@ class Engine:
     files: ContainerFilesService
     execs: ExecService
     images: ImageService
+    image_archives: ImageArchiveService
     registries: RegistryService
     builds: BuildService
     networks: NetworkService
@@ -110,6 +112,7 @@ async def open_engine(config: DaemonConfig) -> AsyncGenerator[Engine, None]:
             files=ContainerFilesService(context),
             execs=ExecService(context),
             images=images,
+            image_archives=ImageArchiveService(context, lifecycle),
             registries=RegistryService(context, pusher, RegistryInspector(settings)),
             builds=builds,
             networks=NetworkService(context),

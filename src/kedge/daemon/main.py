@@ -63,6 +63,7 @@ def _backends(engine: Engine) -> Backends:
         files=engine.files,
         execs=engine.execs,
         images=engine.images,
+        image_archives=engine.image_archives,
         builds=engine.builds,
         networks=engine.networks,
         volumes=engine.volumes,

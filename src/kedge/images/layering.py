@@ -8,10 +8,10 @@ a committed snapshot that garbage collection removes; never half a layer.
 import hashlib
 import io
 import os
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import BinaryIO, Final, NamedTuple, cast
+from typing import BinaryIO, Final, NamedTuple, TypeVar, cast
 
 from kedge.archive.compression import Compression, compress
 from kedge.archive.entry import Entry
@@ -28,6 +28,8 @@ from kedge.oci.hashing import chain_ids, sha256_digest
 from kedge.oci.image_spec import Descriptor
 from kedge.oci.mounts import Mount
 from kedge.snapshots.snapshotter import Snapshotter
+
+T = TypeVar("T")
 
 KEY_PREFIX: Final = "build-"
 
@@ -161,25 +163,45 @@ class Layering:
                 return entry
             return entry._replace(mtime_ns=latest_ns)
 
-        with self._content.ingest(f"layer of {layer.key}") as writer:
-            try:
-                sink = _BlobSink(writer)
-                zipped = compress(cast("BinaryIO", sink), Compression.GZIP)
-                written = self._snapshots.write_diff(layer.key, zipped, change=clamp)
-                zipped.close()
-                lease.add(sink.digest)
-                digest = writer.commit(sink.digest)
-            except BaseException:
-                writer.discard()
-                raise
-        blob = Descriptor(media_types.OCI_LAYER_GZIP, digest, sink.size_bytes)
+        written, blob = write_layer_blob(
+            self._content,
+            lease,
+            f"layer of {layer.key}",
+            lambda out: self._snapshots.write_diff(layer.key, out, change=clamp),
+        )
         return written.diff_id, written.stream_bytes, blob
 
 
-class _BlobSink(io.RawIOBase):
+def write_layer_blob(
+    content: ContentStore, lease: Lease, ref: str, write: Callable[[BinaryIO], T]
+) -> tuple[T, Descriptor]:
+    """Store what ``write`` writes as a gzip layer; return what it returned and the blob.
+
+    Args:
+        content: Where the blob goes.
+        lease: Takes its digest before anybody can see it.
+        ref: Names the attempt.
+        write: Writes the uncompressed layer.
+    """
+    with content.ingest(ref) as writer:
+        try:
+            sink = BlobSink(writer)
+            zipped = compress(cast("BinaryIO", sink), Compression.GZIP)
+            written = write(zipped)
+            zipped.close()
+            lease.add(sink.digest)
+            digest = writer.commit(sink.digest)
+        except BaseException:
+            writer.discard()
+            raise
+    return written, Descriptor(media_types.OCI_LAYER_GZIP, digest, sink.size_bytes)
+
+
+class BlobSink(io.RawIOBase):
     """Passes a blob on and knows its digest, so that it is leased before it is published."""
 
     def __init__(self, below: BlobWriter) -> None:
+        """Write to ``below``."""
         super().__init__()
         self._below = below
         self._hash = hashlib.sha256(usedforsecurity=False)
@@ -187,12 +209,15 @@ class _BlobSink(io.RawIOBase):
 
     @property
     def digest(self) -> str:
+        """Of what was written so far."""
         return f"sha256:{self._hash.hexdigest()}"
 
     def writable(self) -> bool:
+        """Return True."""
         return True
 
-    def write(self, data: memoryview, /) -> int:  # type: ignore[override]
+    def write(self, data: "memoryview | bytes", /) -> int:  # type: ignore[override]
+        """Write all of ``data``."""
         self._below.write(data)
         self._hash.update(data)
         self.size_bytes += len(data)

@@ -14,14 +14,17 @@ from kedge.api.options import (
     AttachOptions,
     BuildOptions,
     BuildPruneOptions,
+    CommitOptions,
     EventsOptions,
     ExtractOptions,
     ImageListOptions,
+    ImportOptions,
     ListOptions,
     LogOptions,
     WaitCondition,
 )
 from kedge.api.streams import AttachedStream, OutputStream
+from kedge.api.types.config import ContainerConfig
 from kedge.api.types.container import (
     ContainerInspect,
     ContainersPruneResponse,
@@ -43,6 +46,7 @@ from kedge.api.types.exec import (
     ExecStartRequest,
 )
 from kedge.api.types.image import (
+    CommitResponse,
     HistoryItem,
     ImageDeleteItem,
     ImageInspect,
@@ -267,6 +271,32 @@ class RegistryBackend(Protocol):
 
     async def inspect_remote(self, name: str, *, auth: AuthConfig | None) -> DistributionInspect:
         """Return what the registry has under ``name``."""
+        ...
+
+
+class ImageArchiveBackend(Protocol):
+    """Images as archives, from archives and from containers."""
+
+    async def save(self, names: Sequence[str], *, platform: str) -> AsyncIterator[bytes]:
+        """Return images as one tar stream."""
+        ...
+
+    async def load(
+        self, body: AsyncIterator[bytes], *, quiet: bool, platform: str
+    ) -> AsyncIterator[ProgressMessage]:
+        """Take up the images of an archive."""
+        ...
+
+    async def commit(
+        self, ref: str, options: CommitOptions, config: ContainerConfig | None
+    ) -> CommitResponse:
+        """Make an image of what a container changed."""
+        ...
+
+    async def import_image(
+        self, source: str, options: ImportOptions, body: AsyncIterator[bytes]
+    ) -> AsyncIterator[ProgressMessage]:
+        """Make an image of a tar stream: the body where ``source`` is ``-``, else of a URL."""
         ...
 
 

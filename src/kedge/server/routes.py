@@ -68,10 +68,10 @@ IMAGE_ROUTES: Final = (
     Route("POST", "/images/prune", "ImagePrune"),
     Route("POST", "/images/{name}/push", "ImagePush", cancellable=True),
     Route("GET", "/images/search", "ImageSearch", _PLANNED),
-    Route("GET", "/images/{name}/get", "ImageGet", _PLANNED),
-    Route("GET", "/images/get", "ImageGetAll", _PLANNED),
-    Route("POST", "/images/load", "ImageLoad", _PLANNED),
-    Route("POST", "/commit", "ImageCommit", _PLANNED),
+    Route("GET", "/images/{name}/get", "ImageGet"),
+    Route("GET", "/images/get", "ImageGetAll"),
+    Route("POST", "/images/load", "ImageLoad"),
+    Route("POST", "/commit", "ImageCommit"),
     Route("GET", "/distribution/{name}/json", "DistributionInspect"),
 )
 

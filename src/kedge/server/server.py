@@ -12,6 +12,7 @@ from kedge.server.backends import (
     ContainerBackend,
     ContainerFilesBackend,
     ExecBackend,
+    ImageArchiveBackend,
     ImageBackend,
     NetworkBackend,
     RegistryBackend,
@@ -27,6 +28,7 @@ from kedge.server.routers.container_files import ContainerFilesRouter
 from kedge.server.routers.container_streams import ContainerStreamRouter
 from kedge.server.routers.containers import ContainerRouter
 from kedge.server.routers.execs import ExecRouter
+from kedge.server.routers.image_archives import ImageArchiveRouter
 from kedge.server.routers.images import ImageRouter
 from kedge.server.routers.networks import NetworkRouter
 from kedge.server.routers.registries import RegistryRouter
@@ -43,6 +45,7 @@ class Backends(NamedTuple):
     files: ContainerFilesBackend
     execs: ExecBackend
     images: ImageBackend
+    image_archives: ImageArchiveBackend
     builds: BuildBackend
     networks: NetworkBackend
     volumes: VolumeBackend
@@ -51,6 +54,7 @@ class Backends(NamedTuple):
 
 def build_application(backends: Backends, identity: ServerIdentity) -> Application:
     """Return the API over ``backends``."""
+    archives = ImageArchiveRouter(backends.image_archives)
     return Application(
         {
             **SystemRouter(backends.system, identity).handlers(),
@@ -58,7 +62,8 @@ def build_application(backends: Backends, identity: ServerIdentity) -> Applicati
             **ContainerStreamRouter(backends.containers).handlers(),
             **ContainerFilesRouter(backends.files).handlers(),
             **ExecRouter(backends.execs).handlers(),
-            **ImageRouter(backends.images).handlers(),
+            **ImageRouter(backends.images, archives.import_image).handlers(),
+            **archives.handlers(),
             **RegistryRouter(backends.registries).handlers(),
             **BuildRouter(backends.builds).handlers(),
             **NetworkRouter(backends.networks).handlers(),

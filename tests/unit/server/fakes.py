@@ -8,9 +8,11 @@ from kedge.api.options import (
     AttachOptions,
     BuildOptions,
     BuildPruneOptions,
+    CommitOptions,
     EventsOptions,
     ExtractOptions,
     ImageListOptions,
+    ImportOptions,
     ListOptions,
     LogOptions,
     WaitCondition,
@@ -40,6 +42,7 @@ from kedge.api.types.exec import (
     ExecStartRequest,
 )
 from kedge.api.types.image import (
+    CommitResponse,
     HistoryItem,
     ImageDeleteItem,
     ImageInspect,
@@ -467,6 +470,37 @@ class FakeFiles:
         return _chunks([b"all"])
 
 
+class FakeArchives:
+    """One image, ``busybox``."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[object, ...]] = []
+
+    async def save(self, names: Sequence[str], *, platform: str) -> AsyncIterator[bytes]:
+        self.calls.append(("save", *names, platform))
+        return _chunks([b"tar"])
+
+    async def load(
+        self, body: AsyncIterator[bytes], *, quiet: bool, platform: str
+    ) -> AsyncIterator[ProgressMessage]:
+        data = b"".join([piece async for piece in body])
+        self.calls.append(("load", data, quiet, platform))
+        return _messages([ProgressMessage(stream="Loaded image: busybox:latest\n")])
+
+    async def commit(
+        self, ref: str, options: CommitOptions, config: ContainerConfig | None
+    ) -> CommitResponse:
+        self.calls.append(("commit", ref, options, config))
+        return CommitResponse(id=IMAGE_ID)
+
+    async def import_image(
+        self, source: str, options: ImportOptions, body: AsyncIterator[bytes]
+    ) -> AsyncIterator[ProgressMessage]:
+        data = b"".join([piece async for piece in body])
+        self.calls.append(("import", source, options, data))
+        return _messages([ProgressMessage(status=IMAGE_ID)])
+
+
 class FakeVolumes:
     """None."""
 
@@ -487,6 +521,7 @@ class FakeEngine:
         self.files = FakeFiles()
         self.execs = FakeExecs()
         self.images = FakeImages()
+        self.archives = FakeArchives()
         self.builds = FakeBuilds()
         self.networks = FakeNetworks()
         self.volumes = FakeVolumes()
@@ -500,6 +535,7 @@ class FakeEngine:
             files=self.files,
             execs=self.execs,
             images=self.images,
+            image_archives=self.archives,
             builds=self.builds,
             networks=self.networks,
             volumes=self.volumes,
@@ -510,6 +546,11 @@ class FakeEngine:
 async def _chunks(chunks: Sequence[bytes]) -> AsyncIterator[bytes]:
     for chunk in chunks:
         yield chunk
+
+
+async def _messages(messages: Sequence[ProgressMessage]) -> AsyncIterator[ProgressMessage]:
+    for message in messages:
+        yield message
 
 
 async def _samples(count: int) -> AsyncIterator[Stats]:

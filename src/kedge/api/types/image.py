@@ -99,3 +99,9 @@ class ImagesPruneResponse(Wire):
 
     images_deleted: list[ImageDeleteItem] = shown_list()
     space_reclaimed: int = field(default_factory=int)
+
+
+class CommitResponse(Wire):
+    """The image a commit made."""
+
+    id: str = field(default_factory=str)

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from kedge.api.options import ImageListOptions
 from kedge.api.types.image import ImageSummary
 from kedge.api.versions import ApiVersion
-from kedge.errdefs import InvalidParameterError, NotSupportedError
+from kedge.errdefs import InvalidParameterError
 from kedge.server.backends import ImageBackend
 from kedge.server.request import Request
-from kedge.server.response import Response, StreamResponse, json_response
+from kedge.server.response import AnyResponse, Response, StreamResponse, json_response
 from kedge.server.router import Handler
 from kedge.server.routers.credentials import parse_registry_auth
 from kedge.server.routers.progress import progress_response
@@ -20,9 +20,10 @@ _WITHOUT_VIRTUAL_SIZE = ApiVersion(1, 44)
 class ImageRouter:
     """Handlers for images."""
 
-    def __init__(self, backend: ImageBackend) -> None:
-        """Answer from ``backend``."""
+    def __init__(self, backend: ImageBackend, import_image: Handler) -> None:
+        """Answer from ``backend``; ``import_image`` answers imports, which share pull's route."""
         self._backend = backend
+        self._import = import_image
 
     def handlers(self) -> Mapping[str, Handler]:
         """Return the handlers by operation."""
@@ -50,12 +51,12 @@ class ImageRouter:
             _add_virtual_size(images)
         return json_response(images)
 
-    async def create(self, request: Request) -> StreamResponse:
-        """Pull an image."""
+    async def create(self, request: Request) -> AnyResponse:
+        """Pull or import an image."""
         image = request.text("fromImage")
         if not image:
             if request.text("fromSrc"):
-                raise NotSupportedError("kedge does not support importing an image yet")
+                return await self._import(request)
             raise InvalidParameterError("no image to pull: give fromImage")
         messages = await self._backend.pull(
             image,

@@ -1,0 +1,5 @@
+"""Fixtures of the engine's own tests."""
+
+from tests.engine import bare_engine, engine
+
+__all__ = ["bare_engine", "engine"]
