@@ -35,6 +35,7 @@ from kedge.engine.record import RecordStore
 from kedge.engine.registries import RegistryService
 from kedge.engine.restore import restore
 from kedge.engine.system import SystemService
+from kedge.engine.userns import load_remap
 from kedge.engine.volumes import VolumeService
 from kedge.errdefs import ConflictError, InvalidParameterError, NotSupportedError
 from kedge.images.store import ImageStore
@@ -176,6 +177,7 @@ def _settings(config: DaemonConfig) -> EngineSettings:
         default_shm_size=config.default_shm_size,
         default_ulimits=config.default_ulimits,
         runtimes=config.runtimes,
+        id_maps=load_remap(config.userns_remap),
     )
 
 

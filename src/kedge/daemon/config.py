@@ -57,6 +57,7 @@ class DaemonConfig:
     max_download_attempts: int = 5
     live_restore: bool = True
     host_certs: str = "auto"
+    userns_remap: str = ""
     log_driver: str = "json-file"
     log_opts: dict[str, str] = field(default_factory=dict[str, str])
     init: bool = False
@@ -104,6 +105,7 @@ _FILE_KEYS: Final = {
     "max-download-attempts": "max_download_attempts",
     "live-restore": "live_restore",
     "host-certs": "host_certs",
+    "userns-remap": "userns_remap",
     "log-driver": "log_driver",
     "log-opts": "log_opts",
     "init": "init",
@@ -156,6 +158,11 @@ def _make_parser() -> argparse.ArgumentParser:
         add(f"--{name}", metavar="URL", help="for the engine's own requests")
     for name in ("concurrent-downloads", "concurrent-uploads", "download-attempts"):
         add(f"--max-{name}", type=int, metavar="N", help="of layers")
+    add(
+        "--userns-remap",
+        metavar="USER",
+        help="run containers in user namespaces: default, user[:group] or uid[:gid]",
+    )
     add("--host-certs", choices=_HOST_CERTS, help="give builds the host's CA certificates")
     add_container_flags(parser)
     for name, dest, text in (

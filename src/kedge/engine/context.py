@@ -12,6 +12,7 @@ from kedge.engine.containers import ContainerIndex
 from kedge.engine.defaults import SHM_SIZE_BYTES
 from kedge.engine.events import EventBus
 from kedge.engine.paths import EnginePaths
+from kedge.engine.userns import IdMaps
 from kedge.images.store import ImageStore
 from kedge.lib.clock import Clock
 from kedge.lib.database import Database
@@ -40,6 +41,8 @@ class EngineSettings:
     debug: bool = False
     registry_mirrors: tuple[str, ...] = ()
     insecure_registries: tuple[str, ...] = ()
+    id_maps: IdMaps | None = None
+    """Of the user namespace containers run in by default; None for the host's own."""
     init: bool = False
     init_path: str = ""
     cdi_spec_dirs: tuple[str, ...] = DEFAULT_SPEC_DIRS

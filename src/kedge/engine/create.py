@@ -17,6 +17,7 @@ from kedge.engine.mounting import NewMounts
 from kedge.engine.record import ContainerRecord
 from kedge.engine.requestchecks import check_request
 from kedge.engine.restartpolicy import check_restart_policy
+from kedge.engine.userns import check_user_namespace
 from kedge.errdefs import InvalidParameterError, NotFoundError, NotSupportedError
 from kedge.images.image import Image
 from kedge.lib.ids import new_id, short_id
@@ -60,6 +61,7 @@ async def create_container(
     args = command_line(config)
     warnings = check_request(context.settings, request, config)
     check_host_config(host)
+    check_user_namespace(host, context.settings.id_maps)
     ports.published_ports(config, host)
     networks = initial_networks(
         host.network_mode, request.networking_config.endpoints_config, context.network.try_get
@@ -133,9 +135,6 @@ def check_host_config(host: HostConfig) -> None:
         NotSupportedError: Something that is refused rather than ignored.
     """
     check_restart_policy(host.restart_policy, auto_remove=host.auto_remove)
-    for value, flag in (
-        (host.links, "--link"),
-        (host.userns_mode not in {"", "host"}, "--userns"),
-    ):
+    for value, flag in ((host.links, "--link"),):
         if value:
             raise NotSupportedError(f"{flag} is not supported yet: leave it out")

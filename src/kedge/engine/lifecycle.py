@@ -40,6 +40,7 @@ from kedge.engine.restarts import Restarts
 from kedge.engine.running import running_shim
 from kedge.engine.signals import parse_signal
 from kedge.engine.state import Status
+from kedge.engine.userns import NO_MAPS, mapped_rootfs
 from kedge.errdefs import (
     ConflictError,
     KedgeError,
@@ -133,17 +134,21 @@ class Lifecycle:
             context, container, files=files, mounts=mounts, network_namespace=namespace
         )
         write_bundle(run_dir, plan)
+        uids, gids = plan.id_maps or NO_MAPS
         shim = await context.spawner.create(
             CreateRequest(
                 id=record.id,
                 bundle=run_dir,
                 run_dir=run_dir,
                 cgroup_path=plan.cgroup_path,
-                rootfs=context.snapshots.mounts(record.snapshot_key),
+                rootfs=mapped_rootfs(context.snapshots.mounts(record.snapshot_key), plan.id_maps),
                 terminal=record.config.tty,
                 stdin=record.config.open_stdin,
                 stdin_once=record.config.stdin_once,
                 own_netns=own_netns,
+                uid_mappings=uids,
+                gid_mappings=gids,
+                user_namespace=plan.user_namespace,
                 log=await make_log_config(context, record),
             )
         )

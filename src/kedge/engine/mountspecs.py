@@ -128,7 +128,10 @@ async def _volume(context: EngineContext, container: Container, plan: MountPlan)
         _check_folder(source, context.volumes.mountpoint(plan.name))
     subpath = (f"{SUBPATH_OPTION}={plan.subpath}",) if plan.subpath else ()
     return BindMount(
-        source=source, destination=plan.destination, options=(*options, *_access(plan), *subpath)
+        source=source,
+        destination=plan.destination,
+        options=(*options, *_access(plan), *subpath),
+        own=location.is_own,
     )
 
 
@@ -166,7 +169,7 @@ def _image(context: EngineContext, plan: MountPlan) -> BindMount:
         top = stack.real_path(node)
     if not node.is_directory or len(node.layers) == 1:
         options = ("bind", "rprivate", "ro")
-        return BindMount(source=top, destination=plan.destination, options=options)
+        return BindMount(source=top, destination=plan.destination, options=options, own=True)
     paths = context.snapshots.layer_paths(image.chain_id)
     layers = [posixpath.join(paths[layer], node.path) for layer in node.layers]
     lower = ":".join(layer.replace("\\", "\\\\").replace(":", "\\:") for layer in layers)
@@ -175,6 +178,7 @@ def _image(context: EngineContext, plan: MountPlan) -> BindMount:
         source="overlay",
         destination=plan.destination,
         options=("ro", f"lowerdir={lower}"),
+        own=True,
     )
 
 

@@ -22,6 +22,7 @@ from kedge.engine.merge import process_env
 from kedge.engine.seccompfile import Circumstances, convert_profile
 from kedge.engine.security import SecurityOptions, parse_security
 from kedge.engine.spec import BindMount, SpecInput, make_spec
+from kedge.engine.userns import mapping_for, shared_user_namespace
 from kedge.engine.users import ResolvedUser, resolve_user
 from kedge.errdefs import InvalidParameterError, UnavailableError
 from kedge.lib import hostcerts
@@ -53,9 +54,9 @@ class NetworkFiles:
     def binds(self) -> tuple[BindMount, ...]:
         """Return the mounts that show them in the container."""
         return (
-            BindMount(source=self.resolv_conf, destination="/etc/resolv.conf"),
-            BindMount(source=self.hostname, destination="/etc/hostname"),
-            BindMount(source=self.hosts, destination="/etc/hosts"),
+            BindMount(source=self.resolv_conf, destination="/etc/resolv.conf", own=True),
+            BindMount(source=self.hostname, destination="/etc/hostname", own=True),
+            BindMount(source=self.hosts, destination="/etc/hosts", own=True),
         )
 
 
@@ -125,6 +126,10 @@ def container_spec_input(
             BindMount(source=bundle, destination=hostcerts.CONTAINER_PATH, options=("bind", "ro"))
         )
         env = tuple(hostcerts.with_host_certs(env))
+    ipc = sharing.ipc_namespace(context, host.ipc_mode)
+    pid = sharing.pid_namespace(context, host.pid_mode)
+    id_maps = mapping_for(host, context.settings.id_maps)
+    joined = (network_namespace, ipc, pid) if id_maps is not None else ()
     return SpecInput(
         container_id=record.id,
         config=config,
@@ -137,12 +142,14 @@ def container_spec_input(
         cgroup_path=cgroup_path(record.id, host.cgroup_parent),
         binds=tuple(binds),
         network_namespace=network_namespace,
-        ipc_namespace=sharing.ipc_namespace(context, host.ipc_mode),
-        pid_namespace=sharing.pid_namespace(context, host.pid_mode),
+        ipc_namespace=ipc,
+        pid_namespace=pid,
         cgroup_v2=is_cgroup_v2(),
         devices=extras.devices,
         block_io=plan_block_io(host),
         hooks=extras.hooks,
+        id_maps=id_maps,
+        user_namespace=shared_user_namespace(joined),
     )
 
 

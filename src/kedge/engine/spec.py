@@ -17,6 +17,7 @@ from kedge.engine.idmaps import IdMap
 from kedge.engine.security import SecurityOptions
 from kedge.engine.tmpfs import DEFAULTS as TMPFS_DEFAULTS
 from kedge.engine.tmpfs import parse_tmpfs_options
+from kedge.engine.userns import NO_MAPS, IdMaps, mappings_json, to_host
 from kedge.engine.users import ResolvedUser
 from kedge.lib.jsontypes import Json, JsonObject
 from kedge.oci.confinement import MASKED_PATHS, READONLY_PATHS
@@ -36,19 +37,17 @@ class BindMount:
     options: tuple[str, ...] = ("rbind", "rprivate")
     kind: str = "bind"
     id_map: IdMap | None = None
+    own: bool = False
+    """Kept by the engine, with the container's ids; what is the host's keeps the host's ids."""
 
-    def as_json(self) -> JsonObject:
-        """Return the entry of the runtime specification."""
-        entry = _mount(self.destination, self.kind, self.source, *self.options)
+    def as_json(self, maps: IdMaps | None) -> JsonObject:
+        """Return the entry of the runtime specification for a container with ``maps``."""
+        mapped = ("idmap",) if self.own and maps is not None else ()
+        entry = _mount(self.destination, self.kind, self.source, *self.options, *mapped)
         if self.id_map is not None:
-            for key, ranges in (
-                ("uidMappings", self.id_map.uids),
-                ("gidMappings", self.id_map.gids),
-            ):
-                entry[key] = [
-                    {"containerID": disk, "hostID": container, "size": length}
-                    for disk, container, length in ranges
-                ]
+            uids, gids = maps or NO_MAPS
+            entry["uidMappings"] = mappings_json(to_host(self.id_map.uids, uids))
+            entry["gidMappings"] = mappings_json(to_host(self.id_map.gids, gids))
         return entry
 
 
@@ -75,6 +74,10 @@ class SpecInput:
     block_io: JsonObject = field(default_factory=dict[str, Json])
     """``resources.blockIO``."""
     hooks: JsonObject = field(default_factory=dict[str, Json])
+    id_maps: IdMaps | None = None
+    """Of the container's user namespace; None for the host's own."""
+    user_namespace: str = ""
+    """Path to join with ``id_maps``; empty for a new one."""
 
 
 def make_spec(plan: SpecInput) -> JsonObject:
@@ -97,6 +100,9 @@ def make_spec(plan: SpecInput) -> JsonObject:
         "maskedPaths": list(_guarded(plan, host.masked_paths, MASKED_PATHS)),
         "readonlyPaths": list(_guarded(plan, host.readonly_paths, READONLY_PATHS)),
     }
+    if plan.id_maps is not None:
+        linux["uidMappings"] = mappings_json(plan.id_maps.uids)
+        linux["gidMappings"] = mappings_json(plan.id_maps.gids)
     annotations: JsonObject = dict(host.annotations)
     if plan.security.seccomp_profile is not None:
         linux["seccomp"] = plan.security.seccomp_profile
@@ -172,6 +178,8 @@ def _namespaces(plan: SpecInput) -> list[Json]:
     cgroup_mode = plan.host_config.cgroupns_mode or ("private" if plan.cgroup_v2 else "host")
     if cgroup_mode == "private":
         kinds.append(("cgroup", ""))
+    if plan.id_maps is not None:
+        kinds.append(("user", plan.user_namespace))
     namespaces: list[Json] = []
     for kind, path in kinds:
         if path is not None:
@@ -203,7 +211,7 @@ def _mounts(plan: SpecInput) -> list[Json]:
     for destination, options in host.tmpfs.items():
         chosen = parse_tmpfs_options(options)
         mounts.append(_mount(destination, "tmpfs", "tmpfs", *TMPFS_DEFAULTS, *chosen))
-    mounts.extend(bind.as_json() for bind in plan.binds)
+    mounts.extend(bind.as_json(plan.id_maps) for bind in plan.binds)
     # Parents before children, else a later mount hides an earlier one.
     mounts.sort(key=lambda mount: str(mount["destination"]).rstrip("/").count("/"))
     return list[Json](mounts)
@@ -223,7 +231,10 @@ def _sysctls(plan: SpecInput) -> JsonObject:
     if plan.network_namespace == "":
         # Docker lets every user open low ports and ping inside a network namespace of its own.
         sysctls["net.ipv4.ip_unprivileged_port_start"] = "0"
-        sysctls["net.ipv4.ping_group_range"] = "0 2147483647"
+        # The kernel refuses a range with a group that the user namespace does not have.
+        gids = plan.id_maps.gids if plan.id_maps is not None else ()
+        last = sum(each.size for each in gids) - 1 if gids else 2147483647
+        sysctls["net.ipv4.ping_group_range"] = f"0 {min(last, 2147483647)}"
     sysctls.update(plan.host_config.sysctls)
     return sysctls
 

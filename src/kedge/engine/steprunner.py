@@ -21,6 +21,7 @@ from kedge.engine.ending import end_shim
 from kedge.engine.process import NetworkFiles, cgroup_path, lookup_user, write_bundle
 from kedge.engine.security import SecurityOptions
 from kedge.engine.spec import BindMount, SpecInput
+from kedge.engine.userns import NO_MAPS, mapped_rootfs
 from kedge.errdefs import KedgeError, SystemFailureError
 from kedge.network import files as network_files
 from kedge.network import model
@@ -65,15 +66,19 @@ class EngineStepRunner:
             os.mkdir(directory, mode=0o711)
             own_netns = spec.network != "host"
             endpoint = await self._endpoint(spec, undo) if own_netns else None
-            write_bundle(directory, self._plan(spec, directory, endpoint))
+            plan = self._plan(spec, directory, endpoint)
+            write_bundle(directory, plan)
+            uids, gids = plan.id_maps or NO_MAPS
             shim = await context.spawner.create(
                 CreateRequest(
                     id=spec.container_id,
                     bundle=directory,
                     run_dir=directory,
                     cgroup_path=cgroup_path(spec.container_id),
-                    rootfs=spec.rootfs,
+                    rootfs=mapped_rootfs(spec.rootfs, plan.id_maps),
                     own_netns=own_netns,
+                    uid_mappings=uids,
+                    gid_mappings=gids,
                 )
             )
             undo.push_async_callback(end_shim, shim)
@@ -161,12 +166,17 @@ class EngineStepRunner:
                 *files.binds(),
                 *(
                     BindMount(
-                        source=mount.source, destination=mount.destination, options=mount.options
+                        source=mount.source,
+                        destination=mount.destination,
+                        options=mount.options,
+                        own=True,
                     )
                     for mount in spec.mounts
                 ),
             ),
             network_namespace="" if endpoint is not None else None,
+            # A step in the host's network cannot be kept from the host by a user namespace.
+            id_maps=settings.id_maps if endpoint is not None else None,
         )
 
 

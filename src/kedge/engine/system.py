@@ -133,7 +133,10 @@ class SystemService:
             server_version=__version__,
             default_runtime="kedge",
             live_restore_enabled=settings.live_restore,
-            security_options=["name=seccomp,profile=builtin"],
+            security_options=[
+                "name=seccomp,profile=builtin",
+                *(("name=userns",) if settings.id_maps is not None else ()),
+            ],
             warnings=list(context.network.problems()),
         )
         _add_choices(info, settings)

@@ -4,6 +4,7 @@ What `os`, `signal` and `resource` already have is not repeated here.
 """
 
 import ctypes
+import errno
 import os
 import signal
 from collections.abc import Collection, Sequence
@@ -22,6 +23,11 @@ _KEYCTL_JOIN_SESSION_KEYRING: Final = ctypes.c_int(1)
 _syscall = LIBC.syscall
 _syscall.restype = ctypes.c_long
 _execve = LIBC.execve
+_setfsuid = LIBC.setfsuid
+_setfsgid = LIBC.setfsgid
+for _call in (_setfsuid, _setfsgid):
+    _call.argtypes = (ctypes.c_uint,)
+    _call.restype = ctypes.c_uint
 _signal = LIBC.signal
 _signal.argtypes = (ctypes.c_int, ctypes.c_void_p)
 _signal.restype = ctypes.c_void_p
@@ -119,6 +125,15 @@ def block_signals() -> bytes:
 def restore_signal_mask(mask: bytes) -> None:
     """Make ``mask``, as `block_signals` returned it, this thread's signal mask."""
     check(_sigmask(_SIG_SETMASK, mask, None))
+
+
+def set_filesystem_ids(uid: int, gid: int) -> None:
+    """Make files belong to ``uid`` and ``gid``; the process's other ids stay."""
+    # These calls return the previous id and have no way to say that they failed.
+    _setfsgid(gid)
+    _setfsuid(uid)
+    if _setfsuid(-1) != uid or _setfsgid(-1) != gid:
+        raise PermissionError(errno.EPERM, f"cannot make files as {uid}:{gid}")
 
 
 def join_session_keyring(name: str) -> None:

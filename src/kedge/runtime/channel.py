@@ -17,7 +17,6 @@ from kedge.errdefs import KedgeError, SystemFailureError
 CREATED: Final = b"C"
 START: Final = b"S"
 HOOKS: Final = b"H"
-MAP_IDS: Final = b"M"
 PID: Final = b"P"
 CONTINUE: Final = b"G"
 _ERROR: Final = b"E"

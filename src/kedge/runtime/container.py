@@ -2,7 +2,8 @@
 
 `create_container` computes everything it can before the fork (`kedge.runtime.plan`), forks, and
 then only answers the child. The child is this process's own, so the caller can wait for it. With
-a new user namespace the child forks once more, and this process becomes a subreaper to adopt it.
+a user namespace and a new pid namespace in it the child forks once more, and this process becomes
+a subreaper to adopt it.
 """
 
 import contextlib
@@ -22,7 +23,11 @@ from kedge.runtime.channel import Channel, open_channel
 from kedge.runtime.child import Child, fork_child
 from kedge.runtime.hooks import run_hooks, state_document
 from kedge.runtime.init import InitPlan, run_init
-from kedge.runtime.namespaces import children_in_pid_namespace, plan_namespaces, write_id_maps
+from kedge.runtime.namespaces import (
+    children_in_pid_namespace,
+    plan_namespaces,
+    with_user_namespace,
+)
 from kedge.runtime.plan import plan_init, plan_launch
 
 
@@ -172,8 +177,12 @@ def create_container(
     """
     if spec.process is None:
         raise InvalidParameterError("config.json.process is required")
-    namespaces = plan_namespaces(spec.linux.namespaces, inherit_network=inherit_network)
+    linux = spec.linux
+    namespaces = plan_namespaces(linux.namespaces, inherit_network=inherit_network)
     try:
+        namespaces = with_user_namespace(
+            namespaces, linux.uid_mappings, linux.gid_mappings, inherit_network=inherit_network
+        )
         launch = plan_launch(
             spec.process,
             spec,
@@ -210,8 +219,7 @@ def create_container(
 
 def _fork_and_answer(plan: InitPlan, identity: Identity) -> Created:
     line, theirs = open_channel()
-    in_user_namespace = bool(plan.namespaces.unshare_flags & ns.CLONE_NEWUSER)
-    if in_user_namespace:
+    if plan.namespaces.unshare_flags & ns.CLONE_NEWPID:
         # The process that reports back is a grandchild, and must become a child to be waited for.
         prctl.set_child_subreaper()
     child = Child(-1, -1)
@@ -231,11 +239,7 @@ def _answer(line: Channel, child: Child, identity: Identity) -> Created:
     """Do for the child what it asks for, until it reports that the container is created."""
     while True:
         message = line.receive()
-        if message.kind == channel.MAP_IDS:
-            linux = identity.spec.linux
-            write_id_maps(child.pid, linux.uid_mappings, linux.gid_mappings)
-            line.send(channel.CONTINUE)
-        elif message.kind == channel.PID:
+        if message.kind == channel.PID:
             child.replace(int(message.body))
         elif message.kind == channel.HOOKS:
             state = identity.state("creating", child.pid)

@@ -24,6 +24,7 @@ from kedge.runtime.container import Stdio
 from kedge.runtime.launch import Launch
 from kedge.runtime.namespaces import FLAGS, children_in_pid_namespace
 from kedge.runtime.plan import plan_launch
+from kedge.runtime.prepared import HostIds, host_ids
 from kedge.runtime.rootpath import RootPath
 from kedge.runtime.scheduling import apply_cpus, parse_cpus
 
@@ -52,6 +53,7 @@ class _ExecPlan(NamedTuple):
     first_cpus: frozenset[int]
     """Where to run until the cgroup is joined, and from then on; empty for no change."""
     cpus: frozenset[int]
+    root_ids: HostIds
 
 
 def exec_process(
@@ -103,6 +105,7 @@ def exec_process(
         stdio=stdio,
         first_cpus=parse_cpus(affinity.initial),
         cpus=parse_cpus(affinity.final),
+        root_ids=host_ids(spec.linux.uid_mappings, spec.linux.gid_mappings),
     )
     line, theirs = open_channel()
     child = Child(-1, -1)
@@ -166,7 +169,13 @@ def _become_exec(plan: _ExecPlan, line: Channel) -> None:
     os.setsid()
     launch.take_host_rights(plan.launch)
     proc_fd = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    if plan.flags & ns.CLONE_NEWUSER:
+        stdio.give_stdio(plan.stdio, *plan.root_ids)
     _join(plan)
+    if plan.flags & ns.CLONE_NEWUSER:
+        # Who came from the host is nobody in here yet, and nobody cannot own a terminal.
+        os.setresgid(0, 0, 0)
+        os.setresuid(0, 0, 0)
     prctl.set_dumpable(enabled=False)
     if plan.launch.keyring:
         launch.join_keyring(plan.launch.keyring)

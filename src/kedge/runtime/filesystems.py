@@ -220,24 +220,6 @@ def mount_root(mounts: Sequence[Mount], path: str) -> int:
     return top
 
 
-def detached_root(mounts: Sequence[Mount], path: str) -> int:
-    """Return the root as a detached mount, to be attached where a user namespace may reach.
-
-    Raises:
-        NotSupportedError: There are several mounts.
-    """
-    if not mounts:
-        return clone_mount(path, recursive=True)
-    if len(mounts) > 1:
-        raise NotSupportedError("a user namespace with several rootfs mounts is not supported")
-    options = parse_mount_options(mounts[0].options)
-    if mounts[0].type != "bind" and not options.bind:
-        return new_filesystem(mounts[0].type, mounts[0].source, options)
-    fd = clone_mount(mounts[0].source, recursive=options.recursive_bind)
-    change_attributes(fd, options)
-    return fd
-
-
 def attach_root(fd: int) -> None:
     """Attach a detached root anywhere; in a namespace of our own it does not matter where."""
     place = next(each for each in ("/tmp", "/mnt", "/run") if os.path.isdir(each))  # noqa: S108

@@ -4,8 +4,9 @@ Order of operations, each step where it is because of the next:
 
 1. signals, dumpable, the cgroup (so that a new cgroup namespace has it as root), descriptors;
 2. hard limits and oom_score_adj, with the host's privileges;
-3. namespaces to join, then those to make; with a user namespace the parent writes the id maps,
-   and the process forks once more, because a pid namespace must belong to the user namespace;
+3. namespaces to join, then those to make; a user namespace is joined in between, after what comes
+   from the host was opened (`kedge.runtime.prepared`), and the process forks once more, because a
+   pid namespace must belong to the user namespace;
 4. mounts, devices, hooks, console, sysctls, protected paths, `pivot_root`;
 5. "created" to the parent, then waiting for "start";
 6. `kedge.runtime.launch.become`.
@@ -28,11 +29,12 @@ from kedge.runtime.cgroups.protocol import Cgroup
 from kedge.runtime.channel import Channel
 from kedge.runtime.child import run_reporting
 from kedge.runtime.failures import refusal
-from kedge.runtime.filesystems import attach_root, detached_root, mount_root
+from kedge.runtime.filesystems import attach_root, mount_root
 from kedge.runtime.hooks import run_hooks
 from kedge.runtime.launch import Launch
 from kedge.runtime.namespaces import NamespacePlan
-from kedge.runtime.rootfs import PlannedMount, Source
+from kedge.runtime.prepared import NOTHING, HostIds, Prepared, open_host_side
+from kedge.runtime.rootfs import PlannedMount
 from kedge.runtime.rootpath import RootPath
 
 _NO_HOOKS: Final = Hooks()
@@ -63,6 +65,8 @@ class InitPlan(NamedTuple):
     listener: int
     """Listening socket on which `start` is awaited instead of the parent's line; -1 for none."""
     keep_host_root: bool
+    root_ids: HostIds
+    """What root of the container is on the host."""
 
     def close(self) -> None:
         """Close the descriptors of namespaces, in the parent."""
@@ -110,34 +114,27 @@ def _leave_parent(plan: InitPlan, line: Channel) -> None:
     launch.take_host_rights(plan.launch)
 
 
-class Prepared(NamedTuple):
-    """Detached mounts made with the host's privileges, before a user namespace was entered."""
-
-    root_fd: int = -1
-    sources: Mapping[int, Source] = {}
-
-
 def _enter_namespaces(plan: InitPlan, line: Channel) -> Prepared:
     plan.namespaces.join()
     flags = plan.namespaces.unshare_flags
-    prepared = Prepared()
-    if flags & ns.CLONE_NEWUSER:
-        # Whoever is root inside may not reach the host's directories, nor mount an overlay of
-        # them, so what comes from the host is opened first, in a mount namespace to throw away.
-        ns.unshare(ns.CLONE_NEWNS)
-        rootfs.isolate_propagation("")
-        prepared = Prepared(
-            detached_root(plan.root_mounts, plan.root), rootfs.open_sources(plan.mounts)
+    user_fd = plan.namespaces.user_fd
+    prepared = NOTHING
+    if user_fd >= 0:
+        prepared = open_host_side(
+            plan.root_mounts, plan.root, plan.mounts, user_fd=user_fd, ids=plan.root_ids
         )
-        ns.unshare(ns.CLONE_NEWUSER)
-        line.send(channel.MAP_IDS)
-        if line.receive().kind != channel.CONTINUE:
-            os._exit(1)
+        stdio.give_stdio(plan.stdio, *plan.root_ids)
+        try:
+            ns.setns(user_fd, ns.CLONE_NEWUSER)
+        except OSError as error:
+            raise refusal("cannot join the user namespace", error) from error
+        os.close(user_fd)
         os.setresgid(0, 0, 0)
         os.setresuid(0, 0, 0)
         prctl.set_dumpable(enabled=False)
-        _fork_into_pid_namespace(flags, line)
-        flags &= ~(ns.CLONE_NEWUSER | ns.CLONE_NEWPID)
+        if flags & ns.CLONE_NEWPID:
+            _fork_into_pid_namespace(line)
+            flags &= ~ns.CLONE_NEWPID
     try:
         ns.unshare(flags)
     except OSError as error:
@@ -155,10 +152,9 @@ def _set_time_offsets(lines: str) -> None:
         raise refusal("cannot set the offsets of the time namespace", error) from error
 
 
-def _fork_into_pid_namespace(flags: int, line: Channel) -> None:
+def _fork_into_pid_namespace(line: Channel) -> None:
     """Go on in a child, and let this process end; the caller adopts the child as subreaper."""
-    if flags & ns.CLONE_NEWPID:
-        ns.unshare(ns.CLONE_NEWPID)
+    ns.unshare(ns.CLONE_NEWPID)
     pid = os.fork()  # noqa: TID251 - the runtime's own fork
     if pid:
         line.send(channel.PID, str(pid).encode())
@@ -206,9 +202,8 @@ def _build_root(plan: InitPlan, line: Channel, proc_fd: int, prepared: Prepared)
         root = RootPath(mount_root(plan.root_mounts, plan.root))
     cgroups = plan.cgroup.directories() if plan.cgroup is not None else {}
     rootfs.make_mounts(root, plan.mounts, cgroups, sources)
-    in_user_namespace = bool(plan.namespaces.unshare_flags & ns.CLONE_NEWUSER)
     if plan.default_dev:
-        devices.make_devices(root, tuple(plan.devices), bind=in_user_namespace)
+        devices.make_devices(root, tuple(plan.devices), bind=plan.namespaces.user_fd >= 0)
         devices.make_links(root)
     mountpoints = tuple(root.created)
     # As runc does it. This is the image's own directory from now on, so it is not reported.

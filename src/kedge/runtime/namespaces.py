@@ -1,5 +1,11 @@
-"""Which namespaces a container joins and which it gets anew."""
+"""Which namespaces a container joins and which it gets anew.
 
+A user namespace is always joined: a new one is made beforehand by a helper process that is gone
+at once (`open_user_namespace`). So its mapping is complete before anybody runs in it, and what
+must exist for it first (id-mapped mounts, a network namespace it owns) can be made first.
+"""
+
+import fcntl
 import os
 import signal
 from collections.abc import Generator, Sequence
@@ -23,26 +29,36 @@ FLAGS: Final = {
     "pid": ns.CLONE_NEWPID,
     "mount": ns.CLONE_NEWNS,
 }
-"""In the order to join them: a user namespace first, since it grants the rights for the others."""
+
+_NS_GET_USERNS: Final = 0xB701
 
 
 class NamespacePlan(NamedTuple):
     """Namespaces as flags to unshare and descriptors to join."""
 
     unshare_flags: int
-    """Everything to be made by the child, without the pid namespace unless a user one is made."""
+    """Everything to be made by the child; with a user namespace also the pid namespace."""
     joins: tuple[tuple[int, int], ...]
-    """Descriptor and flag, in order, without the pid namespace."""
+    """Descriptor and flag, without the user and the pid namespace."""
     new_pid: bool
+    """Whether the parent makes the pid namespace."""
     pid_fd: int
     """Descriptor of a pid namespace to join; -1 for none."""
+    new_user: bool
+    """Whether a user namespace is wanted that ``user_fd`` does not name yet."""
+    user_fd: int
+    """Descriptor of the user namespace to join; -1 for none."""
 
     def fds(self) -> list[int]:
         """Return every open descriptor of the plan."""
-        return [*(fd for fd, _ in self.joins), *([self.pid_fd] if self.pid_fd >= 0 else [])]
+        found = [*(fd for fd, _ in self.joins), self.pid_fd, self.user_fd]
+        return [fd for fd in found if fd >= 0]
 
     def join(self) -> None:
-        """Join the namespaces given by path and close their descriptors."""
+        """Join the namespaces given by path, except the user's; close their descriptors.
+
+        With the host's rights, because those namespaces may belong to another user namespace.
+        """
         for fd, flag in self.joins:
             try:
                 ns.setns(fd, flag)
@@ -95,14 +111,59 @@ def plan_namespaces(
         for fd, _flag in joins:
             os.close(fd)
         raise
-    pid_fd = next((fd for fd, flag in joins if flag == ns.CLONE_NEWPID), -1)
-    in_user_namespace = bool(flags & ns.CLONE_NEWUSER)
+    by_flag = {flag: fd for fd, flag in joins}
+    enters_user = "user" in wanted
+    apart = (ns.CLONE_NEWPID, ns.CLONE_NEWUSER)
     return NamespacePlan(
-        unshare_flags=flags if in_user_namespace else flags & ~ns.CLONE_NEWPID,
-        joins=tuple((fd, flag) for fd, flag in joins if flag != ns.CLONE_NEWPID),
-        new_pid=bool(flags & ns.CLONE_NEWPID) and not in_user_namespace,
-        pid_fd=pid_fd,
+        unshare_flags=flags & ~ns.CLONE_NEWUSER & (-1 if enters_user else ~ns.CLONE_NEWPID),
+        joins=tuple((fd, flag) for fd, flag in joins if flag not in apart),
+        new_pid=bool(flags & ns.CLONE_NEWPID) and not enters_user,
+        pid_fd=by_flag.get(ns.CLONE_NEWPID, -1),
+        new_user=bool(flags & ns.CLONE_NEWUSER),
+        user_fd=by_flag.get(ns.CLONE_NEWUSER, -1),
     )
+
+
+def with_user_namespace(
+    plan: NamespacePlan,
+    uids: Sequence[IdMapping],
+    gids: Sequence[IdMapping],
+    *,
+    inherit_network: bool,
+) -> NamespacePlan:
+    """Return ``plan`` with a descriptor of the user namespace it wants, which may be made here.
+
+    Args:
+        plan: Left as it is when it wants none, or names one.
+        uids: The mapping of a new one.
+        gids: The same for groups.
+        inherit_network: Use the one that this process's network namespace belongs to, if that is
+            not this process's own.
+
+    Raises:
+        InvalidParameterError: There is no mapping.
+    """
+    if not plan.new_user:
+        return plan
+    owner = _owner_of_network() if inherit_network else -1
+    if owner < 0:
+        if not (uids and gids):
+            raise InvalidParameterError("a user namespace needs linux.uidMappings and gidMappings")
+        owner = open_user_namespace(uids, gids)
+    return plan._replace(user_fd=owner, new_user=False)
+
+
+def _owner_of_network() -> int:
+    """Return the user namespace that owns our network namespace; -1 when we are in it."""
+    network = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        owner = fcntl.ioctl(network, _NS_GET_USERNS)
+    finally:
+        os.close(network)
+    if os.path.samestat(os.fstat(owner), os.stat("/proc/self/ns/user")):
+        os.close(owner)
+        return -1
+    return owner
 
 
 def _open(name: str, path: str) -> int:
@@ -128,21 +189,59 @@ def open_user_namespace(uids: Sequence[IdMapping], gids: Sequence[IdMapping]) ->
 
     A mount is id-mapped by such a namespace; the process that made it is gone on return.
     """
+    return _open_new(uids, gids, ("user", ns.CLONE_NEWUSER))
+
+
+def open_network_namespace(
+    uids: Sequence[IdMapping], gids: Sequence[IdMapping], *, owner: str = ""
+) -> int:
+    """Return a descriptor of a new network namespace that belongs to a user namespace.
+
+    Only in such a one has the container's root the rights of a network administrator, and may a
+    sysfs be mounted.
+
+    Args:
+        uids: Mapping of a new user namespace.
+        gids: The same for groups.
+        owner: Path of the user namespace, in place of a new one.
+    """
+    if owner:
+        return _open_in(_open("user", owner))
+    return _open_new(uids, gids, ("net", ns.CLONE_NEWUSER | ns.CLONE_NEWNET))
+
+
+def _open_new(uids: Sequence[IdMapping], gids: Sequence[IdMapping], wanted: tuple[str, int]) -> int:
+    name, flags = wanted
     line, theirs = open_channel()
-    child = fork_child(lambda: _hold_user_namespace(theirs))
+    child = fork_child(lambda: _hold_namespaces(theirs, flags))
     try:
         theirs.close()
         line.receive()
         write_id_maps(child.pid, uids, gids)
-        return os.open(f"/proc/{child.pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+        return os.open(f"/proc/{child.pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
     finally:
         line.close()
         child.destroy()
 
 
-def _hold_user_namespace(line: Channel) -> NoReturn:
+def _open_in(owner: int) -> int:
+    line, theirs = open_channel()
+    child = fork_child(lambda: _hold_namespaces(theirs, ns.CLONE_NEWNET, owner))
+    try:
+        theirs.close()
+        line.receive()
+        return os.open(f"/proc/{child.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        os.close(owner)
+        line.close()
+        child.destroy()
+
+
+def _hold_namespaces(line: Channel, flags: int, owner: int = -1) -> NoReturn:
     def hold() -> None:
-        ns.unshare(ns.CLONE_NEWUSER)
+        if owner >= 0:
+            ns.setns(owner, ns.CLONE_NEWUSER)
+        ns.unshare(flags)
         line.send(CONTINUE)
         signal.pause()
 

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Final
 
 from kedge.errdefs import InvalidParameterError, NotFoundError, NotSupportedError
-from kedge.linux import namespaces as ns
 from kedge.oci.mounts import Mount
 from kedge.oci.runtime_spec.types import Linux, Process, Spec
 from kedge.runtime import devices, rootfs
@@ -14,6 +13,7 @@ from kedge.runtime.init import InitPlan
 from kedge.runtime.launch import Launch, plan_capabilities
 from kedge.runtime.limits import plan_limits
 from kedge.runtime.namespaces import NamespacePlan, open_user_namespace
+from kedge.runtime.prepared import host_ids
 from kedge.runtime.rootfs import PlannedMount
 from kedge.runtime.seccomp import compile_profile, default_program, filter_flags
 
@@ -121,13 +121,13 @@ def plan_init(
         NotSupportedError: The spec asks for what kedge or this kernel does not do.
     """
     linux = spec.linux
-    _check_linux(spec, namespaces)
+    _check_linux(spec)
     if spec.root is None:
         raise InvalidParameterError("config.json.root is required")
     root = os.path.join(bundle, spec.root.path)
     if not os.path.isdir(root):
         raise NotFoundError(f"the root file system {root} is not a directory")
-    mounts = _map_ids(rootfs.plan_mounts(spec.mounts, bundle), linux)
+    mounts = _map_ids(rootfs.plan_mounts(spec.mounts, bundle), own_user_fd=namespaces.user_fd)
     return InitPlan(
         launch=launch,
         namespaces=namespaces,
@@ -152,6 +152,7 @@ def plan_init(
         stdio=stdio,
         listener=listener,
         keep_host_root=keep_host_root,
+        root_ids=host_ids(linux.uid_mappings, linux.gid_mappings),
     )
 
 
@@ -167,32 +168,38 @@ def _time_offsets(linux: Linux) -> str:
     )
 
 
-def _map_ids(mounts: Sequence[PlannedMount], linux: Linux) -> tuple[PlannedMount, ...]:
-    """Open a user namespace for every id-mapped mount, by default with the container's mapping."""
+def _map_ids(mounts: Sequence[PlannedMount], *, own_user_fd: int) -> tuple[PlannedMount, ...]:
+    """Open a user namespace for every id-mapped mount, by default the container's own."""
     found: list[PlannedMount] = []
     for mount in mounts:
         own = bool(mount.spec.uid_mappings or mount.spec.gid_mappings)
         if not own and not mount.options.idmap:
             found.append(mount)
             continue
-        source = mount.spec if own else linux
-        if mount.kind != "bind" or not (source.uid_mappings and source.gid_mappings):
+        spec = mount.spec
+        mapped = spec.uid_mappings and spec.gid_mappings if own else own_user_fd >= 0
+        if mount.kind == "overlay" and mapped and not own:
+            # Its layers are mapped, by `kedge.runtime.prepared`; overlayfs itself cannot be.
+            found.append(mount)
+            continue
+        if mount.kind != "bind" or not mapped:
             raise InvalidParameterError(
-                f"the mount at {mount.spec.destination} cannot be id-mapped: it needs to be a "
+                f"the mount at {spec.destination} cannot be id-mapped: it needs to be a "
                 f"bind mount, with uidMappings and gidMappings"
             )
-        fd = open_user_namespace(source.uid_mappings, source.gid_mappings)
+        fd = (
+            open_user_namespace(spec.uid_mappings, spec.gid_mappings)
+            if own
+            else os.dup(own_user_fd)
+        )
         found.append(mount._replace(idmap_fd=fd))
     return tuple(found)
 
 
-def _check_linux(spec: Spec, namespaces: NamespacePlan) -> None:
+def _check_linux(spec: Spec) -> None:
     linux = spec.linux
     if linux.unsupported:
         raise NotSupportedError(f"linux.{linux.unsupported[0]} is not supported by kedge")
-    new_user = bool(namespaces.unshare_flags & ns.CLONE_NEWUSER)
-    if new_user and not (linux.uid_mappings and linux.gid_mappings):
-        raise InvalidParameterError("a user namespace needs linux.uidMappings and gidMappings")
     if (spec.hostname or spec.domainname) and not _has_namespace(linux, "uts"):
         raise InvalidParameterError("hostname needs a uts namespace of the container's own")
     _check_sysctls(linux)

@@ -153,13 +153,13 @@ def make_mounts(
         root: The container's root.
         mounts: What `plan_mounts` returned.
         cgroups: The container's directory per v1 controller, or under ``""`` on v2.
-        sources: Binds that `open_sources` has opened already.
+        sources: Binds, and whatever else has been opened already, by position.
     """
     for position, mount in enumerate(mounts):
         try:
             if mount.kind == "cgroup":
                 mount_cgroup(root, mount.spec.destination, mount.options, cgroups)
-            elif mount.kind == "bind":
+            elif mount.kind == "bind" or position in sources:
                 _attach(root, mount, sources.get(position) or _open_source(mount))
             else:
                 source = mount.spec.source or mount.kind

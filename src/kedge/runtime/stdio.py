@@ -33,6 +33,16 @@ def connect_stdio(fds: tuple[int, int, int], user: User) -> None:
                     raise
 
 
+def give_stdio(fds: tuple[int, int, int], uid: int, gid: int) -> None:
+    """Make ``uid`` and ``gid`` of the host the owners of the pipes among ``fds``.
+
+    Root of a user namespace has power over a pipe only if both are somebody in there.
+    """
+    for fd in fds:
+        if fd >= 0 and stat.S_ISFIFO(os.fstat(fd).st_mode):
+            os.fchown(fd, uid, gid)
+
+
 def _is_null(found: os.stat_result) -> bool:
     return stat.S_ISCHR(found.st_mode) and found.st_rdev == os.makedev(1, 3)
 

@@ -13,6 +13,7 @@ from kedge.errdefs import KedgeError, SystemFailureError
 from kedge.lib.jsontypes import Json, JsonObject
 from kedge.oci import fields
 from kedge.oci.mounts import Mount
+from kedge.oci.runtime_spec.types import IdMapping
 from kedge.shim.logconfig import LogConfig, encode_log, parse_log
 
 SOCKET_NAME: Final = "shim.sock"
@@ -39,6 +40,11 @@ class CreateRequest(NamedTuple):
     stdin_once: bool = False
     """Close the container's standard input when the first client that feeds it is done."""
     own_netns: bool = False
+    uid_mappings: tuple[IdMapping, ...] = ()
+    """With ``own_netns``: the user namespace the network namespace shall belong to."""
+    gid_mappings: tuple[IdMapping, ...] = ()
+    user_namespace: str = ""
+    """Path of one that exists already, in place of a new one with these mappings."""
     log: LogConfig | None = None
 
 
@@ -93,6 +99,9 @@ def encode_create(request: CreateRequest) -> JsonObject:
         "stdin": request.stdin,
         "stdin_once": request.stdin_once,
         "own_netns": request.own_netns,
+        "uid_mappings": _encode_mappings(request.uid_mappings),
+        "user_namespace": request.user_namespace,
+        "gid_mappings": _encode_mappings(request.gid_mappings),
         "log": None if request.log is None else encode_log(request.log),
     }
 
@@ -115,8 +124,20 @@ def parse_create(document: JsonObject) -> CreateRequest:
         stdin=flag(document, "stdin"),
         stdin_once=flag(document, "stdin_once"),
         own_netns=flag(document, "own_netns"),
+        uid_mappings=fields.read_list(document, "uid_mappings", where, _parse_mapping),
+        user_namespace=fields.require_string(document, "user_namespace", where),
+        gid_mappings=fields.read_list(document, "gid_mappings", where, _parse_mapping),
         log=None if log is None else parse_log(log),
     )
+
+
+def _encode_mappings(mappings: tuple[IdMapping, ...]) -> list[Json]:
+    return [dict(each._asdict()) for each in mappings]
+
+
+def _parse_mapping(item: Json, path: str) -> IdMapping:
+    document = fields.read_object(item, path)
+    return IdMapping(*(fields.require_integer(document, key, path) for key in IdMapping._fields))
 
 
 def encode_mount(mount: Mount) -> JsonObject:

@@ -116,16 +116,19 @@ class Monitor:
     def _take_netns(self) -> tuple[int, ...]:
         """Be in the right network namespace; return what the engine gets of it."""
         netns, self._netns = self._netns, None
-        if self._request.own_netns:
-            netns = netns or ReadyNetns()
-            log = self._request.log
-            if log is not None and log.forward is not None:
-                # Its service is the host's, and this process is in the container's network.
-                self._host_netns = netns.host()
-            return netns.give()
-        if netns is not None:
+        request = self._request
+        if netns is not None and (request.uid_mappings or not request.own_netns):
             netns.leave()
-        return ()
+            netns = None
+        if not request.own_netns:
+            return ()
+        netns = netns or ReadyNetns(
+            request.uid_mappings, request.gid_mappings, owner=request.user_namespace
+        )
+        if request.log is not None and request.log.forward is not None:
+            # Its service is the host's, and this process is in the container's network.
+            self._host_netns = netns.host()
+        return netns.give()
 
     def _create(self) -> None:
         request = self._request

@@ -2,7 +2,8 @@
 
 A netlink socket belongs for ever to the namespace it was opened in. So the shim opens one inside
 and hands it over, and the engine moves links and sets addresses without entering any namespace,
-while the shim goes on with the container's mounts.
+while the shim goes on with the container's mounts. The socket is opened with the host's rights even
+where the namespace belongs to a user namespace: the kernel asks for those of the opener, too.
 """
 
 import os
@@ -10,6 +11,7 @@ from socket import AF_NETLINK, SOCK_CLOEXEC, SOCK_RAW, socket
 
 from kedge.linux.namespaces import CLONE_NEWNET, setns, unshare
 from kedge.linux.netlink import NETLINK_ROUTE
+from kedge.oci.runtime_spec.types import IdMapping
 
 
 def open_descriptors() -> tuple[int, int]:
@@ -32,14 +34,28 @@ def open_descriptors() -> tuple[int, int]:
 class ReadyNetns:
     """A new network namespace this process has moved into, before it is known who needs one."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        uids: tuple[IdMapping, ...] = (),
+        gids: tuple[IdMapping, ...] = (),
+        *,
+        owner: str = "",
+    ) -> None:
         """Move there.
+
+        Args:
+            uids: With these mappings, it belongs to a new user namespace that has them.
+            gids: The same for groups.
+            owner: Path of the user namespace, in place of a new one.
 
         Raises:
             OSError: The kernel refused.
         """
         self._home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        unshare(CLONE_NEWNET)
+        if uids:
+            _enter_mapped(uids, gids, owner)
+        else:
+            unshare(CLONE_NEWNET)
         self._descriptors = open_descriptors()
 
     def host(self) -> int:
@@ -56,3 +72,14 @@ class ReadyNetns:
         setns(self._home, CLONE_NEWNET)
         for descriptor in (self._home, *self._descriptors):
             os.close(descriptor)
+
+
+def _enter_mapped(uids: tuple[IdMapping, ...], gids: tuple[IdMapping, ...], owner: str) -> None:
+    # A shim without such a container, and the tests' stand-in for one, do without the runtime here.
+    from kedge.runtime.namespaces import open_network_namespace  # noqa: PLC0415
+
+    own = open_network_namespace(uids, gids, owner=owner)
+    try:
+        setns(own, CLONE_NEWNET)
+    finally:
+        os.close(own)

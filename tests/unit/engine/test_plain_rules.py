@@ -121,7 +121,7 @@ def test_restart_policies_with_dockers_texts(host: HostConfig, text: str) -> Non
 @pytest.mark.parametrize(
     ("host", "flag"),
     [
-        (HostConfig(userns_mode="keep"), "--userns"),
+        (HostConfig(links=["db"]), "--link"),
     ],
 )
 def test_what_is_not_done_is_refused_by_name(host: HostConfig, flag: str) -> None:

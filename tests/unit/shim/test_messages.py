@@ -10,6 +10,7 @@ from kedge.errdefs import (
     SystemFailureError,
 )
 from kedge.oci.mounts import Mount
+from kedge.oci.runtime_spec.types import IdMapping
 from kedge.shim.logconfig import LogConfig, LogForward
 from kedge.shim.messages import (
     CreateRequest,
@@ -34,6 +35,7 @@ MOUNTS = st.builds(
     options=st.lists(WORD, max_size=3).map(tuple),
     destination=WORD,
 )
+MAPPINGS = st.lists(st.builds(IdMapping, SIZE, SIZE, SIZE), max_size=2).map(tuple)
 REQUESTS = st.builds(
     CreateRequest,
     id=WORD,
@@ -45,6 +47,9 @@ REQUESTS = st.builds(
     stdin=st.booleans(),
     stdin_once=st.booleans(),
     own_netns=st.booleans(),
+    uid_mappings=MAPPINGS,
+    gid_mappings=MAPPINGS,
+    user_namespace=WORD,
     log=st.none()
     | st.builds(
         LogConfig,
