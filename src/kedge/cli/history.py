@@ -7,7 +7,7 @@ from kedge.cli.exitcodes import OK
 from kedge.cli.fields import number, text
 from kedge.cli.flags import Options, switch, value
 from kedge.cli.listing import print_listing
-from kedge.cli.output import ago, local_time, shorten, show_id
+from kedge.cli.output import ago, rfc3339, shorten, show_id
 from kedge.client.http import EngineClient, percent_encode
 from kedge.lib.jsontypes import JsonObject
 from kedge.lib.units import format_size
@@ -47,7 +47,7 @@ def _row(step: JsonObject, *, truncate: bool, human: bool) -> JsonObject:
     return {
         "ID": step_id if step_id == _MISSING else show_id(step_id, truncate=truncate),
         "CreatedSince": ago(created),
-        "CreatedAt": local_time(created),
+        "CreatedAt": rfc3339(created),
         "CreatedBy": shorten(created_by, _CREATED_BY_WIDTH) if truncate else created_by,
         "Size": format_size(size, digits=3) if human else str(size),
         "Comment": text(step, "Comment"),

@@ -5,7 +5,7 @@ from typing import Final
 from kedge.cli.command import Command
 from kedge.cli.config import configured_format
 from kedge.cli.exitcodes import OK
-from kedge.cli.fields import mapping, number, text, texts
+from kedge.cli.fields import number, text, texts
 from kedge.cli.flags import Options, many, switch, value
 from kedge.cli.listing import check_filter, parse_filters, print_listing
 from kedge.cli.output import ago, local_time, show_id
@@ -23,7 +23,9 @@ _HEADERS: Final = {
     "CreatedAt": "CREATED AT",
     "Size": "SIZE",
     "Containers": "CONTAINERS",
-    "Labels": "LABELS",
+    "SharedSize": "SHARED SIZE",
+    "UniqueSize": "UNIQUE SIZE",
+    "VirtualSize": "SIZE",
 }
 
 
@@ -43,8 +45,6 @@ def _run(options: Options, client: EngineClient) -> int:
         for image in images
         for row in image_rows(image, truncate=not options.on("no-trunc"), digests=digests)
     ]
-    if options.on("quiet"):
-        rows = list({text(row, "ID"): row for row in rows}.values())
     columns = ["Repository", "Tag", *(["Digest"] if digests else []), "ID", "CreatedSince", "Size"]
     print_listing(
         rows,
@@ -70,7 +70,10 @@ def image_rows(image: JsonObject, *, truncate: bool, digests: bool) -> list[Json
         "Containers": "N/A"
         if number(image, "Containers") < 0
         else str(number(image, "Containers")),
-        "Labels": ",".join(f"{k}={v}" for k, v in sorted(mapping(image, "Labels").items())),
+        # Shared sizes are counted by `system df` only.
+        "SharedSize": "N/A",
+        "UniqueSize": "N/A",
+        "VirtualSize": format_size(number(image, "Size")),
     }
     by_repository = {
         name: digest for name, _, digest in (d.partition("@") for d in texts(image, "RepoDigests"))

@@ -78,9 +78,7 @@ def to_json(document: JsonObject) -> str:
 
 
 def _texts_of(row: JsonObject) -> JsonObject:
-    return {
-        key: content for key, content in sorted(row.items()) if isinstance(content, (str, bool))
-    }
+    return {key: value for key, value in sorted(row.items()) if not isinstance(value, dict)}
 
 
 def _with_methods(row: JsonObject) -> JsonObject:

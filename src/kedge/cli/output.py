@@ -87,3 +87,13 @@ def local_time(moment_s: float) -> str:
     import time  # noqa: PLC0415 - rarely needed
 
     return time.strftime("%Y-%m-%d %H:%M:%S %z %Z", time.localtime(moment_s))
+
+
+def rfc3339(moment_s: float) -> str:
+    """Return a moment in local time as RFC 3339 has it, to the second."""
+    import time  # noqa: PLC0415 - rarely needed
+
+    local = time.localtime(moment_s)
+    zone = time.strftime("%z", local)
+    shown = "Z" if zone == "+0000" else f"{zone[:3]}:{zone[3:]}"
+    return time.strftime("%Y-%m-%dT%H:%M:%S", local) + shown

@@ -86,6 +86,8 @@ def container_row(container: JsonObject, *, truncate: bool) -> JsonObject:
         "RunningFor": ago(created),
         "Status": text(container, "Status"),
         "State": text(container, "State"),
+        # The engine does not tell which of an image's platforms a container has.
+        "Platform": None,
         "Ports": show_ports(objects(container, "Ports")),
         # A name with another slash is a link's.
         "Names": ",".join([name for name in names if "/" not in name] if truncate else names),

@@ -1,5 +1,6 @@
 """``kedge rm``: remove containers."""
 
+import sys
 from typing import Final
 
 from kedge.cli.command import Command
@@ -19,12 +20,16 @@ def _run(options: Options, client: EngineClient) -> int:
     def remove(name: str) -> None:
         try:
             client.delete(f"/containers/{percent_encode(name)}", query).read()
-        except NotFoundError:
+        except NotFoundError as error:
             # With -f a container that is already gone is no failure, as for rm(1).
             if not options.on("force"):
                 raise
+            sys.stderr.write(f"kedge: {error}\n")
+            return
+        sys.stdout.write(f"{name}\n")
+        sys.stdout.flush()
 
-    return for_each(options.words, remove)
+    return for_each(options.words, remove, echo=False)
 
 
 COMMAND: Final = Command(

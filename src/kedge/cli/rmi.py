@@ -22,10 +22,11 @@ def _run(options: Options, client: EngineClient) -> int:
     def remove(name: str) -> None:
         try:
             answer = client.delete(f"/images/{percent_encode(name, keep='/:@')}", query).objects()
-        except NotFoundError:
-            if options.on("force"):
-                return
-            raise
+        except NotFoundError as error:
+            if not options.on("force"):
+                raise
+            sys.stderr.write(f"kedge: {error}\n")
+            return
         for entry in answer:
             untagged, deleted = text(entry, "Untagged"), text(entry, "Deleted")
             sys.stdout.write(f"Untagged: {untagged}\n" if untagged else f"Deleted: {deleted}\n")

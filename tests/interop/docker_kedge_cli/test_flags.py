@@ -50,6 +50,7 @@ EXCEPTIONS = {
                      "sharing", "topology-preferred", "topology-required", "type")
     },
     ("volume ls", "cluster"): _CLUSTER,
+    ("manifest annotate", "os-features"): _WINDOWS,
     **{
         (verb, "squash"): "an experiment that Docker's engine leaves off"
         for verb in ("build", "image build", "builder build")
