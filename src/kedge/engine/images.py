@@ -45,11 +45,17 @@ class ImageService:
 
     async def list(self, options: ImageListOptions) -> Sequence[ImageSummary]:
         """Return the images that match, newest first."""
-        images = self._context.images.list_images(options.filters, all_images=options.all)
-        return [self._summary(image, options) for image in images]
+        store = self._context.images
+        images = await self._context.run_blocking(
+            lambda: store.list_images(options.filters, all_images=options.all)
+        )
+        shared = store.shared_bytes() if options.shared_size else None
+        return [
+            self._summary(image, -1 if shared is None else shared.get(image.id, 0))
+            for image in images
+        ]
 
-    def _summary(self, image: Image, options: ImageListOptions) -> ImageSummary:
-        shared = self._context.images.shared_bytes(image.id) if options.shared_size else -1
+    def _summary(self, image: Image, shared: int) -> ImageSummary:
         return ImageSummary(
             created=image.created_ns // 1_000_000_000,
             id=image.id,

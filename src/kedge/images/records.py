@@ -138,11 +138,6 @@ class ImageRecords:
         found = self._database.query_one("SELECT * FROM images WHERE id = ?", (image_id,))
         return _image_row(found) if found else None
 
-    def ids(self) -> list[str]:
-        """Return every image id, newest image first."""
-        rows = self._database.query("SELECT id FROM images ORDER BY created_ns DESC, id")
-        return [str(row[0]) for row in rows]
-
     def layers(self, image_id: str) -> tuple[Layer, ...]:
         """Return the image's layers, base layer first."""
         rows = self._database.query(
@@ -152,6 +147,32 @@ class ImageRecords:
             (image_id,),
         )
         return tuple(_layer(row) for row in rows)
+
+    def all_rows(self) -> list[ImageRow]:
+        """Return every image's own row, newest image first."""
+        rows = self._database.query("SELECT * FROM images ORDER BY created_ns DESC, id")
+        return [_image_row(row) for row in rows]
+
+    def all_layers(self) -> dict[str, tuple[Layer, ...]]:
+        """Return the layers of every image that has some, base layer first, by image id."""
+        rows = self._database.query(
+            "SELECT image_id, diff_id, l.chain_id, blob_type, blob_digest, blob_size, size_bytes"
+            " FROM image_layers l LEFT JOIN layer_sizes s ON s.chain_id = l.chain_id"
+            " ORDER BY image_id, position"
+        )
+        found: dict[str, list[Layer]] = {}
+        for image_id, *rest in rows:
+            found.setdefault(str(image_id), []).append(_layer(tuple(rest)))
+        return {image_id: tuple(layers) for image_id, layers in found.items()}
+
+    def all_names(self) -> dict[str, list[Reference]]:
+        """Return the tags and digest names of every image that has some, by image id."""
+        found: dict[str, list[Reference]] = {}
+        for image_id, name in self._database.query(
+            "SELECT image_id, name FROM image_names ORDER BY name"
+        ):
+            found.setdefault(str(image_id), []).append(parse_reference(str(name)))
+        return found
 
     def names(self, image_id: str) -> list[Reference]:
         """Return the tags and digest names of the image, in order of their text."""
@@ -251,15 +272,16 @@ class ImageRecords:
         )
         return int(row[0] or 0) if row else 0
 
-    def shared_bytes(self, image_id: str) -> int:
-        """Return the bytes of those of the image's layers that another image has too."""
-        row = self._database.query_one(
-            "SELECT coalesce(sum(size_bytes), 0) FROM layer_sizes WHERE chain_id IN"
-            " (SELECT chain_id FROM image_layers WHERE image_id = ?1) AND chain_id IN"
-            " (SELECT chain_id FROM image_layers WHERE image_id != ?1)",
-            (image_id,),
+    def shared_bytes(self) -> dict[str, int]:
+        """Return, by image id, the bytes of its layers that another image has too, where any."""
+        rows = self._database.query(
+            "SELECT l.image_id, sum(s.size_bytes) FROM image_layers l"
+            " JOIN layer_sizes s ON s.chain_id = l.chain_id"
+            " WHERE l.chain_id IN (SELECT chain_id FROM image_layers GROUP BY chain_id"
+            "  HAVING min(image_id) != max(image_id))"
+            " GROUP BY l.image_id"
         )
-        return int(row[0] or 0) if row else 0
+        return {str(row[0]): int(row[1] or 0) for row in rows}
 
     def _put_layer(self, image_id: str, position: int, layer: Layer) -> None:
         blob = layer.blob or Descriptor("", "", 0)

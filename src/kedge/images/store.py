@@ -43,7 +43,7 @@ from kedge.oci.image_spec import (
 )
 from kedge.oci.references import Reference
 
-_CACHED_CONFIGS: Final = 512
+_CACHED_CONFIGS: Final = 4096
 _NO_FILTERS: Final = Filters({})
 
 
@@ -124,9 +124,16 @@ class ImageStore:
             InvalidParameterError: A filter makes no sense.
             NotFoundError: ``before`` or ``since`` names no image.
         """
-        found = (self._find_even_damaged(image_id) for image_id in self._records.ids())
+        # Three queries for all of them: with thousands of images, some for each take seconds.
+        rows, layers = self._records.all_rows(), self._records.all_layers()
+        names = self._records.all_names()
         return select_images(
-            (image for image in found if image is not None),
+            (
+                _make_image(
+                    row, self._even_damaged(row.id), layers.get(row.id, ()), names.get(row.id, ())
+                )
+                for row in rows
+            ),
             filters,
             parents=self._records.parents(),
             resolve=self.resolve,
@@ -171,9 +178,9 @@ class ImageStore:
         """Return the config as it was stored; its digest is ``image_id``."""
         return self._content.read(image_id)
 
-    def shared_bytes(self, image_id: str) -> int:
-        """Return the bytes of the image's layers that other images have too."""
-        return self._records.shared_bytes(image_id)
+    def shared_bytes(self) -> dict[str, int]:
+        """Return, by image id, the bytes of its layers that other images have too, where any."""
+        return self._records.shared_bytes()
 
     def total_layer_bytes(self) -> int:
         """Return the bytes of all images' layers, each layer counted once."""
@@ -337,29 +344,18 @@ class ImageStore:
     # ---------------------------------------------------------------- parts
 
     def _load(self, row: ImageRow, config: ImageConfig) -> Image:
-        names = self._records.names(row.id)
-        return Image(
-            id=row.id,
-            config=config,
-            layers=self._records.layers(row.id),
-            parent=row.parent,
-            manifest=row.manifest,
-            tags=tuple(name for name in names if not name.digest),
-            digests=tuple(name for name in names if name.digest),
-            created_ns=row.created_ns,
-            last_tagged_ns=row.tagged_ns,
-        )
+        return _make_image(row, config, self._records.layers(row.id), self._records.names(row.id))
 
     def _find_even_damaged(self, image_id: str) -> Image | None:
-        """Find an image for a list or a removal, which a damaged config must not prevent."""
+        """Find an image for a removal, which a damaged config must not prevent."""
         row = self._records.row(image_id)
-        if row is None:
-            return None
+        return None if row is None else self._load(row, self._even_damaged(image_id))
+
+    def _even_damaged(self, image_id: str) -> ImageConfig:
         try:
-            config = self._config(image_id)
+            return self._config(image_id)
         except DataLossError:
-            config = ImageConfig(rootfs=RootFS())
-        return self._load(row, config)
+            return ImageConfig(rootfs=RootFS())
 
     def _config(self, image_id: str) -> ImageConfig:
         config = self._configs.get(image_id)
@@ -420,3 +416,19 @@ class ImageStore:
                 if free and not self._records.has_blob(digest):
                     self._content.remove(digest)
         return removed, freed
+
+
+def _make_image(
+    row: ImageRow, config: ImageConfig, layers: tuple[Layer, ...], names: Sequence[Reference]
+) -> Image:
+    return Image(
+        id=row.id,
+        config=config,
+        layers=layers,
+        parent=row.parent,
+        manifest=row.manifest,
+        tags=tuple(name for name in names if not name.digest),
+        digests=tuple(name for name in names if name.digest),
+        created_ns=row.created_ns,
+        last_tagged_ns=row.tagged_ns,
+    )

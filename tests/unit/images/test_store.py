@@ -246,7 +246,7 @@ def test_unpacking_makes_each_layer_once(world: World) -> None:
     assert len(world.snapshots.facts) == 3
     assert world.snapshots.facts[first.chain_id].parent == first.layers[0].chain_id
     assert world.images.get(first.id).size_bytes == 3
-    assert world.images.shared_bytes(first.id) == 1
+    assert world.images.shared_bytes()[first.id] == 1
     assert world.images.total_layer_bytes() == 6
 
 
