@@ -110,8 +110,16 @@ def dial_tls(host: Host, context: ssl.SSLContext) -> Connection:
     ours, theirs = socket.socketpair()
     session = (tls, incoming, outgoing)
     lock = threading.Lock()
-    for relay in (_send, _receive):
-        threading.Thread(target=relay, args=(raw, theirs, session, lock), daemon=True).start()
+    sender = threading.Thread(target=_send, args=(raw, theirs, session, lock), daemon=True)
+    sender.start()
+
+    def receive() -> None:
+        _receive(raw, theirs, session, lock)
+        sender.join()
+        raw.close()
+        theirs.close()
+
+    threading.Thread(target=receive, daemon=True).start()
     return ours
 
 
@@ -192,4 +200,12 @@ def _receive(
         # Whoever waits for an answer sees the end of the connection.
         return
     finally:
+        _end(plain)
+
+
+def _end(plain: socket.socket) -> None:
+    """Tell whoever reads that nothing more comes; who has hung up knows."""
+    try:
         plain.shutdown(socket.SHUT_WR)
+    except OSError:
+        return
