@@ -86,12 +86,12 @@ class BootstrapService:
         Raises:
             InvalidParameterError: There is no recipe for it; what fails later is the last message.
         """
-        find_recipe(name)
+        _, reference = find_recipe(name)
         cancel = threading.Event()
         stream = ThreadStream[BootstrapEvent](self._context.workers, on_close=cancel.set)
         runner = BootstrapRunner(EngineStepRunner(self._context, asyncio.get_running_loop()))
         stream.run(lambda emit: self._make(name, runner, emit, cancel))
-        return _messages(stream)
+        return self._messages(stream, reference.familiar())
 
     def _make(
         self,
@@ -117,11 +117,14 @@ class BootstrapService:
         finally:
             fetcher.close()
 
-
-async def _messages(stream: ThreadStream[BootstrapEvent]) -> AsyncIterator[ProgressMessage]:
-    async with stream:
-        async for event in stream:
-            detail = None
-            if event.id:
-                detail = ProgressDetail(current=event.current, total=event.total)
-            yield ProgressMessage(status=event.status, id=event.id, progress_detail=detail)
+    async def _messages(
+        self, stream: ThreadStream[BootstrapEvent], name: str
+    ) -> AsyncIterator[ProgressMessage]:
+        async with stream:
+            async for event in stream:
+                detail = None
+                if event.id:
+                    detail = ProgressDetail(current=event.current, total=event.total)
+                yield ProgressMessage(status=event.status, id=event.id, progress_detail=detail)
+        image = self._context.images.resolve(name)
+        self._context.events.publish("image", "import", image.id, {"name": name})
