@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import resource
 import signal
 import sys
 from typing import Final
@@ -26,6 +27,7 @@ def main() -> None:
         if os.geteuid() != 0:
             _say("kedged needs root for namespaces and mounts: run sudo kedged")
             raise SystemExit(1)
+        _raise_file_limit()
         asyncio.run(_run(config))
     except KedgeError as error:
         _say(f"kedged: {error}")
@@ -55,6 +57,12 @@ async def _run(config: DaemonConfig) -> None:
     if config.pidfile:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(config.pidfile)
+
+
+def _raise_file_limit() -> None:
+    """Allow as many descriptors as may be had: each client that listens takes one or two."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _backends(engine: Engine) -> Backends:

@@ -50,9 +50,13 @@ async def attach(
         ConflictError: It is paused, or it has ended and only the past could be shown.
     """
     record = container.record
-    if record.status.value in {"paused", "restarting"}:
+    if record.status is Status.PAUSED:
         raise ConflictError(
-            f"container {container.id} is {record.status}, unpause the container before attach"
+            f"container {container.name} is paused, unpause the container before attach"
+        )
+    if record.status is Status.RESTARTING:
+        raise ConflictError(
+            f"container {container.name} is restarting, wait until the container is running"
         )
     stdin = options.stdin and record.config.open_stdin
     sock: socket.socket | None = None

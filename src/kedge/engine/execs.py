@@ -65,6 +65,7 @@ class ExecService:
         _check_running(owner)
         if not request.cmd:
             raise InvalidParameterError("No exec command specified")
+        parse_detach_keys(request.detach_keys)
         session = ExecSession(id=new_id(), container=owner, request=request)
         self._forget_old(owner)
         self._sessions[session.id] = session
@@ -122,6 +123,9 @@ class ExecService:
             stdin=wish.attach_stdin,
             sock=session.process.stream,
             detach_keys=parse_detach_keys(wish.detach_keys) if wish.tty else b"",
+            on_detach=lambda: announce(
+                self._context, container, "exec_detach", {"execID": session.id}
+            ),
         )
 
     async def _watch(self, session: ExecSession, process: Exec) -> None:

@@ -307,7 +307,8 @@ class Connection(asyncio.Protocol):
         try:
             async for _ in request.body:
                 pass
-            writer.write(hijack_head(response.content_type, upgraded=request.upgraded))
+            usual = hijack_head(response.content_type, upgraded=request.upgraded)
+            writer.write(response.head or usual)
         except BaseException:
             response.abandon()
             raise

@@ -102,6 +102,8 @@ class HijackResponse:
     session: Callable[[ClientStream], Awaitable[None]]
     content_type: str
     abandon: Callable[[], None] = _do_nothing
+    head: bytes = b""
+    """What to send first, where it is not the usual head of a hijacked connection."""
 
 
 AnyResponse: TypeAlias = Response | StreamResponse | HijackResponse

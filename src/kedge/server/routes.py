@@ -42,7 +42,7 @@ CONTAINER_ROUTES: Final = (
     Route("POST", "/containers/{name}/pause", "ContainerPause"),
     Route("POST", "/containers/{name}/unpause", "ContainerUnpause"),
     Route("POST", "/containers/{name}/attach", "ContainerAttach"),
-    Route("GET", "/containers/{name}/attach/ws", "ContainerAttachWebsocket", _PLANNED),
+    Route("GET", "/containers/{name}/attach/ws", "ContainerAttachWebsocket"),
     Route("POST", "/containers/{name}/wait", "ContainerWait", cancellable=True),
     Route("DELETE", "/containers/{name}", "ContainerDelete"),
     Route("HEAD", "/containers/{name}/archive", "ContainerArchiveInfo"),

@@ -36,6 +36,11 @@ _ESCAPES: Final = {
     0x3E: b"\\u003e",
     0x5C: b"\\\\",
 }
+# The backslash first: every other replacement brings new ones.
+_REPLACEMENTS: Final = tuple(
+    (bytes((code,)), _ESCAPES[code])
+    for code in sorted(_ESCAPES, key=lambda code: (code != 0x5C, code))
+)
 _ASIDE: Final = b"\x01"
 _PLAIN: Final = bytes(code for code in range(256) if code not in _ESCAPES)
 
@@ -47,13 +52,9 @@ def escape(chunk: bytes) -> bytes:
     """
     special = chunk.translate(None, _PLAIN)
     if special:
-        present = set(special)
-        # The backslash first: every other replacement brings new ones.
-        if 0x5C in present:
-            chunk = chunk.replace(b"\\", b"\\\\")
-            present.discard(0x5C)
-        for code in present:
-            chunk = chunk.replace(bytes((code,)), _ESCAPES[code])
+        for character, escaped in _REPLACEMENTS:
+            if character in special:
+                chunk = chunk.replace(character, escaped)
     if chunk.isascii():
         return chunk
     try:

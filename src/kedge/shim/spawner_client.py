@@ -8,6 +8,7 @@ word; the request had no effect then, and is repeated with a new spawner.
 
 import asyncio
 import os
+import resource
 import sys
 from collections.abc import Callable
 from fcntl import F_DUPFD_CLOEXEC, fcntl
@@ -20,6 +21,7 @@ from kedge.shim.messages import CreateRequest, one_line
 from kedge.shim.rootview import ViewRequest
 from kedge.shim.rootview_client import RootView
 
+_FILE_LIMIT: Final = resource.getrlimit(resource.RLIMIT_NOFILE)
 _ATTEMPTS: Final = 3
 # A spawner that lives shorter than this is not restarted at once, only on demand or after a pause.
 _HEALTHY_S: Final = 5.0
@@ -179,6 +181,8 @@ class _Process:
         with theirs:
             try:
                 self.pid = _spawn(program, log_path, theirs)
+                # The engine may raise its own for its many clients; containers inherit this one.
+                resource.prlimit(self.pid, resource.RLIMIT_NOFILE, _FILE_LIMIT)
             except BaseException:
                 self._socket.close()
                 raise

@@ -1,5 +1,6 @@
 """Attach, logs, wait and stats: the operations that last as long as somebody listens."""
 
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from functools import partial
 from typing import Final
@@ -7,6 +8,7 @@ from typing import Final
 from kedge.api import codec
 from kedge.api.detachkeys import parse_detach_keys
 from kedge.api.options import AttachOptions, LogOptions, WaitCondition
+from kedge.api.streams import AttachedStream
 from kedge.api.types.container import WaitError, WaitResponse
 from kedge.api.types.stats import Stats
 from kedge.api.versions import ApiVersion
@@ -15,9 +17,10 @@ from kedge.server.backends import ContainerBackend
 from kedge.server.failures import describe_failure
 from kedge.server.pump import close_session, pump
 from kedge.server.request import Request
-from kedge.server.response import HijackResponse, StreamResponse
+from kedge.server.response import ClientStream, HijackResponse, StreamResponse
 from kedge.server.router import Handler
 from kedge.server.routers.timestamps import parse_tail, parse_timestamp
+from kedge.server.websocket import WebSocketStream, accept_head
 
 RAW_STREAM: Final = "application/vnd.docker.raw-stream"
 MULTIPLEXED_STREAM: Final = "application/vnd.docker.multiplexed-stream"
@@ -36,6 +39,7 @@ class ContainerStreamRouter:
         """Return the handlers by operation."""
         return {
             "ContainerAttach": self.attach,
+            "ContainerAttachWebsocket": self.attach_websocket,
             "ContainerLogs": self.logs,
             "ContainerWait": self.wait,
             "ContainerStats": self.stats,
@@ -56,6 +60,27 @@ class ContainerStreamRouter:
             partial(pump, stream=stream),
             attach_content_type(request, tty=stream.tty),
             partial(close_session, stream),
+        )
+
+    async def attach_websocket(self, request: Request) -> HijackResponse:
+        """Join a websocket and a container's streams, which are not multiplexed there."""
+        head = accept_head(request)
+        # Older clients could not choose: they got everything.
+        chooses = request.version >= _MULTIPLEXED_SINCE
+        options = AttachOptions(
+            stdin=request.flag("stdin") or not chooses,
+            stdout=request.flag("stdout") or not chooses,
+            stderr=request.flag("stderr") or not chooses,
+            stream=request.flag("stream"),
+            logs=request.flag("logs"),
+            detach_keys=parse_detach_keys(request.text("detachKeys")),
+        )
+        stream = await self._backend.attach(request.name, options)
+        return HijackResponse(
+            partial(_serve_websocket, stream=stream),
+            RAW_STREAM,
+            partial(close_session, stream),
+            head,
         )
 
     async def logs(self, request: Request) -> StreamResponse:
@@ -101,6 +126,13 @@ def attach_content_type(request: Request, *, tty: bool) -> str:
     if not tty and request.upgraded and request.version >= _MULTIPLEXED_SINCE:
         return MULTIPLEXED_STREAM
     return RAW_STREAM
+
+
+async def _serve_websocket(client: ClientStream, stream: AttachedStream) -> None:
+    websocket = WebSocketStream(client, framed=not stream.tty)
+    await pump(websocket, stream)
+    with contextlib.suppress(ConnectionError):
+        await websocket.close()
 
 
 async def _outcome(exited: Awaitable[WaitResponse]) -> AsyncIterator[bytes]:
