@@ -609,7 +609,7 @@ def test_an_attach_whose_client_has_gone_before_leaves_no_socket() -> None:
 @given(st.lists(st.sampled_from([
     PING, b"\r\n", b"\0", b"GET / HTTP/1.1\r\n", b"Host: k\r\n", b"\r\n\r\n", b"5\r\nabc",
     request_bytes("POST", "/containers/create", body=b"{}"), b"Content-Length: 3\r\n",
-    b"Transfer-Encoding: chunked\r\n", b"POST /exec/missing/start HTTP/1.1\r\nHost: k\r\n",
+    b"Transfer-Encoding: chunked\r\n", b"POST /exec/unknown/start HTTP/1.1\r\nHost: k\r\n",
     request_bytes("GET", LONG),
 ]) | st.binary(max_size=8), max_size=8))  # fmt: skip
 def test_no_bytes_leave_a_connection_behind(pieces: list[bytes]) -> None:
