@@ -49,10 +49,12 @@ def _expected(name: str, at_least: int, at_most: int) -> str:
     if at_most == 0:
         return f"'kedge {name}' accepts no arguments"
     if at_least == at_most:
-        how_many = f"exactly {at_least}"
+        how_many = f"{at_least}"
     elif at_most < 0:
         how_many = f"at least {at_least}"
+    elif at_least == 0:
+        how_many = f"at most {at_most}"
     else:
-        how_many = f"{at_least} to {at_most}"
-    plural = "" if how_many.endswith(" 1") else "s"
+        how_many = f"at least {at_least} and at most {at_most}"
+    plural = "" if how_many.split()[-1] == "1" else "s"
     return f"'kedge {name}' requires {how_many} argument{plural}"

@@ -6,7 +6,7 @@ from typing import Final
 
 from kedge.cli.command import Command
 from kedge.cli.exitcodes import FAILED, OK
-from kedge.cli.flags import Options, UsageError, switch, value
+from kedge.cli.flags import Options, WordsError, switch, value
 from kedge.cli.listing import print_objects
 from kedge.cli.platforms import check_platform, platform_parameter
 from kedge.client.http import EngineClient, Query, percent_encode
@@ -24,7 +24,8 @@ _PATHS: Final = {
 def _run(options: Options, client: EngineClient) -> int:
     wanted = options.text("type")
     if options.given("type") and wanted not in _PATHS:
-        raise UsageError(f'"{wanted}" is not a valid value for --type: use {", ".join(_PATHS)}')
+        known = ", ".join(f'"{kind}"' for kind in _PATHS)
+        raise WordsError(f'unknown type: "{wanted}": must be one of {known}')
     kinds = [wanted] if wanted else list(_PATHS)
     found: list[JsonObject] = []
     code = OK

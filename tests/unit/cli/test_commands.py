@@ -9,6 +9,7 @@ from kedge.cli.main import main
 from kedge.cli.table import COMMANDS, GROUPS, find_in_group, group_entries
 
 VERBS = load_verbs()
+WORDS = "kedge: 'kedge {0}' requires {1}\nSee 'kedge {0} --help'.\n"
 UNREACHABLE = (
     "kedge: cannot connect to the engine at unix:///nowhere: No such file or directory: "
     "is kedged running?\n"
@@ -94,6 +95,10 @@ def test_bash_completes(line: str, expected: set[str]) -> None:
         (["rnu"], 1, "kedge: 'rnu' is not a kedge command (did you mean run?)\n"),
         (["image", "pul"], 1, "kedge: 'image pul' is not a kedge command (did you mean pull?)\n"),
         (["--nope"], 125, "kedge: unknown flag: --nope (see 'kedge --help')\n"),
+        (["rename", "a"], 1, WORDS.format("rename", "2 arguments")),
+        (["volume", "create", "a", "b"], 1, WORDS.format("volume create", "at most 1 argument")),
+        (["cp", "a"], 1, WORDS.format("cp", "2 arguments")),
+        (["commit"], 1, WORDS.format("commit", "at least 1 and at most 2 arguments")),
         (["rm"], 1, "kedge: 'kedge rm' requires at least 1 argument\nSee 'kedge rm --help'.\n"),
         (
             ["-H", "x", "ps"],

@@ -119,8 +119,8 @@ def test_help() -> None:
     ("at_least", "at_most", "words", "message"),
     [
         (1, -1, [], "'kedge x' requires at least 1 argument"),
-        (2, 2, ["a"], "'kedge x' requires exactly 2 arguments"),
-        (1, 2, ["a", "b", "c"], "'kedge x' requires 1 to 2 arguments"),
+        (2, 2, ["a"], "'kedge x' requires 2 arguments"),
+        (1, 2, ["a", "b", "c"], "'kedge x' requires at least 1 and at most 2 arguments"),
         (0, 0, ["a"], "'kedge x' accepts no arguments"),
     ],
 )
