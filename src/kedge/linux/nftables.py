@@ -286,9 +286,12 @@ class NftablesSocket:
 
     __slots__ = ("_netlink",)
 
-    def __init__(self) -> None:
-        """Open a socket in the calling thread's network namespace."""
-        self._netlink = NetlinkSocket(NETLINK_NETFILTER)
+    def __init__(self, *, descriptor: int = -1) -> None:
+        """Open a socket in the calling thread's network namespace, or use ``descriptor``.
+
+        A descriptor may belong to another namespace; it is left open by `close`.
+        """
+        self._netlink = NetlinkSocket(NETLINK_NETFILTER, descriptor=descriptor)
 
     def __enter__(self) -> Self:
         """Return the socket; it is closed at the end of the block."""

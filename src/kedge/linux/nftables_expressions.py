@@ -134,8 +134,14 @@ def verdict(code: int, chain: str = "") -> bytes:
     return _expression("immediate", attribute_be32(1, _REG_VERDICT), value)
 
 
+def immediate(value: bytes, register: int = REG_1) -> bytes:
+    """Load a constant."""
+    data = nested(_EXPRESSION_DATA, attribute(_DATA_VALUE, value))
+    return _expression("immediate", attribute_be32(1, register), data)
+
+
 def destination_nat(family: int) -> bytes:
-    """Send the connection to the address and port a map lookup left in register 1."""
+    """Send the connection to the address and port that register 1 holds, one behind the other."""
     # The port lies behind the address: after one register word, or after four.
     port = REG32_01 if family == NFPROTO_IPV4 else REG_2
     return _expression(
