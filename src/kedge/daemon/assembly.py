@@ -43,6 +43,8 @@ from kedge.lib.clock import SYSTEM_CLOCK
 from kedge.lib.database import Database
 from kedge.logdrivers.watch import DirectoryWatcher
 from kedge.network.controller import NetworkController
+from kedge.network.dns.names import NameTable
+from kedge.network.dns.server import NameServer
 from kedge.network.model import NetworkOptions
 from kedge.shim.orphans import remove_cgroup_parent
 from kedge.shim.spawner_client import Spawner
@@ -195,6 +197,9 @@ async def _make_context(
     content = ContentStore(paths.content)
     containers = ContainerIndex(RecordStore(database))
     snapshots = open_snapshotter(paths.snapshots, database)
+    names = NameTable()
+    name_server = NameServer(names)
+    stack.callback(name_server.close)
     context = EngineContext(
         paths=paths,
         settings=_settings(config),
@@ -217,6 +222,8 @@ async def _make_context(
         ),
         volumes=VolumeStore(paths.volumes, database, SYSTEM_CLOCK),
         host_mounts=HostMounts(paths.volume_mounts),
+        names=names,
+        name_server=name_server,
         spawner=Spawner(run_dir=paths.exec_root),
         containers=containers,
         events=EventBus(SYSTEM_CLOCK),

@@ -183,7 +183,7 @@ class ContainerService:
                 "Renaming a container with the same name as its current name"
             )
         async with container.lock:
-            self._context.containers.rename(container, name.removeprefix("/"))
+            self._lifecycle.rename(container, name.removeprefix("/"))
         announce(self._context, container, "rename", {"oldName": f"/{old}"})
 
     async def pause(self, ref: str) -> None:

@@ -18,6 +18,8 @@ from kedge.lib.clock import Clock
 from kedge.lib.database import Database
 from kedge.logdrivers.watch import DirectoryWatcher
 from kedge.network.controller import NetworkController
+from kedge.network.dns.names import NameTable
+from kedge.network.dns.server import NameServer
 from kedge.shim.spawner_client import Spawner
 from kedge.snapshots.snapshotter import Snapshotter
 from kedge.volumes.hostmounts import HostMounts
@@ -68,6 +70,8 @@ class EngineContext:
     network: NetworkController
     volumes: VolumeStore
     host_mounts: HostMounts
+    names: NameTable
+    name_server: NameServer
     spawner: Spawner
     containers: ContainerIndex
     events: EventBus

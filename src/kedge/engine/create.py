@@ -9,6 +9,7 @@ from kedge.engine import ports
 from kedge.engine.announce import announce
 from kedge.engine.context import EngineContext
 from kedge.engine.failures import host_failure
+from kedge.engine.links import parse_link
 from kedge.engine.logoptions import settle_log_options
 from kedge.engine.logtags import check_tag
 from kedge.engine.membership import chosen_macs, initial_networks
@@ -18,7 +19,7 @@ from kedge.engine.record import ContainerRecord
 from kedge.engine.requestchecks import check_request
 from kedge.engine.restartpolicy import check_restart_policy
 from kedge.engine.userns import check_user_namespace
-from kedge.errdefs import InvalidParameterError, NotFoundError, NotSupportedError
+from kedge.errdefs import InvalidParameterError, NotFoundError
 from kedge.images.image import Image
 from kedge.lib.ids import new_id, short_id
 from kedge.oci.platforms import parse_platform
@@ -128,13 +129,11 @@ def _find_image(context: EngineContext, reference: str, platform: str) -> Image:
 
 
 def check_host_config(host: HostConfig) -> None:
-    """Raise unless this engine can do what ``host`` asks for.
+    """Raise unless the restart policy and the links of ``host`` can work.
 
     Raises:
         InvalidParameterError: A value that can never work, with Docker's text.
-        NotSupportedError: Something that is refused rather than ignored.
     """
     check_restart_policy(host.restart_policy, auto_remove=host.auto_remove)
-    for value, flag in ((host.links, "--link"),):
-        if value:
-            raise NotSupportedError(f"{flag} is not supported yet: leave it out")
+    for link in host.links or ():
+        parse_link(link)

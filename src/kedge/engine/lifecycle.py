@@ -149,6 +149,7 @@ class Lifecycle:
                 uid_mappings=uids,
                 gid_mappings=gids,
                 user_namespace=plan.user_namespace,
+                dns_port=self._network.dns_port(container),
                 log=await make_log_config(context, record),
             )
         )
@@ -175,6 +176,17 @@ class Lifecycle:
         waiting, container.waiting_attaches = container.waiting_attaches, []
         for session in waiting:
             await session.hand_over(shim)
+
+    async def adopt(self, container: Container, shim: Shim) -> None:
+        """Look after a container an earlier engine has started."""
+        await self._network.take_up(container, shim)
+        self.watch(container, shim)
+
+    def rename(self, container: Container, name: str) -> None:
+        """Give a container whose lock is held another name, in its networks, too."""
+        self._context.containers.rename(container, name)
+        self._network.rename(container)
+        container.save(durable=True)
 
     def watch(self, container: Container, shim: Shim) -> None:
         """Record the container's exit when it comes."""

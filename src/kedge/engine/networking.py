@@ -16,18 +16,19 @@ from kedge.api.types.network import EndpointResource
 from kedge.engine.containers import Container
 from kedge.engine.context import EngineContext
 from kedge.engine.membership import (
-    DEFAULT_NETWORK,
     check_wish,
     dns_names,
     initial_networks,
     priorities,
 )
+from kedge.engine.naming import ContainerNames
 from kedge.engine.ports import published_ports
 from kedge.engine.process import NetworkFiles, namespace_of
 from kedge.errdefs import ConflictError, InvalidParameterError, SystemFailureError
 from kedge.network import files as network_files
 from kedge.network import model
 from kedge.shim.client import Shim
+from kedge.shim.namesockets import NAME_SERVER
 
 
 class ContainerNetwork:
@@ -36,6 +37,7 @@ class ContainerNetwork:
     def __init__(self, context: EngineContext) -> None:
         """Work on ``context``'s network controller."""
         self._context = context
+        self._names = ContainerNames(context)
 
     def needs_namespace(self, container: Container) -> bool:
         """Whether the container gets a network namespace of its own."""
@@ -53,6 +55,23 @@ class ContainerNetwork:
         if mode.startswith("container:"):
             return namespace_of(self._context, mode.removeprefix("container:"), "net")
         return None
+
+    def dns_port(self, container: Container) -> int:
+        """Return where the shim opens the name server's sockets; call it after `allocate`."""
+        return self._names.port(container)
+
+    async def take_up(self, container: Container, shim: Shim) -> None:
+        """Serve a container again that an earlier engine has started."""
+        await self._names.take_up(container, shim)
+
+    def rename(self, container: Container) -> None:
+        """Make a container that runs known by its new name."""
+        record = container.record
+        for settings in record.networks.values():
+            if settings.dns_names:
+                settings.dns_names = dns_names(record, settings)
+        if record.alive and self._names.has_server(container):
+            self._names.publish(container)
 
     async def allocate(self, container: Container, files: NetworkFiles) -> None:
         """Reserve addresses and write hosts, hostname and resolv.conf.
@@ -88,7 +107,8 @@ class ContainerNetwork:
             lambda: context.network.create_endpoint(record.id, network.id, asked)
         )
         settings = _endpoint_settings(endpoint, wish)
-        if network.driver is model.Driver.BRIDGE and name != DEFAULT_NETWORK:
+        # compat: Docker knows no names on its default bridge.
+        if network.driver is model.Driver.BRIDGE:
             settings.dns_names = dns_names(record, wish)
         return endpoint, settings
 
@@ -110,12 +130,16 @@ class ContainerNetwork:
             )
         if shared:
             hosts = self._shared_text(container, "hosts") or hosts
+        embedded = self._names.has_server(container)
         resolv = network_files.resolv_conf(
-            dns=host.dns or settings.dns,
+            dns=() if embedded else (host.dns or settings.dns),
             search=host.dns_search or settings.dns_search,
             options=host.dns_options or settings.dns_opts,
             own_namespace=self.needs_namespace(container),
+            name_server=NAME_SERVER if embedded else "",
         )
+        if shared:
+            resolv = self._shared_text(container, "resolv_conf") or resolv
         files.write(hostname=hostname, hosts=hosts, resolv_conf=resolv)
 
     def _shared_text(self, container: Container, name: str) -> str:
@@ -151,9 +175,11 @@ class ContainerNetwork:
                     priorities=priorities(record.networks),
                 )
             )
+            await self._names.serve(container, shim)
         finally:
             shim.close_netns()
         record.ports = _port_map(container, published)
+        self._names.publish(container)
         for name in record.networks:
             self._announce(container, name, "connect")
 
@@ -185,6 +211,7 @@ class ContainerNetwork:
             record.networks = wanted
             await self._publish_missing(container)
             container.save(durable=True)
+            self._names.publish(container)
             taken_back.pop_all()
         self._update_hosts(container, add=_addresses(endpoint))
         self._announce(container, name, "connect")
@@ -202,6 +229,7 @@ class ContainerNetwork:
                 )
             )
         record.networks = rest
+        self._names.withdraw(container, left.network_id)
         await self._publish_missing(container)
         container.save(durable=True)
         gone = [item for item in (left.ip_address, left.global_ipv6_address) if item]
@@ -244,9 +272,10 @@ class ContainerNetwork:
             announce_network(self._context, network, action, container_id=container.id)
 
     async def release(self, container: Container) -> None:
-        """Take back links, rules, ports and addresses; what is not there is fine."""
+        """Take back names, links, rules, ports and addresses; what is not there is fine."""
         if not self.needs_namespace(container):
             return
+        self._names.withdraw(container)
         await self._context.run_network(lambda: self._context.network.remove_endpoint(container.id))
         record = container.record
         for name, settings in record.networks.items():

@@ -65,7 +65,7 @@ async def restore(context: EngineContext, lifecycle: Lifecycle) -> list[str]:
         if shim.state == _EXITED:
             await lifecycle.finish(container, await shim.wait())
         else:
-            lifecycle.watch(container, shim)
+            await lifecycle.adopt(container, shim)
     for container, status in ended:
         await lifecycle.finish(container, status)
     for container in context.containers:

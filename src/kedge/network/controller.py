@@ -163,6 +163,10 @@ class NetworkController:
             self._driver.disconnect([network.bridge])
         return network
 
+    def has_packet_filter(self) -> bool:
+        """Tell whether nf_tables is used; known once the first network has been prepared."""
+        return self._publisher.has_packet_filter
+
     def problems(self) -> tuple[str, ...]:
         """Return what does not work on this host, one line each, for ``info`` and the log."""
         with self._lock:

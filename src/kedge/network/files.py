@@ -77,6 +77,7 @@ def resolv_conf(
     options: Sequence[str] = (),
     own_namespace: bool = True,
     has_ipv6: bool = True,
+    name_server: str = "",
 ) -> str:
     """Return /etc/resolv.conf of a container, made from the host's files as they are now.
 
@@ -86,6 +87,7 @@ def resolv_conf(
         options: Resolver options instead of the host's.
         own_namespace: Off for the host's network, where the host's resolver can be reached.
         has_ipv6: Whether the container can reach an IPv6 name server.
+        name_server: The embedded one, instead of all others.
     """
     return make_resolv_conf(
         _read(_RESOLV_CONF),
@@ -95,6 +97,7 @@ def resolv_conf(
         options=options,
         own_namespace=own_namespace,
         has_ipv6=has_ipv6,
+        name_server=name_server,
     )
 
 
@@ -107,6 +110,7 @@ def make_resolv_conf(
     options: Sequence[str] = (),
     own_namespace: bool = True,
     has_ipv6: bool = True,
+    name_server: str = "",
 ) -> str:
     """Return /etc/resolv.conf of a container.
 
@@ -122,10 +126,12 @@ def make_resolv_conf(
         options: Resolver options instead of the host's.
         own_namespace: Off for the host's network.
         has_ipv6: Whether the container can reach an IPv6 name server.
+        name_server: The embedded one, instead of all others: it is asked for bare names first, as
+            containers are called, and passes on what it does not know.
     """
     if not (own_namespace or dns or search or options):
         return host
-    servers = list(dns)
+    servers = [name_server] if name_server else list(dns)
     if not servers:
         servers = _values(host, "nameserver")
         if own_namespace:
@@ -136,6 +142,8 @@ def make_resolv_conf(
             )
     domains = [item for item in search if item != "."] if search else _search(host)
     flags = list(options) or [flag for line in _values(host, "options") for flag in line.split()]
+    if name_server and not any(flag.startswith("ndots:") for flag in flags):
+        flags.append("ndots:0")
     lines = [f"nameserver {server}\n" for server in servers]
     if domains:
         lines.append(f"search {' '.join(domains)}\n")

@@ -86,6 +86,8 @@ class Shim:
         """Sessions by id, those included that an earlier engine began."""
         self.netns_fd = -1
         self.rtnl_fd = -1
+        self.name_fds: tuple[int, ...] = ()
+        """Where asked for: the name server's UDP and TCP sockets, and a netfilter socket."""
         self._hello: asyncio.Future[None] = loop.create_future()
         self._created: asyncio.Future[CreatedInfo] = loop.create_future()
         self._exit: asyncio.Future[ExitStatus] = loop.create_future()
@@ -273,10 +275,21 @@ class Shim:
         namespace, route = answer.fds
         return namespace, route
 
+    async def open_names(self) -> tuple[int, int]:
+        """Return the name server's UDP and TCP sockets; the caller owns them.
+
+        Raises:
+            ConflictError: The container was made without.
+        """
+        answer = await self._rpc.exchange("names")
+        datagrams, streams = answer.fds
+        return datagrams, streams
+
     def close_netns(self) -> None:
         """Close the descriptors of the network namespace: it is configured."""
-        close_all(fd for fd in (self.netns_fd, self.rtnl_fd) if fd >= 0)
+        close_all(fd for fd in (self.netns_fd, self.rtnl_fd, *self.name_fds) if fd >= 0)
         self.netns_fd = self.rtnl_fd = -1
+        self.name_fds = ()
 
     def close(self) -> None:
         """Hang up without a word; a container that runs goes on, one not started ends."""
@@ -294,7 +307,8 @@ class Shim:
         body, kind = message.body, message.body.get("event")
         if kind == "hello":
             if message.fds:
-                self.netns_fd, self.rtnl_fd = message.fds
+                self.netns_fd, self.rtnl_fd, *names = message.fds
+                self.name_fds = tuple(names)
             self._take_hello(body)
             return
         close_all(message.fds)

@@ -15,6 +15,7 @@ from kedge.oci import fields
 from kedge.oci.mounts import Mount
 from kedge.oci.runtime_spec.types import IdMapping
 from kedge.shim.logconfig import LogConfig, encode_log, parse_log
+from kedge.shim.namesockets import NO_NAME_SERVER
 
 SOCKET_NAME: Final = "shim.sock"
 EXIT_NAME: Final = "exit.json"
@@ -45,6 +46,8 @@ class CreateRequest(NamedTuple):
     gid_mappings: tuple[IdMapping, ...] = ()
     user_namespace: str = ""
     """Path of one that exists already, in place of a new one with these mappings."""
+    dns_port: int = NO_NAME_SERVER
+    """Open the name server's sockets in that namespace, on this port; `ANY_PORT` for any."""
     log: LogConfig | None = None
 
 
@@ -102,6 +105,7 @@ def encode_create(request: CreateRequest) -> JsonObject:
         "uid_mappings": _encode_mappings(request.uid_mappings),
         "user_namespace": request.user_namespace,
         "gid_mappings": _encode_mappings(request.gid_mappings),
+        "dns_port": request.dns_port,
         "log": None if request.log is None else encode_log(request.log),
     }
 
@@ -127,6 +131,7 @@ def parse_create(document: JsonObject) -> CreateRequest:
         uid_mappings=fields.read_list(document, "uid_mappings", where, _parse_mapping),
         user_namespace=fields.require_string(document, "user_namespace", where),
         gid_mappings=fields.read_list(document, "gid_mappings", where, _parse_mapping),
+        dns_port=fields.require_integer(document, "dns_port", where, low=-1, high=65535),
         log=None if log is None else parse_log(log),
     )
 

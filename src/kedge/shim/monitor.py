@@ -31,6 +31,7 @@ from kedge.shim.messages import (
     part,
     text,
 )
+from kedge.shim.namesockets import NO_NAME_SERVER, NameSockets, open_packet_filter
 from kedge.shim.netns import ReadyNetns, open_descriptors
 from kedge.shim.reactor import Reactor, Timer
 from kedge.shim.states import State
@@ -66,6 +67,7 @@ class Monitor:
         self._make_task = make_task
         self._netns = netns
         self._host_netns = -1
+        self._names: NameSockets | None = None
         self._state = State.CREATING
         self._task: Task | None = None
         self._streams: Streams | None = None
@@ -91,6 +93,7 @@ class Monitor:
             "pids": self._pids,
             "update": self._update,
             "netns": self._give_netns,
+            "names": self._give_names,
             "shutdown": self._shutdown,
         }
 
@@ -99,7 +102,8 @@ class Monitor:
         self._reactor.watch_children(self._reap)
         connection = self._control.add(creator)
         try:
-            connection.send(self._describe(), self._take_netns())
+            netns = self._take_netns()
+            connection.send(self._describe(), (*netns, *self._open_names()))
             self._create()
             # The creator is told already, so this costs it nothing; no other engine can need the
             # socket before the container runs.
@@ -129,6 +133,13 @@ class Monitor:
             # Its service is the host's, and this process is in the container's network.
             self._host_netns = netns.host()
         return netns.give()
+
+    def _open_names(self) -> tuple[int, ...]:
+        """Open the name server's sockets; return them and a way to redirect questions to them."""
+        if self._request.dns_port == NO_NAME_SERVER:
+            return ()
+        self._names = NameSockets(self._request.dns_port)
+        return (*self._names.give(), open_packet_filter())
 
     def _create(self) -> None:
         request = self._request
@@ -290,6 +301,11 @@ class Monitor:
         if not self._request.own_netns:
             raise ConflictError(f"container {self._request.id} has no network namespace of its own")
         return Reply({}, open_descriptors())
+
+    def _give_names(self, _args: JsonObject, _fds: list[int]) -> Reply:
+        if self._names is None:
+            raise ConflictError(f"container {self._request.id} has no name server")
+        return Reply({}, self._names.give())
 
     def _shutdown(self, _args: JsonObject, _fds: list[int]) -> JsonObject:
         if self._state in (State.RUNNING, State.PAUSED):

@@ -6,6 +6,7 @@ import pytest
 from kedge.api.types.config import ContainerConfig, HostConfig, Mount, PortBinding, RestartPolicy
 from kedge.api.types.wire import Empty
 from kedge.engine.create import check_host_config
+from kedge.engine.links import parse_link
 from kedge.engine.mounts import parse_mounts
 from kedge.engine.ports import parse_port, published_ports
 from kedge.engine.signals import parse_signal
@@ -14,7 +15,6 @@ from kedge.errdefs import (
     ConflictError,
     InvalidParameterError,
     KedgeError,
-    NotSupportedError,
 )
 
 
@@ -119,11 +119,18 @@ def test_restart_policies_with_dockers_texts(host: HostConfig, text: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("host", "flag"),
+    ("text", "link"),
     [
-        (HostConfig(links=["db"]), "--link"),
+        ("db", ("db", "db")),
+        ("db:store", ("db", "store")),
+        ("/db:/web/store", ("db", "store")),
     ],
 )
-def test_what_is_not_done_is_refused_by_name(host: HostConfig, flag: str) -> None:
-    with pytest.raises(NotSupportedError, match=flag):
-        check_host_config(host)
+def test_links(text: str, link: tuple[str, str]) -> None:
+    assert parse_link(text) == link
+
+
+@pytest.mark.parametrize("text", ["", ":store", "db:", "db:a:b"])
+def test_links_that_are_none(text: str) -> None:
+    with pytest.raises(InvalidParameterError, match=f"bad format for links: {text}"):
+        check_host_config(HostConfig(links=[text]))

@@ -50,6 +50,7 @@ REQUESTS = st.builds(
     uid_mappings=MAPPINGS,
     gid_mappings=MAPPINGS,
     user_namespace=WORD,
+    dns_port=st.integers(-1, 65535),
     log=st.none()
     | st.builds(
         LogConfig,

@@ -10,9 +10,7 @@ from typing import Final
 from kedge.linux import nftables as nft
 from kedge.linux import nftables_expressions as ex
 from kedge.linux.netlink import Request
-
-ADDRESS: Final = "127.0.0.11"
-"""Docker's address of the embedded name server."""
+from kedge.shim.namesockets import NAME_SERVER
 
 PORT: Final = 53
 _TABLE: Final = "kedge-dns"
@@ -26,8 +24,8 @@ def redirect_requests(udp_port: int, tcp_port: int) -> list[Request]:
     """Return the transaction that makes the redirection, in place of any earlier one.
 
     Args:
-        udp_port: Where the UDP socket is bound on `ADDRESS`.
-        tcp_port: Where the TCP socket listens on `ADDRESS`.
+        udp_port: Where the UDP socket is bound.
+        tcp_port: Where the TCP socket listens.
     """
     hook = nft.Hook("nat", nft.NF_INET_LOCAL_OUT, nft.PRIORITY_DSTNAT)
     return [
@@ -41,7 +39,7 @@ def redirect_requests(udp_port: int, tcp_port: int) -> list[Request]:
 
 
 def _rule(protocol: int, port: int) -> bytes:
-    address = socket.inet_aton(ADDRESS)
+    address = socket.inet_aton(NAME_SERVER)
     return (
         ex.family_is(nft.NFPROTO_IPV4)
         + ex.payload(ex.PAYLOAD_NETWORK, _DESTINATION_OFFSET, len(address))

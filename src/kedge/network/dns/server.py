@@ -34,6 +34,7 @@ class Sandbox:
     """One container's sockets and what it is allowed."""
 
     container_id: str
+    loop: asyncio.AbstractEventLoop
     datagrams: socket.socket
     streams: socket.socket
     servers: tuple[str, ...] = ()
@@ -82,10 +83,15 @@ class NameServer:
         datagrams, streams = (socket.socket(fileno=descriptor) for descriptor in descriptors)
         for item in (datagrams, streams):
             item.settimeout(0)
+        loop = self._running_loop()
         sandbox = Sandbox(
-            container_id=container_id, datagrams=datagrams, streams=streams, servers=servers
+            container_id=container_id,
+            loop=loop,
+            datagrams=datagrams,
+            streams=streams,
+            servers=servers,
         )
-        self._running_loop().call_soon_threadsafe(self._add, sandbox)
+        loop.call_soon_threadsafe(self._add, sandbox)
 
     def remove(self, container_id: str) -> None:
         """Stop serving a container; one that is not served is fine."""
@@ -131,17 +137,15 @@ class NameServer:
     def _add(self, sandbox: Sandbox) -> None:
         self._remove(sandbox.container_id)
         self._sandboxes[sandbox.container_id] = sandbox
-        loop = asyncio.get_running_loop()
-        loop.add_reader(sandbox.datagrams, self._receive, sandbox)
-        loop.add_reader(sandbox.streams, self._accept, sandbox)
+        sandbox.loop.add_reader(sandbox.datagrams, self._receive, sandbox)
+        sandbox.loop.add_reader(sandbox.streams, self._accept, sandbox)
 
     def _remove(self, container_id: str) -> None:
         sandbox = self._sandboxes.pop(container_id, None)
         if sandbox is None:
             return
-        loop = asyncio.get_event_loop_policy().get_event_loop()
         for item in (sandbox.datagrams, sandbox.streams):
-            loop.remove_reader(item)
+            sandbox.loop.remove_reader(item)
             item.close()
 
     def _receive(self, sandbox: Sandbox) -> None:
