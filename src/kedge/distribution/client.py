@@ -182,6 +182,15 @@ class RepositoryClient:
             return answer, 0
         return answer, offset
 
+    def open_range(self, digest: str, start: int, end: int) -> Answer | None:
+        """Begin to read the bytes from ``start`` up to ``end``; None where the server cannot."""
+        answer = self._get(f"blobs/{digest}", {"range": f"bytes={start}-{end - 1}"})
+        content_range = answer.header("content-range").removeprefix("bytes ")
+        if answer.status == 206 and content_range.partition("/")[0].strip() == f"{start}-{end - 1}":
+            return answer
+        answer.close()
+        return None
+
     def _get(self, path: str, headers: dict[str, str]) -> Answer:
         """Send a GET and return its successful answer.
 

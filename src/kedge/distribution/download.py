@@ -9,8 +9,9 @@ restart. Verification is the content store's: a blob is done when it is publishe
 import io
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Final, TypeAlias
 
 from kedge.content.ingest import BlobWriter
@@ -22,11 +23,13 @@ from kedge.distribution.failures import (
     PullCancelledError,
     RegistryRefusedError,
 )
+from kedge.distribution.ranges import RangedBlob, RangesNotSupportedError
 from kedge.distribution.retry import Retries
 from kedge.errdefs import DataLossError, KedgeError, SystemFailureError
 from kedge.oci.image_spec import Descriptor
 
 _POLL_S: Final = 0.25
+_SEGMENTS_WORTH_IT: Final = 8
 _PROGRESS_BYTES: Final = 1 << 20
 
 Listener: TypeAlias = Callable[[str, int], None]
@@ -47,6 +50,8 @@ class Download:
         self._aborted = threading.Event()
         self._ended = False
         self._error: KedgeError | None = None
+        self._range_bytes = 0
+        """Zero where the server sends whole blobs only."""
         self.was_rewound = False
         """Whether bytes that readers may have seen turned out not to be the blob's."""
 
@@ -122,8 +127,9 @@ class Download:
         check()
         return os.pread(self._file, min(size, available), position) if available > 0 else b""
 
-    def run(self, client: RepositoryClient, max_attempts: int) -> None:
+    def run(self, client: RepositoryClient, max_attempts: int, range_bytes: int) -> None:
         """Fetch the blob; never raises, `wait` does."""
+        self._range_bytes = range_bytes
         error: KedgeError | None = None
         try:
             self._fetch(client, Retries(max_attempts=max_attempts, pause=self._pause))
@@ -188,21 +194,38 @@ class Download:
                 retries.failed(error)
 
     def _receive(self, client: RepositoryClient, writer: BlobWriter) -> None:
+        rest = self.descriptor.size - writer.offset
+        if self._range_bytes and rest >= _SEGMENTS_WORTH_IT * self._range_bytes:
+            blob, size = self.descriptor, self._range_bytes
+            ranged = RangedBlob(client, blob, writer.offset, segment_bytes=size)
+            try:
+                # Closed here and now, so that no connection outlives a failure.
+                with closing(ranged.chunks()) as chunks:
+                    self._take(chunks, ranged.abort, writer)
+            except RangesNotSupportedError:
+                self._range_bytes = 0
+            else:
+                return
         answer, start = client.open_blob(self.descriptor.digest, writer.offset)
         with answer:
             if start != writer.offset:
                 self._rewind(writer)
+            self._take(answer.chunks(), answer.abort, writer)
+
+    def _take(
+        self, chunks: Iterable[bytes], interrupt: Callable[[], None], writer: BlobWriter
+    ) -> None:
+        with self._condition:
+            self._interrupt = interrupt
+        try:
+            for chunk in chunks:
+                if self._aborted.is_set():
+                    raise PullCancelledError
+                writer.write(chunk)
+                self._advance(writer.offset)
+        finally:
             with self._condition:
-                self._interrupt = answer.abort
-            try:
-                for chunk in answer.chunks():
-                    if self._aborted.is_set():
-                        raise PullCancelledError
-                    writer.write(chunk)
-                    self._advance(writer.offset)
-            finally:
-                with self._condition:
-                    self._interrupt = None
+                self._interrupt = None
 
     def _advance(self, offset: int) -> None:
         with self._condition:
@@ -268,8 +291,11 @@ class DownloadReader(io.RawIOBase):
 class Downloads:
     """All downloads of an engine; thread-safe."""
 
-    def __init__(self, content: ContentStore, *, max_downloads: int, max_attempts: int) -> None:
+    def __init__(
+        self, content: ContentStore, *, max_downloads: int, max_attempts: int, range_bytes: int = 0
+    ) -> None:
         self._content = content
+        self._range_bytes = range_bytes
         self._max_attempts = max_attempts
         self._lock = threading.Lock()
         self._running: dict[str, Download] = {}
@@ -311,7 +337,7 @@ class Downloads:
         if previous is not None:
             # It was given up a moment ago and is about to let go of the partial file.
             previous.wait_ended()
-        download.run(client, self._max_attempts)
+        download.run(client, self._max_attempts, self._range_bytes)
         with self._lock:
             if self._running.get(download.descriptor.digest) is download:
                 del self._running[download.descriptor.digest]

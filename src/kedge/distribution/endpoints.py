@@ -35,6 +35,8 @@ class RegistrySettings:
     """Layers that are downloaded at the same time, over all pulls."""
     max_uploads: int = 5
     """Layers that are uploaded at the same time, over all pushes."""
+    range_bytes: int = 8 << 20
+    """How much of a large layer one connection fetches at a time."""
     max_attempts: int = 5
     """How often a request is tried before its failure is final."""
 

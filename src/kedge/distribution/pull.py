@@ -88,6 +88,7 @@ class Puller:
             images.content,
             max_downloads=settings.max_downloads,
             max_attempts=settings.max_attempts,
+            range_bytes=settings.range_bytes,
         )
 
     def pull(

@@ -231,11 +231,14 @@ class FakeRegistry:
         blob = self.blobs.get(parts[2])
         if blob is None:
             return error(404, "BLOB_UNKNOWN", "blob unknown to registry")
-        start = request.headers.get("range", "").removeprefix("bytes=").removesuffix("-")
+        start, _, last = request.headers.get("range", "").removeprefix("bytes=").partition("-")
         if start:
-            content_range = f"bytes {start}-{len(blob) - 1}/{len(blob)}"
+            end = int(last or len(blob) - 1)
+            content_range = f"bytes {start}-{end}/{len(blob)}"
             return Reply(
-                status=206, body=blob[int(start) :], headers={"Content-Range": content_range}
+                status=206,
+                body=blob[int(start) : end + 1],
+                headers={"Content-Range": content_range},
             )
         return Reply(body=blob)
 
