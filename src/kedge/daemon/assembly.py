@@ -23,6 +23,7 @@ from kedge.engine.containers import ContainerIndex
 from kedge.engine.context import EngineContext, EngineSettings
 from kedge.engine.events import EventBus
 from kedge.engine.execs import ExecService
+from kedge.engine.health import HealthChecks
 from kedge.engine.image_archives import ImageArchiveService
 from kedge.engine.images import ImageService
 from kedge.engine.lifecycle import Lifecycle
@@ -88,7 +89,8 @@ async def open_engine(config: DaemonConfig) -> AsyncGenerator[Engine, None]:
         paths.ensure()
         stack.enter_context(_lock(paths.data_root))
         context = await _make_context(config, paths, stack)
-        lifecycle = Lifecycle(context)
+        execs = ExecService(context)
+        lifecycle = Lifecycle(context, HealthChecks(context, execs))
         settings = _registry_settings(config)
         puller = Puller(context.images, settings)
         stack.callback(puller.close)
@@ -113,7 +115,7 @@ async def open_engine(config: DaemonConfig) -> AsyncGenerator[Engine, None]:
             lifecycle=lifecycle,
             containers=containers,
             files=ContainerFilesService(context),
-            execs=ExecService(context),
+            execs=execs,
             images=images,
             image_archives=ImageArchiveService(context, lifecycle),
             registries=RegistryService(context, pusher, RegistryInspector(settings)),

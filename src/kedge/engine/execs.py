@@ -43,6 +43,7 @@ class ExecSession:
     exit_code: int | None = None
     pid: int = 0
     process: Exec | None = None
+    ends_with_client: bool = False
     watcher: asyncio.Task[None] | None = field(default=None)
 
 
@@ -54,8 +55,15 @@ class ExecService:
         self._context = context
         self._sessions: dict[str, ExecSession] = {}
 
-    async def create(self, container: str, request: ExecCreateRequest) -> ExecCreateResponse:
+    async def create(
+        self, container: str, request: ExecCreateRequest, *, ends_with_client: bool = False
+    ) -> ExecCreateResponse:
         """Record a session in a running container.
+
+        Args:
+            container: Id, name or prefix.
+            request: What to run.
+            ends_with_client: Kill the process when its output is not listened to any more.
 
         Raises:
             ConflictError: The container does not run or is paused, with Docker's text.
@@ -66,7 +74,9 @@ class ExecService:
         if not request.cmd:
             raise InvalidParameterError("No exec command specified")
         parse_detach_keys(request.detach_keys)
-        session = ExecSession(id=new_id(), container=owner, request=request)
+        session = ExecSession(
+            id=new_id(), container=owner, request=request, ends_with_client=ends_with_client
+        )
         self._forget_old(owner)
         self._sessions[session.id] = session
         announce(
@@ -108,6 +118,7 @@ class ExecService:
                     stdout=wish.attach_stdout and attached,
                     stderr=wish.attach_stderr and attached,
                     terminal=wish.tty,
+                    ends_with_client=session.ends_with_client,
                 )
             )
         except KedgeError as error:
@@ -216,6 +227,17 @@ class ExecService:
             detach_keys=wish.detach_keys,
             pid=session.pid,
         )
+
+    async def wait(self, exec_id: str) -> int:
+        """Return the exit code of a session that was started."""
+        session = self._get(exec_id)
+        if session.watcher is not None:
+            await asyncio.wait([session.watcher])
+        return 137 if session.exit_code is None else session.exit_code
+
+    def forget(self, exec_id: str) -> None:
+        """Keep nothing of a session that no client knows of; its exit is announced all the same."""
+        self._sessions.pop(exec_id, None)
 
     def _get(self, exec_id: str) -> ExecSession:
         session = self._sessions.get(exec_id)

@@ -13,6 +13,7 @@ from kedge.api.types.container import (
     SummaryNetworkSettings,
 )
 from kedge.api.types.wire import ZERO_TIME
+from kedge.engine.healthrules import show_health
 from kedge.engine.paths import EnginePaths
 from kedge.engine.ports import parse_port
 from kedge.engine.process import NetworkFiles
@@ -41,6 +42,7 @@ def make_state(record: ContainerRecord) -> ContainerState:
         error=record.error,
         started_at=format_time(record.started_ns),
         finished_at=format_time(record.finished_ns),
+        health=None if record.health is None else show_health(record.health),
     )
 
 

@@ -25,6 +25,7 @@ from kedge.engine.context import EngineContext
 from kedge.engine.defaults import STOP_SIGNAL, STOP_TIMEOUT_S
 from kedge.engine.ending import end_shim
 from kedge.engine.failures import host_failure
+from kedge.engine.health import HealthChecks, end_health
 from kedge.engine.logsetup import make_log_config
 from kedge.engine.mounting import announce_volume, own_volumes, release_volumes
 from kedge.engine.mountspecs import (
@@ -59,10 +60,11 @@ _RETRY_S: Final = 1.0
 class Lifecycle:
     """Moves containers between the states of `kedge.engine.state`."""
 
-    def __init__(self, context: EngineContext) -> None:
+    def __init__(self, context: EngineContext, health: HealthChecks) -> None:
         """Work on ``context``; nothing is started."""
         self._context = context
         self._network = ContainerNetwork(context)
+        self._health = health
         self._restarts = Restarts(context.containers, self._start_again, clock=context.clock)
         self._watchers: set[asyncio.Task[None]] = set()
 
@@ -189,8 +191,9 @@ class Lifecycle:
         container.save(durable=True)
 
     def watch(self, container: Container, shim: Shim) -> None:
-        """Record the container's exit when it comes."""
+        """Record the container's exit when it comes; until then its health is checked."""
         self._keep(asyncio.create_task(self._watch(container, shim)))
+        self._health.watch(container)
 
     def _keep(self, task: "asyncio.Task[None]") -> None:
         self._watchers.add(task)
@@ -209,6 +212,8 @@ class Lifecycle:
             record.exit_code = status.exit_code
             record.oom_killed = status.oom_killed
             record.finished_ns = status.exited_at_ns
+            self._health.leave(container)
+            end_health(container)
             comes_back = self._restarts.plan(container)
             saved = _try_exit(container, Status.RESTARTING if comes_back else Status.EXITED)
             seconds = max(0, record.finished_ns - record.started_ns) // 1_000_000_000
@@ -375,6 +380,7 @@ class Lifecycle:
             shim = running_shim(container)
             await shim.pause()
             container.become(Status.PAUSED)
+            self._health.leave(container)
         announce(self._context, container, "pause")
 
     async def unpause(self, container: Container) -> None:
@@ -384,6 +390,7 @@ class Lifecycle:
                 raise ConflictError(f"Container {container.id} is not paused")
             await running_shim(container).resume()
             container.become(Status.RUNNING)
+            self._health.watch(container, since_ns=self._context.clock.time_ns())
         announce(self._context, container, "unpause")
 
     async def remove(self, container: Container, *, force: bool, volumes: bool = False) -> None:
@@ -463,6 +470,7 @@ class Lifecycle:
     async def close(self) -> None:
         """Stop watching; the containers run on."""
         await self._restarts.close()
+        await self._health.close()
         for task in list(self._watchers):
             task.cancel()
         await asyncio.gather(*self._watchers, return_exceptions=True)

@@ -5,6 +5,7 @@ from typing import Final
 
 from kedge.api.options import ListOptions
 from kedge.engine.containers import Container
+from kedge.engine.healthrules import HealthStatus
 from kedge.engine.ports import parse_port
 from kedge.engine.record import ContainerRecord
 from kedge.engine.state import Status
@@ -62,6 +63,11 @@ def _check_values(filters: Filters) -> None:
             raise InvalidParameterError(
                 f"invalid filter 'status={status}': want one of {', '.join(Status)}"
             )
+    for health in filters.get("health"):
+        if health not in {"none", *HealthStatus}:
+            raise InvalidParameterError(
+                f"invalid filter 'health={health}': want none, {', '.join(HealthStatus)}"
+            )
     for code in filters.get("exited"):
         if not code.lstrip("-").isdigit():
             raise InvalidParameterError(f"invalid filter 'exited={code}': want a number")
@@ -77,8 +83,12 @@ def _matches(record: ContainerRecord, filters: Filters) -> bool:
         and _matches_ports(record, filters)
         and _matches_any("network", _network_names(record), filters)
         and _matches_any("volume", _volume_names(record), filters)
-        and filters.matches_exactly("health", "none")
+        and filters.matches_exactly("health", _health(record))
     )
+
+
+def _health(record: ContainerRecord) -> str:
+    return "none" if record.health is None else str(record.health.status)
 
 
 def _matches_name(record: ContainerRecord, filters: Filters) -> bool:

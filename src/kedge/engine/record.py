@@ -14,6 +14,7 @@ from kedge.api.types.config import (
     PortBinding,
 )
 from kedge.api.types.container import MountPoint
+from kedge.engine.healthrules import HealthRecord, begin_health
 from kedge.engine.mountplan import MountPlan
 from kedge.engine.state import ALIVE, Status
 from kedge.lib.database import Database
@@ -61,6 +62,7 @@ class ContainerRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     """The wait before the latest start by the policy, or before the next one."""
     restart_at_ns: int = 0
     stopped_by_user: bool = False
+    health: HealthRecord | None = None
 
     @property
     def alive(self) -> bool:
@@ -77,6 +79,7 @@ class ContainerRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
         self.pid, self.started_ns = pid, at_ns
         self.error, self.exit_code, self.oom_killed = "", 0, False
         self.stopped_by_user = False
+        self.health = begin_health(self.config, self.health)
 
     @property
     def snapshot_key(self) -> str:

@@ -8,6 +8,7 @@ from kedge.api.types.config import ContainerConfig, HostConfig, Ulimit
 from kedge.api.types.container import CreateRequest
 from kedge.engine.context import EngineSettings
 from kedge.engine.devices import check_devices
+from kedge.engine.healthrules import check_health_config
 from kedge.engine.hostchecks import (
     check_cgroup_parent,
     check_modes,
@@ -44,6 +45,7 @@ def check_request(
         NotSupportedError: Something that is refused rather than ignored.
     """
     host, facts = request.host_config, read_facts()
+    check_health_config(config.healthcheck)
     check_process(config, host)
     if config.stop_signal:
         parse_signal(config.stop_signal)

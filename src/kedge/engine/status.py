@@ -1,5 +1,6 @@
 """The human sentence about a container's state, word for word Docker's. Pure."""
 
+from kedge.engine.healthrules import health_words
 from kedge.engine.record import ContainerRecord
 from kedge.engine.state import Status
 from kedge.lib.durations import human_duration
@@ -10,6 +11,8 @@ def describe(record: ContainerRecord, now_ns: int) -> str:
     up = human_duration(now_ns - record.started_ns)
     ended = human_duration(now_ns - record.finished_ns)
     match record.status:
+        case Status.RUNNING if record.health is not None:
+            return f"Up {up} ({health_words(record.health)})"
         case Status.RUNNING:
             return f"Up {up}"
         case Status.PAUSED:

@@ -6,7 +6,9 @@ later, so that ``exec c sh -c 'daemon &'`` comes back.
 """
 
 import os
+import signal
 from collections.abc import Callable
+from contextlib import suppress
 from socket import socket
 from typing import Final
 
@@ -31,6 +33,14 @@ class ExecSession:
         self.pidfd = running.pidfd
         self.streams = streams
         self.status: ExitStatus | None = None
+
+    def kill_all(self) -> None:
+        """Kill the process and its group while it runs; it leads a session of its own."""
+        if self.status is None:
+            with suppress(OSError):
+                process.send_signal(self.pidfd, signal.SIGKILL)
+            with suppress(OSError):
+                os.killpg(self.pid, signal.SIGKILL)
 
     def describe(self) -> JsonObject:
         """Return the session for an engine that connects."""
@@ -84,7 +94,9 @@ class ExecSessions:
         if attached:
             connection, fds[0] = socket(fileno=fds[0]), -1
             streams.attach(connection, _wanted(request), feeds=request.stdin)
-        self._sessions[request.exec_id] = ExecSession(running, streams)
+        session = self._sessions[request.exec_id] = ExecSession(running, streams)
+        if request.ends_with_client:
+            streams.on_hang_up = session.kill_all
         return running.pid
 
     def reap(self, pid: int, status: ExitStatus) -> bool:

@@ -61,6 +61,8 @@ class ExecRequest(NamedTuple):
     stdout: bool = False
     stderr: bool = False
     terminal: bool = False
+    ends_with_client: bool = False
+    """Kill it, and what it started, when its client hangs up."""
 
 
 class CreatedInfo(NamedTuple):
@@ -184,6 +186,7 @@ def parse_exec(document: JsonObject) -> ExecRequest:
         stdout=flag(document, "stdout"),
         stderr=flag(document, "stderr"),
         terminal=flag(document, "terminal"),
+        ends_with_client=flag(document, "ends_with_client"),
     )
 
 

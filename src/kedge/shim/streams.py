@@ -99,6 +99,8 @@ class Streams:
         self._finished = False
         self.on_silent: Callable[[], None] = _nothing
         """Called when all output has come to its end."""
+        self.on_hang_up: Callable[[], None] = _nothing
+        """Called when a client has gone, for whatever reason."""
 
     def use_pipes(self, pipes: Pipes) -> None:
         """Take over the shim's ends of ``pipes`` and start to read."""
@@ -276,6 +278,7 @@ class Streams:
         # Who hangs up a pipe has ended it; who leaves a terminal has only detached.
         if client.has_fed and self._terminal < 0:
             self._take_end(client)
+        self.on_hang_up()
 
     # -- input
 
