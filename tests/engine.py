@@ -15,7 +15,7 @@ import tarfile
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -194,7 +194,7 @@ def page(port: int) -> str:
 
 
 @contextlib.contextmanager
-def running_engine() -> Iterator[Engine]:
+def running_engine() -> Generator[Engine]:
     """Run an engine without any image; everything of it is gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="e-") as root:
         engine = Engine(Path(root))

@@ -10,7 +10,7 @@ from kedge.lib.durations import SECOND, human_duration
 from kedge.lib.ids import short_id
 
 _GAP: Final = 3
-_COLUMN_MIN: Final = 10
+COLUMN_MIN: Final = 10
 _NARROWEST: Final = 12
 
 
@@ -19,23 +19,32 @@ def print_lines(lines: Sequence[str]) -> None:
     sys.stdout.write("".join(f"{line}\n" for line in lines))
 
 
-def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def print_table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], *, column_min: int = COLUMN_MIN
+) -> None:
     """Print columns as Docker does; on a terminal the widest ones are cut so that lines fit."""
-    sys.stdout.write(format_table(header, rows, terminal_width()))
+    sys.stdout.write(format_table(header, rows, terminal_width(), column_min=column_min))
 
 
-def format_table(header: Sequence[str], rows: Sequence[Sequence[str]], width: int = 0) -> str:
+def format_table(
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    width: int = 0,
+    *,
+    column_min: int = COLUMN_MIN,
+) -> str:
     """Return the lines of a table, padded to the widest cells.
 
     Args:
         header: Heading of each column.
         rows: Cells.
         width: Cut the widest columns so that lines are no longer; 0 lets them be.
+        column_min: No column but the last is narrower.
     """
     cells = [list(header), *[list(row) for row in rows]]
     widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
     if width:
-        gaps = sum(max(_GAP, _COLUMN_MIN - column) for column in widths[:-1])
+        gaps = sum(max(_GAP, column_min - column) for column in widths[:-1])
         widths = _fit(widths, width - gaps)
     lines: list[str] = []
     for row in cells:
@@ -43,7 +52,7 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[str]], width: in
             shorten(cell, room) if width else cell for cell, room in zip(row, widths, strict=True)
         ]
         padded = [
-            cell.ljust(max(room + _GAP, _COLUMN_MIN))
+            cell.ljust(max(room + _GAP, column_min))
             for cell, room in zip(cut[:-1], widths, strict=False)
         ]
         lines.append("".join(padded) + cut[-1] + "\n")

@@ -9,13 +9,16 @@ from kedge.cli.flags import Options
 from kedge.cli.output import print_table
 from kedge.client.http import EngineClient, percent_encode
 
+_COLUMN_MIN: Final = 20
+"""As Docker's client has it here, and only here."""
+
 
 def _run(options: Options, client: EngineClient) -> int:
     name, *arguments = options.words
     query = {"ps_args": " ".join(arguments)}
     answer = client.get(f"/containers/{percent_encode(name)}/top", query).object()
     rows = [texts({"": row}, "") for row in items(answer, "Processes")]
-    print_table(texts(answer, "Titles"), rows)
+    print_table(texts(answer, "Titles"), rows, column_min=_COLUMN_MIN)
     return OK
 
 

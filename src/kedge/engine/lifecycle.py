@@ -17,6 +17,7 @@ import asyncio
 import contextlib
 import shutil
 import signal
+from collections.abc import Sequence
 from typing import Final
 
 from kedge.engine.announce import announce
@@ -179,10 +180,13 @@ class Lifecycle:
         for session in waiting:
             await session.hand_over(shim)
 
-    async def adopt(self, container: Container, shim: Shim) -> None:
-        """Look after a container an earlier engine has started."""
-        await self._network.take_up(container, shim)
-        self.watch(container, shim)
+    async def adopt(self, adopted: Sequence[tuple[Container, Shim]]) -> None:
+        """Look after the containers an earlier engine has started."""
+        for container, _ in adopted:
+            self._network.publish(container)
+        for container, shim in adopted:
+            await self._network.take_up(container, shim)
+            self.watch(container, shim)
 
     def rename(self, container: Container, name: str) -> None:
         """Give a container whose lock is held another name, in its networks, too."""

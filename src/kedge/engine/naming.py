@@ -59,12 +59,14 @@ class ContainerNames:
             )
 
     async def take_up(self, container: Container, shim: Shim) -> None:
-        """Answer the questions of a container an earlier engine has started."""
+        """Answer the questions of a container an earlier engine has started.
+
+        They may have waited for this moment, so every name has to be known by now.
+        """
         if not self.has_server(container):
             return
         with contextlib.suppress(KedgeError):
             self._add(container, await shim.open_names())
-        self.publish(container)
 
     def publish(self, container: Container) -> None:
         """Make the container known in all its networks, under the names it has now."""

@@ -61,8 +61,13 @@ class ContainerNetwork:
         return self._names.port(container)
 
     async def take_up(self, container: Container, shim: Shim) -> None:
-        """Serve a container again that an earlier engine has started."""
+        """Answer the questions of a container that an earlier engine has started."""
         await self._names.take_up(container, shim)
+
+    def publish(self, container: Container) -> None:
+        """Make a container that an earlier engine has started known to the others."""
+        if self._names.has_server(container):
+            self._names.publish(container)
 
     def rename(self, container: Container) -> None:
         """Make a container that runs known by its new name."""

@@ -62,10 +62,10 @@ async def restore(context: EngineContext, lifecycle: Lifecycle) -> list[str]:
     problems.extend(report.problems)
     for container, shim in adopted:
         container.shim = shim
+    await lifecycle.adopt([item for item in adopted if item[1].state != _EXITED])
+    for container, shim in adopted:
         if shim.state == _EXITED:
             await lifecycle.finish(container, await shim.wait())
-        else:
-            await lifecycle.adopt(container, shim)
     for container, status in ended:
         await lifecycle.finish(container, status)
     for container in context.containers:

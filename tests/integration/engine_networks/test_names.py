@@ -1,5 +1,6 @@
 """Containers find each other by name: asked from inside, with musl-like and glibc resolvers."""
 
+import ipaddress
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -7,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.engine import DOCKER, Engine
+from tests.integration.engine_networks.subnets import NET, SHOP
 
 pytestmark = [
     pytest.mark.integration,
@@ -17,7 +19,7 @@ pytestmark = [
 @pytest.fixture
 def host(shared_engine: Engine) -> Iterator[Engine]:
     """The engine, without containers and user-defined networks afterwards."""
-    shared_engine.docker("network", "create", "--subnet", "10.77.0.0/24", "shop")
+    shared_engine.docker("network", "create", "--subnet", f"{SHOP}.0/24", "shop")
     yield shared_engine
     names = shared_engine.docker("ps", "-aq").stdout.split()
     if names:
@@ -41,7 +43,7 @@ def test_names_aliases_ids_and_networks(host: Engine) -> None:
     run(host, "db", "--network", "shop")
     short = host.docker("ps", "-qf", "name=web").stdout.strip()
     for name in ("web", "WEB", "www", "front", short, "web.shop"):
-        assert resolve(host, "db", name) == ["10.77.0.2"], name
+        assert resolve(host, "db", name) == [f"{SHOP}.2"], name
     assert resolve(host, "db", "nosuch") == []
 
 
@@ -49,15 +51,15 @@ def test_an_alias_of_several_gives_them_all(host: Engine) -> None:
     for name in ("one", "two"):
         run(host, name, "--network", "shop", "--network-alias", "app")
     run(host, "web", "--network", "shop")
-    assert resolve(host, "web", "app") == ["10.77.0.2", "10.77.0.3"]
+    assert resolve(host, "web", "app") == [f"{SHOP}.2", f"{SHOP}.3"]
     host.docker("rm", "-f", "one")
-    assert resolve(host, "web", "app") == ["10.77.0.3"]
+    assert resolve(host, "web", "app") == [f"{SHOP}.3"]
 
 
 def test_reverse_and_services(host: Engine) -> None:
     run(host, "web", "--network", "shop", "--expose", "80")
     run(host, "db", "--network", "shop")
-    out = host.docker("exec", "db", "nslookup", "10.77.0.2").stdout
+    out = host.docker("exec", "db", "nslookup", f"{SHOP}.2").stdout
     assert "name = web.shop" in out
     out = host.docker("exec", "db", "nslookup", "-type=srv", "_http._tcp.web").stdout
     assert "service = 0 1 80 web" in out
@@ -75,8 +77,8 @@ def test_names_of_other_networks_are_not_told(host: Engine) -> None:
     run(host, "stranger")
     assert resolve(host, "stranger", "web") == []
     host.docker("network", "connect", "--alias", "guest", "shop", "stranger")
-    assert resolve(host, "stranger", "web") == ["10.77.0.2"]
-    assert resolve(host, "web", "guest") == ["10.77.0.3"]
+    assert resolve(host, "stranger", "web") == [f"{SHOP}.2"]
+    assert resolve(host, "web", "guest") == [f"{SHOP}.3"]
     host.docker("network", "disconnect", "shop", "stranger")
     assert resolve(host, "stranger", "web") == []
     assert resolve(host, "web", "guest") == []
@@ -86,7 +88,7 @@ def test_a_new_name_is_known_and_the_old_one_forgotten(host: Engine) -> None:
     run(host, "web", "--network", "shop")
     run(host, "db", "--network", "shop")
     host.docker("rename", "web", "front")
-    assert resolve(host, "db", "front") == ["10.77.0.2"]
+    assert resolve(host, "db", "front") == [f"{SHOP}.2"]
     assert resolve(host, "db", "web") == []
 
 
@@ -94,7 +96,7 @@ def test_a_link_is_a_name_for_one(host: Engine) -> None:
     run(host, "db", "--network", "shop")
     run(host, "web", "--network", "shop", "--link", "db:store")
     run(host, "other", "--network", "shop")
-    assert resolve(host, "web", "store") == ["10.77.0.2"]
+    assert resolve(host, "web", "store") == [f"{SHOP}.2"]
     assert resolve(host, "other", "store") == []
 
 
@@ -102,18 +104,18 @@ def test_who_shares_a_network_shares_its_names(host: Engine) -> None:
     run(host, "web", "--network", "shop")
     run(host, "db", "--network", "shop")
     run(host, "side", "--network", "container:web")
-    assert resolve(host, "side", "db") == ["10.77.0.3"]
+    assert resolve(host, "side", "db") == [f"{SHOP}.3"]
 
 
 def test_a_program_may_have_port_53_for_itself(host: Engine) -> None:
     run(host, "web", "--network", "shop")
     host.docker("exec", "web", "httpd", "-p", "0.0.0.0:53")
     assert "0.0.0.0:53" in host.docker("exec", "web", "netstat", "-lnt").stdout
-    assert resolve(host, "web", "web") == ["10.77.0.2"]
+    assert resolve(host, "web", "web") == [f"{SHOP}.2"]
 
 
 def test_names_survive_the_engine(engine: Engine) -> None:
-    engine.docker("network", "create", "--subnet", "10.77.0.0/24", "shop")
+    engine.docker("network", "create", "--subnet", f"{SHOP}.0/24", "shop")
     run(engine, "web", "--network", "shop")
     run(engine, "db", "--network", "shop")
     pid = engine.docker("inspect", "-f", "{{.State.Pid}}", "db").stdout.strip()
@@ -133,16 +135,16 @@ def test_names_survive_the_engine(engine: Engine) -> None:
     )  # fmt: skip
     engine.start()
     out, _ = asking.communicate(timeout=60)
-    assert out.strip() == "0a4d0002"
-    assert resolve(engine, "db", "web") == ["10.77.0.2"]
+    assert ipaddress.ip_address(bytes.fromhex(out.strip())) == ipaddress.ip_address(f"{SHOP}.2")
+    assert resolve(engine, "db", "web") == [f"{SHOP}.2"]
 
 
 def test_internal_networks_ask_nobody_outside(host: Engine) -> None:
-    host.docker("network", "create", "--internal", "--subnet", "10.78.0.0/24", "safe")
+    host.docker("network", "create", "--internal", "--subnet", f"{NET}.0.0/24", "safe")
     run(host, "web", "--network", "safe")
     out = host.docker("exec", "web", "nslookup", "example.com", check=False).stdout
     assert "NXDOMAIN" in out
-    assert resolve(host, "web", "web") == ["10.78.0.2"]
+    assert resolve(host, "web", "web") == [f"{NET}.0.2"]
 
 
 def test_resolv_conf_keeps_what_the_user_asks_for(host: Engine) -> None:

@@ -5,12 +5,13 @@ from collections.abc import Iterator
 import pytest
 
 from tests.engine import DOCKER, Engine, page
+from tests.integration.engine_networks.subnets import NET, NET16, SHOP
 
 pytestmark = [
     pytest.mark.integration,
     pytest.mark.skipif(DOCKER is None, reason="the docker CLI is not installed"),
 ]
-_SUBNET = ("--subnet", "10.77.0.0/24", "--gateway", "10.77.0.254")
+_SUBNET = ("--subnet", f"{SHOP}.0/24", "--gateway", f"{SHOP}.254")
 _HTTPD = "mkdir /w && echo page > /w/index.html && exec httpd -f -h /w -p 80"
 
 
@@ -46,22 +47,22 @@ def refused(engine: Engine, *words: str) -> str:
 
 
 def test_a_container_has_the_address_it_asks_for(host: Engine) -> None:
-    host.docker("network", "create", *_SUBNET, "--aux-address", "printer=10.77.0.1", "shop")
-    run(host, "db", "--network", "shop", "--ip", "10.77.0.9")
+    host.docker("network", "create", *_SUBNET, "--aux-address", f"printer={SHOP}.1", "shop")
+    run(host, "db", "--network", "shop", "--ip", f"{SHOP}.9")
     run(host, "web", "--network", "shop")
-    assert "inet 10.77.0.9/24" in inside(host, "db", "ip", "addr")
+    assert f"inet {SHOP}.9/24" in inside(host, "db", "ip", "addr")
     # The first address is kept free for the printer.
-    assert "inet 10.77.0.2/24" in inside(host, "web", "ip", "addr")
-    assert gateway_of(host, "web") == "10.77.0.254"
-    assert "1 packets received" in inside(host, "web", "ping", "-c1", "-W5", "10.77.0.9")
+    assert f"inet {SHOP}.2/24" in inside(host, "web", "ip", "addr")
+    assert gateway_of(host, "web") == f"{SHOP}.254"
+    assert "1 packets received" in inside(host, "web", "ping", "-c1", "-W5", f"{SHOP}.9")
 
 
 def test_networks_do_not_reach_each_other_until_they_are_connected(host: Engine) -> None:
     host.docker("network", "create", *_SUBNET, "shop")
     host.docker("network", "create", "lab")
-    run(host, "db", "--network", "shop", "--ip", "10.77.0.9")
+    run(host, "db", "--network", "shop", "--ip", f"{SHOP}.9")
     run(host, "web", "--network", "lab")
-    ping = ("exec", "web", "ping", "-c1", "-W1", "10.77.0.9")
+    ping = ("exec", "web", "ping", "-c1", "-W1", f"{SHOP}.9")
     assert host.docker(*ping, check=False).returncode == 1
     host.docker("network", "connect", "shop", "web")
     assert host.docker(*ping).returncode == 0
@@ -71,22 +72,22 @@ def test_networks_do_not_reach_each_other_until_they_are_connected(host: Engine)
 
 
 def test_the_default_route_follows_name_and_priority(host: Engine) -> None:
-    host.docker("network", "create", "--subnet", "10.78.0.0/24", "alpha")
-    host.docker("network", "create", "--subnet", "10.78.1.0/24", "beta")
-    host.docker("network", "create", "--subnet", "10.78.2.0/24", "gamma")
-    host.docker("network", "create", "--internal", "--subnet", "10.78.3.0/24", "aaa")
+    host.docker("network", "create", "--subnet", f"{NET}.0.0/24", "alpha")
+    host.docker("network", "create", "--subnet", f"{NET}.1.0/24", "beta")
+    host.docker("network", "create", "--subnet", f"{NET}.2.0/24", "gamma")
+    host.docker("network", "create", "--internal", "--subnet", f"{NET}.3.0/24", "aaa")
     run(host, "web", "--network", "beta")
-    assert gateway_of(host, "web") == "10.78.1.1"
+    assert gateway_of(host, "web") == f"{NET}.1.1"
     host.docker("network", "connect", "aaa", "web")
-    assert gateway_of(host, "web") == "10.78.1.1"
+    assert gateway_of(host, "web") == f"{NET}.1.1"
     host.docker("network", "connect", "alpha", "web")
-    assert gateway_of(host, "web") == "10.78.0.1"
+    assert gateway_of(host, "web") == f"{NET}.0.1"
     host.docker("network", "connect", "--gw-priority", "7", "gamma", "web")
-    assert gateway_of(host, "web") == "10.78.2.1"
+    assert gateway_of(host, "web") == f"{NET}.2.1"
     host.docker("network", "disconnect", "gamma", "web")
-    assert gateway_of(host, "web") == "10.78.0.1"
+    assert gateway_of(host, "web") == f"{NET}.0.1"
     host.docker("restart", "-t", "0", "web")
-    assert gateway_of(host, "web") == "10.78.0.1"
+    assert gateway_of(host, "web") == f"{NET}.0.1"
     names = [line.split(":")[1].split("@")[0].strip()
              for line in inside(host, "web", "ip", "-o", "link").splitlines()]  # fmt: skip
     assert names == ["lo", "eth0", "eth1", "eth2"]
@@ -95,15 +96,15 @@ def test_the_default_route_follows_name_and_priority(host: Engine) -> None:
 def test_a_stopped_container_joins_with_its_next_start(host: Engine) -> None:
     host.docker("network", "create", *_SUBNET, "shop")
     host.docker("create", "--name", "web", "busybox", "sleep", "1000")
-    host.docker("network", "connect", "--ip", "10.77.0.33", "shop", "web")
+    host.docker("network", "connect", "--ip", f"{SHOP}.33", "shop", "web")
     host.docker("start", "web")
-    assert "10.77.0.33/24" in inside(host, "web", "ip", "addr")
+    assert f"{SHOP}.33/24" in inside(host, "web", "ip", "addr")
     host.docker("restart", "-t", "0", "web")
-    assert "10.77.0.33/24" in inside(host, "web", "ip", "addr")
+    assert f"{SHOP}.33/24" in inside(host, "web", "ip", "addr")
     host.docker("stop", "-t", "0", "web")
     host.docker("network", "disconnect", "shop", "web")
     host.docker("start", "web")
-    assert "10.77.0.33/24" not in inside(host, "web", "ip", "addr")
+    assert f"{SHOP}.33/24" not in inside(host, "web", "ip", "addr")
 
 
 def test_ports_move_when_their_network_is_left(host: Engine) -> None:
@@ -142,13 +143,13 @@ def test_events_tell_who_came_and_went(host: Engine) -> None:
 
 def test_a_network_survives_the_engine_and_its_containers_stay_in_it(engine: Engine) -> None:
     engine.docker("network", "create", *_SUBNET, "--label", "a=b", "shop")
-    run(engine, "web", "--network", "shop", "--ip", "10.77.0.9")
+    run(engine, "web", "--network", "shop", "--ip", f"{SHOP}.9")
     before = engine.docker("network", "inspect", "shop").stdout
     engine.kill()
     engine.start()
     assert engine.docker("network", "inspect", "shop").stdout == before
     run(engine, "db", "--network", "shop")
-    assert "1 packets received" in inside(engine, "db", "ping", "-c1", "-W5", "10.77.0.9")
+    assert "1 packets received" in inside(engine, "db", "ping", "-c1", "-W5", f"{SHOP}.9")
     engine.docker("network", "disconnect", "shop", "web")
     assert engine.docker("exec", "web", "ip", "route").stdout == ""
 
@@ -171,11 +172,11 @@ def test_a_network_survives_the_engine_and_its_containers_stay_in_it(engine: Eng
             'could not find plugin weave in v1 plugin registry: plugin "weave" not found',
         ),
         (
-            ["network", "create", "--subnet", "10.77.0.0/16", "mine"],
-            "on this address space: 10.77.0.0/16 overlaps network shop",
+            ["network", "create", "--subnet", f"{NET16}", "mine"],
+            f"on this address space: {NET16} overlaps network shop",
         ),
         (
-            ["network", "create", "--subnet", "10.79.0.0/24", "--gateway", "10.1.0.1", "mine"],
+            ["network", "create", "--subnet", f"{NET}.9.0/24", "--gateway", "10.1.0.1", "mine"],
             "no matching subnet for gateway 10.1.0.1",
         ),
         (["network", "rm", "bridge"], "bridge is a pre-defined network and cannot be removed"),
@@ -205,8 +206,8 @@ def test_a_network_survives_the_engine_and_its_containers_stay_in_it(engine: Eng
             "user specified IP address is supported on user defined networks only",
         ),
         (
-            ["run", "--network", "shop", "--ip", "10.77.0.9", "busybox", "true"],
-            "address already in use: 10.77.0.9 on network shop",
+            ["run", "--network", "shop", "--ip", f"{SHOP}.9", "busybox", "true"],
+            f"address already in use: {SHOP}.9 on network shop",
         ),
         (
             ["run", "--network", "shop", "--ip", "10.70.0.9", "busybox", "true"],
@@ -225,7 +226,7 @@ def crowded(shared_engine: Engine) -> Iterator[Engine]:
     """A network with a container, and one without."""
     shared_engine.docker("network", "create", *_SUBNET, "shop")
     shared_engine.docker("network", "create", "lab")
-    run(shared_engine, "web", "--network", "shop", "--ip", "10.77.0.9")
+    run(shared_engine, "web", "--network", "shop", "--ip", f"{SHOP}.9")
     yield shared_engine
     shared_engine.docker("rm", "-f", *shared_engine.docker("ps", "-aq").stdout.split())
     shared_engine.docker("network", "rm", "shop", "lab")

@@ -1,7 +1,7 @@
 """Two engines for the whole module, one of them with a user namespace for its containers."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from tests.integration.isolation import probe
 
 
 @contextmanager
-def running(*flags: str) -> Iterator[Engine]:
+def running(*flags: str) -> Generator[Engine]:
     if BUSYBOX is None:
         pytest.skip("busybox-static is not installed")
     with tempfile.TemporaryDirectory(prefix="e-") as root:

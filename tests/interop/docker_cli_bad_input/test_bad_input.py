@@ -35,7 +35,7 @@ def test_run_refuses_in_one_line_and_leaves_nothing(engine: Engine) -> None:
         (["busybox", "/nosuch"], 127, 'exec: "/nosuch": stat /nosuch: no such file or directory'),
         (["busybox", "/etc"], 126, 'exec: "/etc": is a directory'),
         (["busybox", "/proc/version"], 126, 'exec: "/proc/version": permission denied'),
-        (["-w", "relative", "busybox"], 125, "working directory 'relative' must be absolute"),
+        (["-w", "relative", "busybox"], 125, "it needs to be an absolute path"),
         (["-w", "/etc/passwd", "busybox"], 125, '("/etc/passwd")'),
         (["-u", "who", "busybox"], 125, "unable to find user who: no matching entries in passwd"),
         (["-u", "0:who", "busybox"], 125, "unable to find group who: no matching entries"),
