@@ -41,7 +41,7 @@ def test_run_refuses_in_one_line_and_leaves_nothing(engine: Engine) -> None:
         (["-u", "0:who", "busybox"], 125, "unable to find group who: no matching entries"),
         (["--network=nosuch", "busybox"], 125, "network nosuch not found"),
         (["--network=container:nosuch", "busybox"], 125, "No such container: nosuch"),
-        (["--ip=203.0.113.9", "busybox"], 125, "contains IP address 203.0.113.9"),
+        (["--ip=203.0.113.9", "busybox"], 125, "supported on user defined networks only"),
         (["-m", "1k", "busybox"], 125, "Minimum memory limit allowed is 6MB"),
         (["-v", "/nosuch:/x:odd", "busybox"], 125, "invalid mode: odd"),
         (["--mount=type=bind,src=/nosuch,dst=/x", "busybox"], 125, "does not exist: /nosuch"),
