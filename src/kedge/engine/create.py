@@ -88,8 +88,7 @@ async def create_container(
         record.mount_plans, record.mounts = mounts.plans, mounts.shown()
         # Nothing may have taken the name while a volume was filled.
         containers.check_name(record.name)
-        with mounts.publishing():
-            _make(context, record, image)
+        _make(context, record, image, mounts)
         mounts.created()
     finally:
         mounts.undo()
@@ -97,12 +96,13 @@ async def create_container(
     return CreateResponse(id=container_id, warnings=warnings)
 
 
-def _make(context: EngineContext, record: ContainerRecord, image: Image) -> None:
+def _make(context: EngineContext, record: ContainerRecord, image: Image, mounts: NewMounts) -> None:
     """Make layer, record and folder; a disk that is full has none of them afterwards."""
     directory = context.paths.container_dir(record.id)
     try:
         os.mkdir(directory, mode=0o710)
-        with context.database.transaction():
+        # Either may turn out to be what commits, and so what fails.
+        with mounts.publishing(), context.database.transaction():
             context.snapshots.prepare(record.snapshot_key, image.chain_id or None)
             context.containers.store.save(record)
     except BaseException as error:
