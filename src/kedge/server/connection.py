@@ -348,11 +348,9 @@ class Connection(asyncio.Protocol):
         body.discard()
         if self._close_after or not self._is_worth_skipping(body):
             self._body = None
+            # Bytes that come after the last request would turn a plain close into a reset.
             self._stop_timer()
-            if body.complete:
-                self._close()
-            else:
-                self._linger()
+            self._linger()
             return
         self._phase = Phase.SKIP if not body.complete else Phase.HEAD
         if body.complete:

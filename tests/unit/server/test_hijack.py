@@ -313,3 +313,21 @@ def test_a_session_ends_when_the_server_closes() -> None:
         await stage.shared.nobody.wait()
 
     play(scenario)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_request_behind_a_failed_exec_meets_no_reset(*, late: bool) -> None:
+    async def scenario(stage: Stage) -> None:
+        client = await stage.connect()
+        follower = request_bytes("GET", "/_ping") * 3000
+        start = request_bytes("POST", "/v1.51/exec/missing/start", headers=UPGRADE, body=b"{}")
+        await client.send(start if late else start + follower[:100_000])
+        await client.receive_until(b"\r\n\r\n")
+        if late:
+            await client.send(follower[:100_000])
+        # A reset would raise here, and take the reason from the client.
+        assert b"executable file not found" in await client.receive_all()
+        client.end_input()
+        await until(lambda: not stage.shared.connections)
+
+    play(scenario)
