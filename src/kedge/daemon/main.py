@@ -13,11 +13,15 @@ from kedge.daemon.assembly import Engine, open_engine
 from kedge.daemon.config import DaemonConfig, load_config
 from kedge.errdefs import KedgeError
 from kedge.lib.atomicfile import write_atomic
+from kedge.linux import malloc
 from kedge.server.listeners import open_listener
 from kedge.server.response import ServerIdentity
 from kedge.server.server import Backends, Server
 
 _GRACE_S: Final = 2.0
+_LARGEST_BUFFER: Final = 4 * 1024 * 1024
+_SPARE_MEMORY: Final = 2 * 1024 * 1024
+_ARENAS: Final = 2
 
 
 def main() -> None:
@@ -28,6 +32,9 @@ def main() -> None:
             _say("kedged needs root for namespaces and mounts: run sudo kedged")
             raise SystemExit(1)
         _raise_file_limit()
+        malloc.keep_buffers(
+            largest_bytes=_LARGEST_BUFFER, spare_bytes=_SPARE_MEMORY, arenas=_ARENAS
+        )
         asyncio.run(_run(config))
     except KedgeError as error:
         _say(f"kedged: {error}")

@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from functools import partial
+from typing import Final, TypeAlias
 
 from kedge.api.options import LogOptions
 from kedge.api.streams import OutputStream
@@ -12,7 +13,10 @@ from kedge.engine.context import EngineContext
 from kedge.engine.logsetup import readable_path
 from kedge.errdefs import NotSupportedError
 from kedge.logdrivers.jsonfile import JsonFileReader
-from kedge.logdrivers.reading import LogReader, ReadOptions, encode_batches
+from kedge.logdrivers.reading import LogBatch, LogReader, ReadOptions, encode_batches
+
+_CHUNK_SIZE: Final = 256 * 1024
+_Encode: TypeAlias = Callable[[Sequence[LogBatch]], bytes]
 
 
 async def open_log(
@@ -48,9 +52,8 @@ async def _read(
         details=options.details,
     )
     if not options.follow:
-        batches = reader.read(wanted)
-        while (some := await context.run_blocking(lambda: next(batches, None))) is not None:
-            yield encode(some)
+        async for chunk in _read_chunks(context, reader.read(wanted), encode):
+            yield chunk
         return
     ended = asyncio.Event()
     watcher = asyncio.create_task(_tell_when_over(container, ended))
@@ -61,6 +64,23 @@ async def _read(
         watcher.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await watcher
+
+
+async def _read_chunks(
+    context: EngineContext, batches: Iterator[list[LogBatch]], encode: _Encode
+) -> AsyncIterator[bytes]:
+    """Yield encoded batches, many at a time; all but the sending is done in a thread."""
+
+    def make_chunk() -> bytes:
+        parts: list[bytes] = []
+        size = 0
+        while size < _CHUNK_SIZE and (some := next(batches, None)) is not None:
+            parts.append(encode(some))
+            size += len(parts[-1])
+        return b"".join(parts)
+
+    while chunk := await context.run_blocking(make_chunk):
+        yield chunk
 
 
 async def _tell_when_over(container: Container, ended: asyncio.Event) -> None:

@@ -18,7 +18,8 @@ from kedge.logdrivers.seeking import seek_time
 from kedge.logdrivers.source import LogFile
 from kedge.logdrivers.watch import DirectoryWatcher
 
-_BLOCK: Final = 512 * 1024
+# Measured: what a block becomes, line by line, is to fit into the processor's cache.
+_BLOCK: Final = 128 * 1024
 _NS_PER_S: Final = 1_000_000_000
 
 

@@ -103,20 +103,24 @@ def _parse_run(run: bytes, trailer: bytes) -> LogBatch | None:
     if stream not in _STREAMS or not rest.endswith(_END):
         return None
     stamp = normalize_stamp(rest[: -len(_END)])
-    lines = run[:-1].split(b"\n")
-    if run.count(trailer + _HEAD) != len(lines) - 1 or b"\\" + trailer in run:
+    lines = run.split(b"\n")
+    if run.count(trailer + _HEAD) != len(lines) - 2:
         return None
     # Cutting each line beats replacing the text between them: a long needle is prepared anew for
     # each of its occurrences.
     first, last = len(_HEAD), -(len(trailer) - 1)
+    # Nothing comes after the last newline, and of that nothing is left: the text ends in a newline.
     data = b"\n".join([line[first:last] for line in lines])
     if b"\\" in data:
+        if b"\\\n" in data:
+            # The backslash may belong to the trailer's own.
+            return None
         try:
             text = _text_decoder.decode(b'"' + data.replace(b"\n", b"\\n") + b'"')
         except msgspec.DecodeError:
             return None
         data = text.encode()
-    return LogBatch(_STREAMS[stream], stamp, data + b"\n", attrs)
+    return LogBatch(_STREAMS[stream], stamp, data, attrs)
 
 
 def _parse_stretch(lines: bytes) -> list[LogBatch]:

@@ -19,7 +19,7 @@ from socket import SHUT_RDWR, socket
 from typing import Final
 
 from kedge.errdefs import UnavailableError
-from kedge.linux import prctl, process
+from kedge.linux import malloc, prctl, process
 from kedge.linux.signals import reset_reserved_signals
 from kedge.shim import rootview
 from kedge.shim.control import fetch_request
@@ -40,6 +40,9 @@ _PAUSE_S: Final = 0.05
 _TAKEN: Final = b"t"
 _ENGINE_GONE: Final = b"e"
 _BROKEN: Final = 70
+# A chunk of output and the log entries it becomes; shims inherit this.
+_LARGEST_BUFFER: Final = 4 * 1024 * 1024
+_SPARE_MEMORY: Final = 1024 * 1024
 
 
 def main(make_task: MakeTask | None = None) -> None:
@@ -59,9 +62,11 @@ def main(make_task: MakeTask | None = None) -> None:
     reset_reserved_signals()
     process.close_from(ENGINE_FD + 1)
     engine = socket(fileno=ENGINE_FD)
+    malloc.keep_buffers(largest_bytes=_LARGEST_BUFFER, spare_bytes=_SPARE_MEMORY)
     rehearse()
     # What lives now is never written to by the collector again, so shims share its memory.
     gc.collect()
+    malloc.trim()
     gc.freeze()
     deaths = 0
     while deaths < _MAX_DEATHS:

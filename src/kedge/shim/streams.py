@@ -16,7 +16,7 @@ from fcntl import F_SETPIPE_SZ, fcntl
 from socket import socket
 from typing import Final, NamedTuple
 
-from kedge.linux import pty
+from kedge.linux import malloc, pty
 from kedge.shim.clients import BACKLOG_HIGH, Client
 from kedge.shim.logsink import LogSink
 from kedge.shim.messages import STDERR, STDOUT
@@ -27,6 +27,8 @@ CHUNK_SIZE: Final = 128 * 1024
 _PIPE_SIZE: Final = 256 * 1024
 _END_OF_TRANSMISSION: Final = b"\x04"
 _PTY_RETRY_S: Final = 0.1
+_FLOOD_SIZE: Final = CHUNK_SIZE // 2
+_TRIM_S: Final = 5.0
 _TERMINAL_ROUNDS: Final = 256
 _PIPE_ROUNDS: Final = _PIPE_SIZE // CHUNK_SIZE + 2
 
@@ -97,6 +99,7 @@ class Streams:
         self._paused = False
         self._draining = False
         self._finished = False
+        self._trims = False
         self.on_silent: Callable[[], None] = _nothing
         """Called when all output has come to its end."""
         self.on_hang_up: Callable[[], None] = _nothing
@@ -231,8 +234,16 @@ class Streams:
         if not chunk:
             self._end_source(fd)
             return False
+        if len(chunk) >= _FLOOD_SIZE and not self._trims:
+            # Buffers of a flood are kept for its next chunk, but not for ever.
+            self._trims = True
+            self._reactor.call_later(_TRIM_S, self._trim)
         self._deliver(self._sources[fd], chunk)
         return True
+
+    def _trim(self) -> None:
+        self._trims = False
+        malloc.trim()
 
     def _deliver(self, stream: int, chunk: bytes) -> None:
         if self._log is not None:
