@@ -90,6 +90,8 @@ class BuildOptions:
         remote: URL of a Dockerfile or context; empty when the body is the context.
         build_args: Values by name; None means "take the engine's environment variable".
         content_type: Media type of the body.
+        secrets: Values for ``RUN --mount=type=secret``, by id.
+        agents: Paths of sockets for ``RUN --mount=type=ssh``, by id.
         host_certs: Share the host's CA bundle with RUN steps; None leaves it to the engine.
     """
 
@@ -123,6 +125,8 @@ class BuildOptions:
     version: str = "1"
     session: str = ""
     build_id: str = ""
+    secrets: dict[str, bytes] = field(default_factory=dict)
+    agents: dict[str, str] = field(default_factory=dict)
     auths: dict[str, AuthConfig] = field(default_factory=dict)
     content_type: str = ""
     host_certs: bool | None = None

@@ -5,15 +5,20 @@ builds may run at once. What a killed engine leaves of a build is removed when t
 its Builder.
 """
 
+import dataclasses
+import os
+import shutil
 import threading
 from collections.abc import Callable
 from typing import BinaryIO, Final
 
 from kedge.builder.cache import BuildCache
+from kedge.builder.cache_mounts import CacheMounts
 from kedge.builder.dockerfile.instructions import Dockerfile
 from kedge.builder.dockerfile.typed import parse_dockerfile
 from kedge.builder.events import Event, ImageBuilt, ImageTagged
 from kedge.builder.executor import Execution, build_scope
+from kedge.builder.failures import BuildCancelledError
 from kedge.builder.files.directory import DigestMemo, DirectoryTree
 from kedge.builder.files.ignored import IGNORE_FILE, IgnoredTree
 from kedge.builder.files.tar import TarTree, read_tar
@@ -21,6 +26,7 @@ from kedge.builder.files.tree import Tree, clip, read_text
 from kedge.builder.perform import Performer, Workshop
 from kedge.builder.plan import plan_build
 from kedge.builder.request import BuildRequest, BuildResult
+from kedge.builder.run_mounts import RunMounts
 from kedge.builder.run_step import RunStep
 from kedge.builder.state import StageState
 from kedge.builder.steps import BaseResolver, StepRunner
@@ -37,6 +43,7 @@ from kedge.oci.references import Reference, parse_reference
 from kedge.snapshots.snapshotter import Snapshotter
 
 _SYNTAX_ARG: Final = "BUILDKIT_SYNTAX"
+_CACHE_NAMESPACE_ARG: Final = "BUILDKIT_CACHE_MOUNT_NS"
 _HOSTNAME_ARG: Final = "BUILDKIT_SANDBOX_HOSTNAME"
 _OWN_FRONTENDS: Final = ("docker/dockerfile", "docker.io/docker/dockerfile", "dockerfile.v0")
 
@@ -54,6 +61,8 @@ class Builder:
         resolver: BaseResolver,
         *,
         scratch: str,
+        caches: str = "",
+        private: str = "",
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         """Open the cache and remove what an earlier run left half built.
@@ -66,6 +75,8 @@ class Builder:
             runner: Runs the RUN steps.
             resolver: Finds base images.
             scratch: Directory for temporary files, on a disk with room for a context.
+            caches: Directory of cache mounts; next to ``scratch`` where none is given.
+            private: Directory for secrets, preferably no disk; emptied now.
             clock: Where times come from.
         """
         self._images = images
@@ -80,11 +91,20 @@ class Builder:
             host=host_platform(),
         )
         self._workshop.layering.remove_leftovers()
+        self._cache_mounts = CacheMounts(database, caches or f"{scratch}-caches", clock)
+        self._private = private or f"{scratch}-private"
+        shutil.rmtree(self._private, ignore_errors=True)
+        os.makedirs(self._private, mode=0o700)
 
     @property
     def cache(self) -> BuildCache:
         """The remembered steps."""
         return self._workshop.cache
+
+    @property
+    def cache_mounts(self) -> CacheMounts:
+        """The folders RUN steps keep between builds."""
+        return self._cache_mounts
 
     def open_directory(self, path: str) -> DirectoryTree:
         """Return a folder of the host as a build context; the caller closes it.
@@ -149,6 +169,7 @@ class Builder:
                 workshop=self._workshop,
                 lease=lease,
                 run_step=run_step,
+                run_mounts=self._run_mounts(request, cancel),
                 epoch_ns=scope.epoch_ns,
                 no_cache=request.no_cache,
                 on_event=on_event,
@@ -170,6 +191,20 @@ class Builder:
             tags=tuple(name.familiar() for name in names),
             cached_steps=len(performer.used_keys),
             executed_steps=performer.executed,
+        )
+
+    def _run_mounts(self, request: BuildRequest, cancel: threading.Event) -> RunMounts:
+        def check() -> None:
+            if cancel.is_set():
+                raise BuildCancelledError("build cancelled")
+
+        namespace = request.build_args.get(_CACHE_NAMESPACE_ARG, "")
+        return RunMounts(
+            self._cache_mounts,
+            dataclasses.replace(request.lent, namespace=namespace),
+            scratch=self._workshop.scratch,
+            private=self._private,
+            check=check,
         )
 
     def _store(self, state: StageState, epoch_ns: int | None, names: list[Reference]) -> Image:

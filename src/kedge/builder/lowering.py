@@ -4,6 +4,7 @@ Pure. Variables are expanded here, with the values that stood before the instruc
 grammar allows but this engine does not run is refused here with one line, never ignored.
 """
 
+import dataclasses
 import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -205,7 +206,7 @@ def _run(command: Run, now: _Lowering) -> Effect:
         raise NotSupportedError("RUN --security=insecure is not supported; remove the flag")
     if command.devices:
         raise NotSupportedError("RUN --device is not supported; remove the flag")
-    mounts = tuple(_supported_mount(text, now) for text in command.mounts)
+    mounts = tuple(_mount(text, now) for text in command.mounts)
     args, script = _run_args(command.command)
     if command.command.is_shell:
         args = (*now.state.shell, " ".join(args))
@@ -244,17 +245,20 @@ def _run(command: Run, now: _Lowering) -> Effect:
     return Effect(created_by=created_by, operation=operation)
 
 
-def _supported_mount(text: str, now: _Lowering) -> RunMount:
+def _mount(text: str, now: _Lowering) -> RunMount:
     mount = parse_mount(text, now.expand)
-    if mount.kind is not MountKind.TMPFS:
-        raise NotSupportedError(f"RUN --mount=type={mount.kind} is not supported yet; remove it")
-    target = posixpath.join(now.state.config.working_dir or "/", mount.target)
-    return RunMount(
-        kind=mount.kind,
-        target=posixpath.normpath(target),
-        size_bytes=mount.size_bytes,
-        read_only=mount.read_only,
-    )
+    owned = (mount.mode, mount.uid, mount.gid)
+    if mount.kind is MountKind.SSH and owned != (None, None, None):
+        raise NotSupportedError(
+            "RUN --mount=type=ssh: mode, uid and gid are not supported: the socket is the agent's "
+            "own; remove them"
+        )
+    if not mount.target:
+        return mount
+    target = _normal(posixpath.join("/", now.state.config.working_dir, mount.target))
+    if target == "/":
+        raise DockerfileError(f"invalid mount target '{mount.target}'")
+    return dataclasses.replace(mount, target=target)
 
 
 def _run_args(command: CommandLine) -> tuple[tuple[str, ...], Heredoc | None]:

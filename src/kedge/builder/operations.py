@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from kedge.builder.dockerfile.mounts import RunMount
+from kedge.builder.dockerfile.mounts import MountKind, RunMount
 from kedge.lib.jsontypes import Json, JsonObject
 from kedge.oci.hashing import sha256_digest
 
@@ -109,12 +109,21 @@ Operation: TypeAlias = RunOperation | CopyOperation | MakeDirectory
 
 
 def _describe_mount(mount: RunMount) -> Json:
-    return {
+    """Return what of a mount decides the result: never what a cache or a secret holds."""
+    described: JsonObject = {
         "kind": mount.kind,
         "target": mount.target,
         "size": mount.size_bytes,
         "readonly": mount.read_only,
     }
+    if mount.kind in (MountKind.SECRET, MountKind.SSH):
+        described |= {
+            "id": mount.cache_id,
+            "env": mount.variable,
+            "mode": mount.mode,
+            "owner": [mount.uid, mount.gid],
+        }
+    return described
 
 
 def canonical_json(document: Mapping[str, Json]) -> str:

@@ -22,6 +22,7 @@ from kedge.builder.operations import (
     cache_key,
     key_document,
 )
+from kedge.builder.run_mounts import FindTree, RunMounts
 from kedge.builder.run_step import RunStep
 from kedge.content.leases import Lease
 from kedge.errdefs import InvalidParameterError, NotSupportedError, SystemFailureError
@@ -29,9 +30,6 @@ from kedge.images.layering import Layering, LayerRecord, OpenLayer, clamp_times
 from kedge.lib.clock import Clock
 from kedge.lib.jsontypes import Json, JsonObject
 from kedge.oci.platforms import Platform, best_match
-
-FindTree = Callable[[str], Tree]
-"""Returns the files that ``COPY --from=name`` means; those of the build context for no name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +51,7 @@ class Performer:
     workshop: Workshop
     lease: Lease
     run_step: RunStep
+    run_mounts: RunMounts
     epoch_ns: int | None
     no_cache: bool
     on_event: Callable[[Event], None]
@@ -89,7 +88,7 @@ class Performer:
             match operation:
                 case RunOperation():
                     self._check_platform(platform)
-                    layer = self._run(operation, text, parent)
+                    layer = self._run(operation, text, parent, find)
                 case CopyOperation():
                     step = CopyStep(operation, find(operation.from_), below)
                     layer = self._copy(step, operation, text, parent, below)
@@ -114,13 +113,15 @@ class Performer:
                 f"build with --platform {host}"
             )
 
-    def _run(self, operation: RunOperation, text: str, parent: str) -> LayerRecord:
+    def _run(self, operation: RunOperation, text: str, parent: str, find: FindTree) -> LayerRecord:
         def change(layer: OpenLayer) -> None:
-            self.run_step.run(operation, layer)
+            with self.run_mounts.open(operation.mounts, find) as shown:
+                self.run_step.run(operation, layer, shown)
             if self.epoch_ns is not None:
                 clamp_times(layer, self.epoch_ns)
 
-        return self._cached_or_made(operation.describe(), [parent], text, parent, change)
+        inputs: list[Json] = [parent, *self.run_mounts.inputs(operation.mounts, find)]
+        return self._cached_or_made(operation.describe(), inputs, text, parent, change)
 
     def _copy(
         self, step: CopyStep, operation: CopyOperation, text: str, parent: str, below: Tree

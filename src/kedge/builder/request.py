@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from kedge.builder.files.tree import Tree
+from kedge.builder.run_mounts import Lent
 from kedge.oci.platforms import Platform
 
 
@@ -30,6 +31,8 @@ class BuildRequest:
     """Of the RUNs that do not say."""
     extra_hosts: tuple[str, ...] = ()
     """``name:address``."""
+    lent: Lent = field(default_factory=Lent)
+    """Secrets and agents for the RUNs that ask for them."""
     host_certs: str | None = None
     """Path of the host's bundle of certificates for RUN steps; None for none."""
 

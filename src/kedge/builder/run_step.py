@@ -17,6 +17,7 @@ from kedge.builder.events import Event, Notice, Output, RunFinished, RunStarted
 from kedge.builder.failures import BuildCancelledError, StepFailedError
 from kedge.builder.lowering import SCRIPT_FOLDER
 from kedge.builder.operations import RunOperation
+from kedge.builder.run_mounts import Shown
 from kedge.builder.state import DEFAULT_PATH
 from kedge.builder.steps import StepRunner, StepSpec
 from kedge.images.layering import OpenLayer, remove_mountpoints
@@ -82,7 +83,7 @@ class RunStep:
         self._cancel = cancel
         self._has_told_of_certs = False
 
-    def run(self, operation: RunOperation, layer: OpenLayer) -> None:
+    def run(self, operation: RunOperation, layer: OpenLayer, shown: Shown) -> None:
         """Run the command over ``layer`` and clean up what mounting left in it.
 
         Raises:
@@ -91,12 +92,12 @@ class RunStep:
         """
         self._tell_of_certs()
         container_id = new_id()
-        with self._mounts(operation) as mounts:
+        with self._mounts(operation, shown) as mounts:
             spec = StepSpec(
                 container_id=container_id,
                 rootfs=layer.mounts,
                 args=operation.args,
-                env=self._environment(operation),
+                env=(*self._environment(operation), *shown.env),
                 cwd=operation.cwd,
                 user=operation.user,
                 network=operation.network,
@@ -136,11 +137,10 @@ class RunStep:
         return tuple(environment)
 
     @contextmanager
-    def _mounts(self, operation: RunOperation) -> Generator[tuple[Mount, ...], None, None]:
-        mounts = [
-            Mount("tmpfs", "tmpfs", _tmpfs_options(mount.size_bytes), mount.target)
-            for mount in operation.mounts
-        ]
+    def _mounts(
+        self, operation: RunOperation, shown: Shown
+    ) -> Generator[tuple[Mount, ...], None, None]:
+        mounts = [*shown.mounts]
         if self._host_certs is not None:
             mounts.append(Mount("bind", self._host_certs, _READ_ONLY_BIND, CONTAINER_PATH))
         if not operation.script:
@@ -160,7 +160,3 @@ class RunStep:
             os.fchmod(descriptor, 0o755)
             script.write(text.encode(errors="surrogateescape"))
         return path
-
-
-def _tmpfs_options(size_bytes: int) -> tuple[str, ...]:
-    return ("nosuid", "nodev", *((f"size={size_bytes}",) if size_bytes else ()))

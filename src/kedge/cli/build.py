@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from kedge.cli.buildcontext import check_folder, single_file, stream_folder
+from kedge.cli.buildlent import lent_headers
 from kedge.cli.command import Command
 from kedge.cli.config import proxy_environment
 from kedge.cli.exitcodes import FAILED, OK
@@ -51,7 +52,10 @@ def _run(options: Options, client: EngineClient) -> int:
         _query(options, context.dockerfile),
         body=_compressed(context.body) if options.on("compress") else context.body,
         content_type="application/x-tar",
-        headers=registry_config_headers(CredentialStore(config_directory(os.environ))),
+        headers={
+            **registry_config_headers(CredentialStore(config_directory(os.environ))),
+            **lent_headers(options.texts("secret"), options.texts("ssh"), os.environ),
+        },
     )
     quiet = options.on("quiet") or options.text("progress") == "quiet"
     outcome = _Outcome(quiet=quiet)
@@ -243,6 +247,8 @@ COMMAND: Final = Command(
                 "Network of RUN steps: default, host, none",
                 complete="default|host|none",
             ),
+            many("secret", "id=NAME[,src=FILE]", "Lend a secret to steps that mount it"),
+            many("ssh", "default|ID[=SOCKET]", "Lend an ssh agent to steps that mount it"),
             many("add-host", "NAME:ADDRESS", "Add a line to /etc/hosts", check=parse_extra_host),
             switch(
                 "host-certs", "Let RUN steps trust this host's certificate authorities (kedge only)"

@@ -20,6 +20,7 @@ from kedge.builder.classic import classic_error, classic_quiet, classic_stream
 from kedge.builder.events import Event, PullProgress
 from kedge.builder.files.tar import TarTree, read_tar
 from kedge.builder.request import BuildRequest
+from kedge.builder.run_mounts import Lent
 from kedge.builder.steps import BaseImage
 from kedge.distribution.progress import PullEvent
 from kedge.distribution.pull import Puller
@@ -124,6 +125,8 @@ class BuildService:
             EngineStepRunner(context, loop),
             EngineBaseResolver(context, puller),
             scratch=context.paths.scratch,
+            caches=context.paths.build_caches,
+            private=context.paths.build_secrets,
             clock=context.clock,
         )
 
@@ -151,6 +154,7 @@ class BuildService:
             network_mode=options.network_mode or "default",
             extra_hosts=options.extra_hosts,
             host_certs=host_certs,
+            lent=Lent(secrets=options.secrets, agents=options.agents),
         )
         cancel = threading.Event()
         pipe = BodyPipe()
@@ -237,6 +241,9 @@ class BuildService:
         cache.forget(*response.caches_deleted)
         collected = await context.run_blocking(context.images.collect_garbage)
         response.space_reclaimed = collected.freed_bytes
+        folders, freed_bytes = await context.run_blocking(self._builder.cache_mounts.prune)
+        response.caches_deleted += folders
+        response.space_reclaimed += freed_bytes
         return response
 
     def cache_records(self) -> list[BuildCacheRecord]:
@@ -252,6 +259,18 @@ class BuildService:
                 usage_count=record.uses,
             )
             for record in self._builder.cache.records()
+        ] + [
+            BuildCacheRecord(
+                id=folder.name[:25],
+                type="exec.cachemount",
+                description=f"cache mount {folder.id}",
+                in_use=folder.is_used,
+                size=folder.size_bytes,
+                created_at=format_time(folder.created_ns),
+                last_used_at=format_time(folder.last_used_ns),
+                usage_count=folder.uses,
+            )
+            for folder in self._builder.cache_mounts.folders()
         ]
 
 

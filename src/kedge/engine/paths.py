@@ -45,6 +45,16 @@ class EnginePaths:
         return os.path.join(self.data_root, "tmp")
 
     @property
+    def build_caches(self) -> str:
+        """One folder for each cache mount of builds."""
+        return os.path.join(self.data_root, "build-caches")
+
+    @property
+    def build_secrets(self) -> str:
+        """Secrets of RUN steps while they run; emptied at start."""
+        return os.path.join(self.exec_root, "build-secrets")
+
+    @property
     def shims(self) -> str:
         """One folder of bundle, socket and exit status per started container."""
         return os.path.join(self.exec_root, "shims")

@@ -169,7 +169,8 @@ class EngineStepRunner:
                         source=mount.source,
                         destination=mount.destination,
                         options=mount.options,
-                        own=True,
+                        kind=mount.type,
+                        own=mount.type == "bind",
                     )
                     for mount in spec.mounts
                 ),

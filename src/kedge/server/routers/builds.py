@@ -1,5 +1,6 @@
 """Builds with the classic protocol: a context in, progress out, both at the same time."""
 
+import base64
 from collections.abc import Mapping
 from typing import Final, TypeVar
 
@@ -92,6 +93,8 @@ def parse_build_options(request: Request) -> BuildOptions:
         session=request.text("session"),
         build_id=request.text("buildid"),
         auths=parse_registry_config(request.head.headers.get("x-registry-config", "")),
+        secrets=_secrets(request),
+        agents=_lent(request, "x-kedge-build-ssh", str),
         content_type=content_type,
         host_certs=request.optional_flag("hostcerts"),
     )
@@ -105,6 +108,26 @@ def _json_parameter(request: Request, key: str, wire_type: type[T]) -> T | None:
         return codec.decode(text.encode(), wire_type)
     except InvalidParameterError as error:
         raise InvalidParameterError(f"error reading {key}: {error}") from None
+
+
+def _lent(request: Request, header: str, kind: type[T]) -> dict[str, T]:
+    """Return the JSON object that a header holds in base64, as ``X-Registry-Config`` does."""
+    text = request.head.headers.get(header, "")
+    if not text:
+        return {}
+    try:
+        return codec.decode(base64.b64decode(text, validate=True), dict[str, kind])  # type: ignore[valid-type]
+    except (ValueError, InvalidParameterError):
+        # Never with the text: it holds secrets.
+        raise InvalidParameterError(f"the {header} header is no base64 of a JSON object") from None
+
+
+def _secrets(request: Request) -> dict[str, bytes]:
+    values = _lent(request, "x-kedge-build-secrets", str)
+    try:
+        return {name: base64.b64decode(value, validate=True) for name, value in values.items()}
+    except ValueError:
+        raise InvalidParameterError("a secret of the build is no base64") from None
 
 
 def _extra_hosts(request: Request) -> tuple[str, ...]:
