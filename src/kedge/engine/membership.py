@@ -12,6 +12,7 @@ from kedge.engine.record import ContainerRecord
 from kedge.errdefs import ForbiddenError, InvalidParameterError
 from kedge.lib.ids import short_id
 from kedge.network.model import Driver, Network
+from kedge.network.options import parse_extras
 
 DEFAULT_NETWORK: Final = "bridge"
 _DEFAULT_MODES: Final = frozenset({"", "default", DEFAULT_NETWORK})
@@ -110,6 +111,11 @@ def check_wish(network: Network, wish: EndpointSettings) -> None:
         raise InvalidParameterError(
             "user specified IP address is supported only when connecting to networks with user "
             f"configured subnets: make network {network.name} with --subnet"
+        )
+    parse_extras(wish.driver_opts or {}, ipam.link_local_ips if ipam else [])
+    if wish.mac_address and network.driver is Driver.IPVLAN:
+        raise InvalidParameterError(
+            "ipvlan interfaces do not support custom mac address assignment"
         )
     if wish.aliases and not is_user_defined:
         raise InvalidParameterError(

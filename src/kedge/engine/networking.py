@@ -27,6 +27,7 @@ from kedge.engine.process import NetworkFiles, namespace_of
 from kedge.errdefs import ConflictError, InvalidParameterError, SystemFailureError
 from kedge.network import files as network_files
 from kedge.network import model
+from kedge.network.options import parse_extras
 from kedge.shim.client import Shim
 from kedge.shim.namesockets import NAME_SERVER
 
@@ -113,7 +114,7 @@ class ContainerNetwork:
         )
         settings = _endpoint_settings(endpoint, wish)
         # compat: Docker knows no names on its default bridge.
-        if network.driver is model.Driver.BRIDGE:
+        if network.has_own_links:
             settings.dns_names = dns_names(record, wish)
         return endpoint, settings
 
@@ -337,7 +338,8 @@ def _endpoint_wish(wish: EndpointSettings, mac: str) -> model.EndpointSettings:
         ipv6 = ipaddress.IPv6Address(ipam.ipv6_address) if ipam and ipam.ipv6_address else None
     except ValueError as error:
         raise InvalidParameterError(f"invalid endpoint settings: {error}") from None
-    return model.EndpointSettings(ipv4=ipv4, ipv6=ipv6, mac=mac)
+    extras = parse_extras(wish.driver_opts or {}, ipam.link_local_ips if ipam else [])
+    return model.EndpointSettings(ipv4=ipv4, ipv6=ipv6, mac=mac, extras=extras)
 
 
 def _endpoint_settings(endpoint: model.Endpoint, wish: EndpointSettings) -> EndpointSettings:

@@ -11,9 +11,11 @@ from kedge.errdefs import (
     NotSupportedError,
 )
 from kedge.network.ipam import IPAddress, IPNetwork, parse_address, parse_network
-from kedge.network.model import NetworkSpec, Subnet
+from kedge.network.model import Driver, NetworkSpec, Subnet
+from kedge.network.options import parse_options
 
 _ALONE = frozenset({"host", "null"})
+_DRIVERS = frozenset({Driver.BRIDGE, Driver.MACVLAN, Driver.IPVLAN})
 
 
 def make_network_spec(request: NetworkCreateRequest) -> NetworkSpec:
@@ -28,7 +30,7 @@ def make_network_spec(request: NetworkCreateRequest) -> NetworkSpec:
     if driver in _ALONE:
         name = "host" if driver == "host" else "none"
         raise ForbiddenError(f'only one instance of "{driver}" network is allowed: use {name}')
-    if driver != "bridge":
+    if driver not in _DRIVERS:
         raise NotFoundError(
             f'could not find plugin {driver} in v1 plugin registry: plugin "{driver}" not found'
         )
@@ -40,14 +42,17 @@ def make_network_spec(request: NetworkCreateRequest) -> NetworkSpec:
             "ingress networks need a swarm, and configurations of networks are not kept: leave "
             "--ingress, --config-only and --config-from out"
         )
+    options = dict(request.options)
+    parse_options(Driver(driver), options)
     return NetworkSpec(
         name=request.name,
+        driver=Driver(driver),
         subnets=_subnets(request.ipam or IPAM()),
         is_internal=request.internal,
         is_attachable=request.attachable,
         enable_ipv4=request.enable_ipv4 is not False,
         enable_ipv6=bool(request.enable_ipv6),
-        options=dict(request.options),
+        options=options,
         labels=dict(request.labels),
     )
 

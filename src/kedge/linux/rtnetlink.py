@@ -41,6 +41,7 @@ RTM_SETLINK: Final = 19
 _IFLA_ADDRESS: Final = 1
 _IFLA_IFNAME: Final = 3
 _IFLA_MTU: Final = 4
+_IFLA_LINK: Final = 5
 _IFLA_MASTER: Final = 10
 _IFLA_LINKINFO: Final = 18
 _IFLA_AF_SPEC: Final = 26
@@ -55,6 +56,15 @@ _IFLA_BRPORT_MODE: Final = 4
 _IFLA_BRPORT_ISOLATED: Final = 33
 _IFLA_INET_CONF: Final = 1
 _IPV4_DEVCONF_ROUTE_LOCALNET: Final = 26
+_IFLA_MACVLAN_MODE: Final = 1
+_IFLA_IPVLAN_MODE: Final = 1
+_IFLA_IPVLAN_FLAGS: Final = 2
+_IFLA_VLAN_ID: Final = 1
+
+MACVLAN_MODES: Final = {"private": 1, "vepa": 2, "bridge": 4, "passthru": 8}
+"""Values of ``enum macvlan_mode`` in ``if_link.h``."""
+IPVLAN_MODES: Final = {"l2": 0, "l3": 1, "l3s": 2}
+IPVLAN_FLAGS: Final = {"bridge": 0, "private": 1, "vepa": 2}
 
 _IFINFO: Final = struct.Struct("=BxHiII")
 
@@ -124,6 +134,58 @@ def new_veth(name: str, peer: VethPeer, *, mtu: int, master: int = 0) -> Request
         )
     )
     return Request(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body, f"create veth {name}")
+
+
+class Child(NamedTuple):
+    """A link on top of another one of this namespace, made in perhaps another namespace."""
+
+    name: str
+    parent: int
+    """Index of the link below."""
+    netns_fd: int = -1
+    """Where it is made; -1 for here."""
+    mac: str = ""
+    mtu: int = 0
+
+
+def new_macvlan(child: Child, *, mode: str) -> Request:
+    """Create a link with a MAC address of its own on its parent's wire; it stays down."""
+    return _new_child(child, "macvlan", attribute_u32(_IFLA_MACVLAN_MODE, MACVLAN_MODES[mode]))
+
+
+def new_ipvlan(child: Child, *, mode: str, flag: str = "bridge") -> Request:
+    """Create a link that shares its parent's MAC address; it stays down."""
+    data = attribute(_IFLA_IPVLAN_MODE, struct.pack("=H", IPVLAN_MODES[mode])) + attribute(
+        _IFLA_IPVLAN_FLAGS, struct.pack("=H", IPVLAN_FLAGS[flag])
+    )
+    return _new_child(child, "ipvlan", data)
+
+
+def new_vlan(child: Child, *, vlan_id: int) -> Request:
+    """Create the sub-interface that carries one VLAN of its parent; it stays down."""
+    return _new_child(child, "vlan", attribute(_IFLA_VLAN_ID, struct.pack("=H", vlan_id)))
+
+
+def new_dummy(name: str) -> Request:
+    """Create a link with nothing behind it; it stays down."""
+    info = nested(_IFLA_LINKINFO, attribute_string(_IFLA_INFO_KIND, "dummy"))
+    body = _link_header() + _link_attributes(name=name) + info
+    return Request(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body, f"create dummy {name}")
+
+
+def _new_child(child: Child, kind: str, data: bytes) -> Request:
+    body = (
+        _link_header()
+        + _link_attributes(name=child.name, mac=child.mac, mtu=child.mtu)
+        + attribute_u32(_IFLA_LINK, child.parent)
+        + (attribute_u32(_IFLA_NET_NS_FD, child.netns_fd) if child.netns_fd >= 0 else b"")
+        + nested(
+            _IFLA_LINKINFO,
+            attribute_string(_IFLA_INFO_KIND, kind),
+            nested(_IFLA_INFO_DATA, data),
+        )
+    )
+    return Request(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body, f"create {kind} {child.name}")
 
 
 def set_link(

@@ -5,6 +5,7 @@ handed out twice, across restarts too. An endpoint that leaves keeps its address
 because its link may still answer for them. Not thread-safe: the controller locks.
 """
 
+import dataclasses
 import ipaddress
 from collections.abc import Collection
 from typing import Final
@@ -13,7 +14,9 @@ from kedge.errdefs import ConflictError, InvalidParameterError
 from kedge.lib.ids import new_id, short_id
 from kedge.network import names
 from kedge.network.ipam import AddressPool, IPAddress
-from kedge.network.model import Endpoint, EndpointSettings, IPInterface, Network, Subnet
+from kedge.network.model import Driver, Endpoint, EndpointSettings, IPInterface, Network, Subnet
+from kedge.network.options import parse_options
+from kedge.network.parents import random_mac
 from kedge.network.store import NetworkStore
 
 _LINKS_MAX: Final = 36
@@ -81,12 +84,7 @@ class AddressBook:
                 allocated.append((pool, address))
                 length = subnet.network.prefixlen
                 interfaces[version] = ipaddress.ip_interface(f"{address}/{length}")
-            gateways: dict[int, IPAddress] = {
-                version: subnet.gateway
-                for version, subnet in subnets.items()
-                if not network.is_internal
-            }
-            endpoint = self._record(container_id, network, settings.mac, interfaces, gateways)
+            endpoint = self._record(container_id, network, settings, interfaces)
             self._store.put_endpoint(endpoint)
         except BaseException:
             for pool, address in allocated:
@@ -144,10 +142,13 @@ class AddressBook:
         self,
         container_id: str,
         network: Network,
-        mac: str,
+        settings: EndpointSettings,
         interfaces: dict[int, IPInterface],
-        gateways: dict[int, IPAddress],
     ) -> Endpoint:
+        gateways = _gateways(network)
+        extras = settings.extras
+        if _is_routed(network):
+            extras = dataclasses.replace(extras, is_on_link=not network.is_internal)
         ipv4, ipv6 = interfaces.get(4), interfaces.get(6)
         gateway4, gateway6 = gateways.get(4), gateways.get(6)
         first = ipv4 or ipv6
@@ -158,7 +159,8 @@ class AddressBook:
             network_name=network.name,
             driver=network.driver,
             link=self._free_link(container_id) if first is not None else "",
-            mac=(mac or names.mac_for(first.ip.packed)) if first is not None else "",
+            mac=_mac(network, settings.mac, first) if first is not None else "",
+            extras=extras,
             ipv4=ipv4 if isinstance(ipv4, ipaddress.IPv4Interface) else None,
             ipv6=ipv6 if isinstance(ipv6, ipaddress.IPv6Interface) else None,
             gateway4=gateway4 if isinstance(gateway4, ipaddress.IPv4Address) else None,
@@ -173,3 +175,33 @@ class AddressBook:
             if name not in taken:
                 return name
         raise ConflictError(f"container {short_id(container_id)} is in {_LINKS_MAX} networks")
+
+
+def _is_routed(network: Network) -> bool:
+    """Tell whether containers have no neighbours, only a way out (ipvlan in an L3 mode)."""
+    if network.driver is not Driver.IPVLAN:
+        return False
+    return parse_options(network.driver, network.options).mode != "l2"
+
+
+def _gateways(network: Network) -> dict[int, IPAddress]:
+    """Return the gateways of a network's containers, by IP version."""
+    if network.is_internal or _is_routed(network) or not network.has_own_links:
+        return {}
+    missing = parse_options(network.driver, network.options).no_gateway
+    return {
+        subnet.network.version: subnet.gateway
+        for subnet in network.subnets
+        if subnet.network.version not in missing
+    }
+
+
+def _mac(network: Network, wanted: str, first: IPInterface) -> str:
+    """Return the address of a new link; empty on ipvlan, where it is the parent's."""
+    match network.driver:
+        case Driver.IPVLAN:
+            return ""
+        case Driver.MACVLAN:
+            return wanted or random_mac()
+        case _:
+            return wanted or names.mac_for(first.ip.packed)

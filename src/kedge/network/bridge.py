@@ -8,7 +8,6 @@ namespace, so nobody here ever enters it.
 import contextlib
 import errno
 import ipaddress
-import itertools
 import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -21,12 +20,11 @@ from kedge.linux.netlink import NetlinkError, Request
 from kedge.network.ipam import IPNetwork
 from kedge.network.kernel import HostKernel
 from kedge.network.model import Endpoint, IPInterface, Network
+from kedge.network.options import parse_options
 
 MTU_DEFAULT: Final = 1500
 _DEFAULT4: Final = ipaddress.IPv4Network("0.0.0.0/0")
 _DEFAULT6: Final = ipaddress.IPv6Network("::/0")
-_ICC_OPTION: Final = "com.docker.network.bridge.enable_icc"
-_MTU_OPTION: Final = "com.docker.network.driver.mtu"
 # Routes that say nothing about where a private network may lie.
 _EVERYWHERE: Final = 0
 
@@ -97,7 +95,7 @@ def sandbox_requests(
         gateway_for: The IP versions whose default route goes through this network.
     """
     requests = [rt.set_link(rt.LOOPBACK_INDEX, up=True)]
-    interfaces = (endpoint.ipv4, endpoint.ipv6)
+    interfaces = (endpoint.ipv4, endpoint.ipv6, *endpoint.extras.link_local)
     requests += [ra.new_address(ifindex, item) for item in interfaces if item is not None]
     requests.append(rt.set_link(ifindex, up=True))
     return requests + default_routes(endpoint, ifindex, gateway_for)
@@ -111,15 +109,18 @@ def default_routes(endpoint: Endpoint, ifindex: int, versions: Collection[int]) 
             (4, _DEFAULT4, endpoint.gateway4),
             (6, _DEFAULT6, endpoint.gateway6),
         )
-        if version in versions and gateway is not None
+        if version in versions and (gateway is not None or endpoint.extras.is_on_link)
     ]
 
 
 def bridge_interfaces(network: Network) -> list[IPInterface]:
     """Return the addresses the bridge itself has: the network's gateways."""
+    options = parse_options(network.driver, network.options)
+    missing = options.no_gateway | (frozenset({4}) if options.inhibit_ipv4 else frozenset[int]())
     return [
         ipaddress.ip_interface(f"{subnet.gateway}/{subnet.network.prefixlen}")
         for subnet in network.subnets
+        if subnet.network.version not in missing
     ]
 
 
@@ -142,7 +143,7 @@ class BridgeDriver:
             ConflictError: A link of that name is no bridge.
             SystemFailureError: The kernel refuses.
         """
-        mtu = int(network.options.get(_MTU_OPTION, "0")) or self._mtu or uplink
+        mtu = parse_options(network.driver, network.options).mtu or self._mtu or uplink
         link = self._kernel.try_link(network.bridge)
         try:
             if link is None:
@@ -164,7 +165,9 @@ class BridgeDriver:
                     if item.ifindex == link.ifindex and not item.interface.ip.is_link_local
                 }
             wanted = set(bridge_interfaces(network))
-            requests = [ra.delete_address(link.ifindex, item) for item in present - wanted]
+            # A bridge that was there before is somebody's: his addresses stay.
+            surplus = present - wanted if network.owns_link else set[IPInterface]()
+            requests = [ra.delete_address(link.ifindex, item) for item in surplus]
             requests += [ra.new_address(link.ifindex, item) for item in wanted - present]
             requests.append(rt.set_link(link.ifindex, up=True, mtu=mtu))
             # Connections to 127.0.0.1 that are published leave through the bridge (see firewall).
@@ -185,7 +188,7 @@ class BridgeDriver:
             NetlinkError: The kernel refuses; nothing is left behind.
         """
         peer = rt.VethPeer(ifname, netns_fd, endpoint.mac)
-        is_isolated = network.options.get(_ICC_OPTION) == "false"
+        is_isolated = parse_options(network.driver, network.options).is_isolated
         requests = [
             rt.new_veth(endpoint.link, peer, mtu=live.mtu, master=live.ifindex),
             rt.set_bridge_port(endpoint.link, hairpin=True, isolated=is_isolated),
@@ -227,23 +230,35 @@ class BridgeDriver:
             SystemFailureError: The kernel refuses.
         """
         try:
-            for link in self._kernel.links_in(rtnl_fd):
-                if link.mac == endpoint.mac:
-                    self._kernel.batch_in(rtnl_fd, default_routes(endpoint, link.ifindex, versions))
+            link = self.try_link_of(endpoint, rtnl_fd)
+            if link is not None:
+                self._kernel.batch_in(rtnl_fd, default_routes(endpoint, link.ifindex, versions))
         except NetlinkError as error:
             raise _explain(error, "move the container's default route") from error
 
-    def free_name(self, rtnl_fd: int) -> str:
-        """Return the first of ``eth0``, ``eth1``... that the container has no link of.
+    def names_in(self, rtnl_fd: int) -> set[str]:
+        """Return the names of the container's links.
 
         Raises:
             SystemFailureError: The kernel refuses to tell.
         """
         try:
-            taken = {link.name for link in self._kernel.links_in(rtnl_fd)}
+            return {link.name for link in self._kernel.links_in(rtnl_fd)}
         except NetlinkError as error:
             raise _explain(error, "list the container's links") from error
-        return next(name for number in itertools.count() if (name := f"eth{number}") not in taken)
+
+    def try_link_of(self, endpoint: Endpoint, rtnl_fd: int) -> rt.Link | None:
+        """Return an endpoint's link in the container, by its MAC address or its IP address.
+
+        Raises:
+            NetlinkError: The kernel refuses to tell.
+        """
+        links = self._kernel.links_in(rtnl_fd)
+        if endpoint.mac:
+            return next((link for link in links if link.mac == endpoint.mac), None)
+        own = {endpoint.ipv4, endpoint.ipv6}
+        indexes = {a.ifindex for a in self._kernel.addresses_in(rtnl_fd) if a.interface in own}
+        return next((link for link in links if link.ifindex in indexes), None)
 
     def disconnect(self, links: Sequence[str]) -> None:
         """Remove links, and with each its other end; one that is gone already is fine.

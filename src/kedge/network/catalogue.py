@@ -10,7 +10,7 @@ import dataclasses
 import ipaddress
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from kedge.errdefs import ConflictError, ForbiddenError, InvalidParameterError, NotFoundError
@@ -19,13 +19,14 @@ from kedge.lib.ids import new_id
 from kedge.network import names
 from kedge.network.ipam import IPNetwork, SubnetPool, choose_subnet, find_overlap
 from kedge.network.model import Driver, Network, NetworkOptions, NetworkSpec, Subnet
+from kedge.network.options import BRIDGE_NAME, parse_options
+from kedge.network.parents import DRIVERS, check_companions
 from kedge.network.store import NetworkStore
 
 DEFAULT_BRIDGE: Final = "bridge"
 _PREDEFINED: Final = frozenset({DEFAULT_BRIDGE, "host", "none"})
 _NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 _IPV6_PREFIX_FACT: Final = "ipv6_prefix"
-_BRIDGE_NAME_OPTION: Final = "com.docker.network.bridge.name"
 
 
 class NetworkCatalogue:
@@ -100,12 +101,19 @@ class NetworkCatalogue:
                 )
             )
 
-    def create(self, spec: NetworkSpec, taken: Sequence[IPNetwork]) -> Network:
-        """Record a new bridge network; its subnets are the spec's or chosen.
+    def create(
+        self,
+        spec: NetworkSpec,
+        taken: Sequence[IPNetwork],
+        choose_link: Callable[[NetworkSpec, str], tuple[str, bool]],
+    ) -> Network:
+        """Record a new network; its subnets are the spec's or chosen.
 
         Args:
             spec: What it shall be.
             taken: Networks the host has routes to.
+            choose_link: Returns, from the spec and the network's id, its bridge or parent and
+                whether that is the engine's own to make and remove.
 
         Raises:
             InvalidParameterError: The name or a gateway is malformed.
@@ -122,28 +130,47 @@ class NetworkCatalogue:
             raise InvalidParameterError("IPv4 or IPv6 must be enabled")
         if any(network.name == spec.name for network in self._networks.values()):
             raise ConflictError(f"network with name {spec.name} already exists")
+        # On a wire of the host's the host has a route there already; that is what it is for.
+        others: Sequence[IPNetwork] = () if spec.driver in DRIVERS else taken
         for subnet in spec.subnets:
-            self._check_subnet(subnet, taken)
+            self._check_subnet(subnet, others)
         subnets = list(spec.subnets)
         versions = {subnet.network.version for subnet in subnets}
         if spec.enable_ipv4 and 4 not in versions:
             subnets.insert(0, self._choose4(self._options.network_pools, taken))
         if spec.enable_ipv6 and 6 not in versions:
             subnets.append(self._choose6(taken))
-        network = self._new(spec.name, Driver.BRIDGE)
+        network = self._new(spec.name, spec.driver)
+        link, is_own = choose_link(spec, network.id)
+        is_bridge = spec.driver is Driver.BRIDGE
+        is_dead_end = not is_bridge and not parse_options(spec.driver, spec.options).parent
         network = dataclasses.replace(
             network,
             subnets=tuple(subnets),
-            bridge=spec.options.get(_BRIDGE_NAME_OPTION) or names.bridge_name(network.id),
-            is_internal=spec.is_internal,
+            bridge=link if is_bridge else "",
+            parent="" if is_bridge else link,
+            owns_link=is_own,
+            is_internal=spec.is_internal or is_dead_end,
             is_attachable=spec.is_attachable,
             enable_ipv4=any(subnet.network.version == 4 for subnet in subnets),
             enable_ipv6=any(subnet.network.version == 6 for subnet in subnets),
             options=dict(spec.options),
             labels=dict(spec.labels),
         )
+        self._check_link(network)
         self._put(network)
         return network
+
+    def _check_link(self, network: Network) -> None:
+        if network.driver in DRIVERS:
+            check_companions(network, self.networks())
+            return
+        for other in self._networks.values():
+            if other.bridge == network.bridge:
+                raise ForbiddenError(
+                    f"conflicts with network {other.id} ({other.name}): "
+                    f"networks have same bridge name {network.bridge}"
+                )
 
     def remove(self, network: Network) -> None:
         """Forget a network.
@@ -287,5 +314,5 @@ def _default_options(bridge: str, *, icc: bool) -> dict[str, str]:
         "com.docker.network.bridge.enable_icc": str(icc).lower(),
         "com.docker.network.bridge.enable_ip_masquerade": "true",
         "com.docker.network.bridge.host_binding_ipv4": "0.0.0.0",  # noqa: S104
-        _BRIDGE_NAME_OPTION: bridge,
+        BRIDGE_NAME: bridge,
     }

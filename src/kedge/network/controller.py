@@ -13,12 +13,14 @@ needs it (see `preparation`).
 """
 
 import errno
+import itertools
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from kedge.errdefs import (
     ConflictError,
     ForbiddenError,
+    InvalidParameterError,
     KedgeError,
     NotFoundError,
     SystemFailureError,
@@ -29,7 +31,7 @@ from kedge.lib.ids import short_id
 from kedge.linux.netlink import NetlinkError
 from kedge.network import names
 from kedge.network.addresses import AddressBook
-from kedge.network.bridge import BridgeDriver
+from kedge.network.bridge import BridgeDriver, LiveBridge
 from kedge.network.catalogue import DEFAULT_BRIDGE, NetworkCatalogue
 from kedge.network.gateway import gateway_versions
 from kedge.network.kernel import HostKernel, LinuxKernel
@@ -44,6 +46,8 @@ from kedge.network.model import (
     PublishedPort,
     RestoreReport,
 )
+from kedge.network.options import parse_options
+from kedge.network.parents import DRIVERS, ParentDriver
 from kedge.network.preparation import HostPreparation, taken_networks
 from kedge.network.publishing import PortPublisher
 from kedge.network.reaper import Reaper
@@ -85,6 +89,7 @@ class NetworkController:
         self._addresses = AddressBook(store)
         self._catalogue = NetworkCatalogue(store, data_root, options, clock)
         self._driver = BridgeDriver(self._kernel, mtu=options.mtu)
+        self._parents = ParentDriver(self._kernel)
         self._table = names.table_name(data_root)
         self._publisher = PortPublisher(
             self._kernel,
@@ -99,6 +104,7 @@ class NetworkController:
             catalogue=self._catalogue,
             addresses=self._addresses,
             driver=self._driver,
+            parents=self._parents,
             publisher=self._publisher,
         )
         self._reaper = Reaper(self._driver.disconnect)
@@ -133,13 +139,30 @@ class NetworkController:
             return self._catalogue.try_find(reference)
 
     def create_network(self, spec: NetworkSpec) -> Network:
-        """Record a new bridge network; its bridge is made with its first endpoint.
+        """Record a new network; its bridge or parent is made with its first endpoint.
 
         Raises:
             KedgeError: Name taken or malformed, subnet in the way of another network or route.
         """
         with self._lock, self._kernel.setup_lock():
-            return self._catalogue.create(spec, taken_networks(self._kernel, None))
+            if spec.enable_ipv6 and not self._kernel.has_ipv6():
+                raise InvalidParameterError(
+                    f"network {spec.name} cannot have IPv6: it is switched off in this kernel; "
+                    "run: sysctl -w net.ipv6.conf.all.disable_ipv6=0 "
+                    "net.ipv6.conf.default.disable_ipv6=0"
+                )
+            return self._catalogue.create(
+                spec, taken_networks(self._kernel, None), self._choose_link
+            )
+
+    def _choose_link(self, spec: NetworkSpec, network_id: str) -> tuple[str, bool]:
+        """Return a new network's bridge or parent, and whether it is ours to make."""
+        options = parse_options(spec.driver, spec.options)
+        if spec.driver in DRIVERS:
+            return self._parents.choose(options.parent, network_id)
+        if not options.bridge:
+            return names.bridge_name(network_id), True
+        return options.bridge, self._kernel.try_link(options.bridge) is None
 
     def remove_network(self, reference: str) -> Network:
         """Remove a network nobody is in, with its bridge.
@@ -160,7 +183,7 @@ class NetworkController:
             self._addresses.drop_pools(network.id)
             self._publisher.remove_network(network.id)
             self._preparation.forget(network.id)
-            self._driver.disconnect([network.bridge])
+            self._driver.disconnect(self._own_links([network]))
         return network
 
     def has_packet_filter(self) -> bool:
@@ -203,7 +226,7 @@ class NetworkController:
     ) -> Endpoint:
         with self._lock:
             found = self._catalogue.find(network)
-            if found.driver is Driver.BRIDGE:
+            if found.has_own_links:
                 found = self._preparation.ensure_live(found)
             return self._addresses.create(container_id, found, settings)
 
@@ -243,10 +266,13 @@ class NetworkController:
         endpoints = self.endpoints(container_id=container_id)
         if not endpoints:
             raise NotFoundError(f"container {short_id(container_id)} has no network endpoint")
-        for number, endpoint in enumerate(endpoints):
-            ifname = f"eth{number}"
+        taken: set[str] = set()
+        for endpoint in endpoints:
+            ifname = self._interface_name(endpoint, taken)
+            taken.add(ifname)
             if endpoint.link:
                 self._link(endpoint, netns_fd=netns_fd, ifname=ifname)
+                self._tune(endpoint, netns_fd=netns_fd, rtnl_fd=rtnl_fd, ifname=ifname)
             if endpoint.driver is not Driver.HOST:
                 versions = gateway_versions(endpoint, endpoints, priorities)
                 self._driver.configure(endpoint, rtnl_fd, ifname=ifname, gateway_for=versions)
@@ -271,9 +297,10 @@ class NetworkController:
         Raises:
             KedgeError: The kernel refused. `leave` takes back what was done.
         """
-        ifname = self._driver.free_name(rtnl_fd)
+        ifname = self._interface_name(endpoint, self._driver.names_in(rtnl_fd))
         if endpoint.link:
             self._link(endpoint, netns_fd=netns_fd, ifname=ifname)
+            self._tune(endpoint, netns_fd=netns_fd, rtnl_fd=rtnl_fd, ifname=ifname)
         endpoints = self.endpoints(container_id=endpoint.container_id)
         versions = gateway_versions(endpoint, endpoints, priorities)
         self._driver.configure(endpoint, rtnl_fd, ifname=ifname, gateway_for=versions)
@@ -296,6 +323,11 @@ class NetworkController:
             rtnl_fd: An rtnetlink socket of the container's namespace.
             priorities: ``GwPriority`` by network id.
         """
+        for endpoint in self.endpoints(network=network, container_id=container_id):
+            if endpoint.driver in DRIVERS:
+                link = self._driver.try_link_of(endpoint, rtnl_fd)
+                if link is not None:
+                    self._parents.remove_inside(rtnl_fd, link.ifindex)
         self.remove_endpoint(container_id, network=network)
         self._reaper.drain()
         rest = self.endpoints(container_id=container_id)
@@ -320,6 +352,8 @@ class NetworkController:
         """
         with self._lock:
             endpoints = self._addresses.active(container_id=container_id)
+            # What lies on a wire of the host's is reached there, at every port.
+            endpoints = [item for item in endpoints if item.driver not in DRIVERS]
             found = [item for item in endpoints if gateway_versions(item, endpoints, priorities)]
             if not found or not ports:
                 return ()
@@ -371,7 +405,7 @@ class NetworkController:
             for endpoint in self._addresses.leaving():
                 self._reap(endpoint)
             for network in self._catalogue.networks():
-                if self._addresses.active(network_id=network.id) and network.bridge:
+                if self._addresses.active(network_id=network.id) and network.has_own_links:
                     self._preparation.ensure_live(network)
             problems = self._republish()
             orphans = self._remove_orphans()
@@ -406,9 +440,53 @@ class NetworkController:
         with self._lock:
             self._publisher.close(remove=remove)
             if remove:
-                bridges = [n.bridge for n in self._catalogue.networks() if n.bridge]
-                self._driver.disconnect(bridges)
+                self._driver.disconnect(self._own_links(self._catalogue.networks()))
             self._kernel.close()
+
+    def _own_links(self, networks: Sequence[Network]) -> list[str]:
+        """Return the bridges and parents of networks that are the engine's to remove."""
+        return [link for n in networks if n.owns_link and (link := n.bridge or n.parent)]
+
+    def _interface_name(self, endpoint: Endpoint, taken: Collection[str]) -> str:
+        """Return what an endpoint's link is called in the container.
+
+        Raises:
+            ConflictError: The name asked for is another link's.
+        """
+        wanted = endpoint.extras.ifname
+        if wanted in taken:
+            raise ConflictError(
+                f"error renaming interface to {wanted}: the container has a link of that name"
+            )
+        if wanted:
+            return wanted
+        with self._lock:
+            network = self._catalogue.find(endpoint.network_id)
+        prefix = parse_options(network.driver, network.options).prefix
+        return next(name for n in itertools.count() if (name := f"{prefix}{n}") not in taken)
+
+    def _tune(self, endpoint: Endpoint, *, netns_fd: int, rtnl_fd: int, ifname: str) -> None:
+        """Set a new link's switches; bring up what may have to wait for its predecessor."""
+        if endpoint.extras.sysctls:
+            self._kernel.set_sysctls_in(
+                netns_fd,
+                [(name.replace("IFNAME", ifname), v) for name, v in endpoint.extras.sysctls],
+            )
+        if endpoint.driver is Driver.MACVLAN:
+            ifindex = self._kernel.link_in(rtnl_fd, ifname).ifindex
+            self._parents.bring_up(rtnl_fd, ifindex)
+
+    def _connect_link(
+        self,
+        endpoint: Endpoint,
+        network: Network,
+        live: LiveBridge,
+        *,
+        netns_fd: int,
+        ifname: str,
+    ) -> None:
+        driver = self._parents if network.driver in DRIVERS else self._driver
+        driver.connect(endpoint, network, live, netns_fd=netns_fd, ifname=ifname)
 
     def _link(self, endpoint: Endpoint, *, netns_fd: int, ifname: str) -> None:
         """Make an endpoint's link; if its bridge has been removed behind our back, that first."""
@@ -417,7 +495,7 @@ class NetworkController:
                 network = self._preparation.ensure_live(self._catalogue.find(endpoint.network_id))
                 live = self._preparation.bridge(network.id)
             try:
-                self._driver.connect(endpoint, network, live, netns_fd=netns_fd, ifname=ifname)
+                self._connect_link(endpoint, network, live, netns_fd=netns_fd, ifname=ifname)
             except NetlinkError as error:
                 if attempt == 1 and error.errno in {errno.ENODEV, errno.EINVAL}:
                     with self._lock:

@@ -42,4 +42,6 @@ def gateway_versions(
 
 
 def _has_gateway(endpoint: Endpoint, version: int) -> bool:
-    return (endpoint.gateway4 if version == 4 else endpoint.gateway6) is not None
+    gateway = endpoint.gateway4 if version == 4 else endpoint.gateway6
+    address = endpoint.ipv4 if version == 4 else endpoint.ipv6
+    return gateway is not None or (endpoint.extras.is_on_link and address is not None)

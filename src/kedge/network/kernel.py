@@ -52,6 +52,14 @@ class HostKernel(Protocol):
         """Return the links of the namespace the netlink socket belongs to."""
         ...
 
+    def addresses_in(self, descriptor: int) -> list[ra.Address]:
+        """Return the addresses of the namespace the netlink socket belongs to."""
+        ...
+
+    def set_sysctls_in(self, netns_fd: int, values: Sequence[tuple[str, str]]) -> None:
+        """Set switches below ``/proc/sys/net`` of another namespace."""
+        ...
+
     def try_link(self, name: str) -> rt.Link | None:
         """Return a link of the host, None when there is none of that name."""
         ...
@@ -146,6 +154,15 @@ class LinuxKernel:
         """Return the links of the namespace the netlink socket belongs to."""
         with NetlinkSocket(NETLINK_ROUTE, descriptor=descriptor) as other:
             return [rt.parse_link(message) for message in other.query(rt.dump_links())]
+
+    def addresses_in(self, descriptor: int) -> list[ra.Address]:
+        """Return the addresses of the namespace the netlink socket belongs to."""
+        with NetlinkSocket(NETLINK_ROUTE, descriptor=descriptor) as other:
+            return [ra.parse_address(found) for found in other.query(ra.dump_addresses())]
+
+    def set_sysctls_in(self, netns_fd: int, values: Sequence[tuple[str, str]]) -> None:
+        """Set switches below ``/proc/sys/net`` of another namespace."""
+        sysctls.set_inside(netns_fd, values)
 
     def try_link(self, name: str) -> rt.Link | None:
         """Return a link of the host, None when there is none of that name."""

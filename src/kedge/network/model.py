@@ -25,6 +25,8 @@ class Driver(StrEnum):
     """How a network is made; the values are Docker's driver names."""
 
     BRIDGE = "bridge"
+    MACVLAN = "macvlan"
+    IPVLAN = "ipvlan"
     HOST = "host"
     NULL = "null"
 
@@ -53,6 +55,10 @@ class Network:
     subnets: tuple[Subnet, ...] = ()
     bridge: str = ""
     """Name of the bridge's link on the host."""
+    parent: str = ""
+    """Name of the host's link that those of a macvlan or ipvlan network lie on."""
+    owns_link: bool = True
+    """Whether the bridge or parent is the engine's own, to be removed with the network."""
     is_internal: bool = False
     is_attachable: bool = False
     enable_ipv4: bool = True
@@ -65,12 +71,18 @@ class Network:
         """Whether its subnets were named by the user, so that containers may ask for addresses."""
         return bool(self.subnets) and not any(subnet.is_automatic for subnet in self.subnets)
 
+    @property
+    def has_own_links(self) -> bool:
+        """Whether a container in it gets a link: neither the host's network nor none."""
+        return self.driver not in {Driver.HOST, Driver.NULL}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkSpec:
-    """What a new user-defined bridge network shall be."""
+    """What a new user-defined network shall be."""
 
     name: str
+    driver: Driver = Driver.BRIDGE
     subnets: tuple[Subnet, ...] = ()
     """Empty: the engine chooses."""
     is_internal: bool = False
@@ -82,12 +94,27 @@ class NetworkSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointExtras:
+    """What few endpoints have beside their addresses."""
+
+    ifname: str = ""
+    """The interface's name in the container; empty for the next free one."""
+    link_local: tuple[IPInterface, ...] = ()
+    """More addresses, of the link alone."""
+    sysctls: tuple[tuple[str, str], ...] = ()
+    """Switches below ``/proc/sys/net`` with their values, where ``IFNAME`` is the interface."""
+    is_on_link: bool = False
+    """The default route needs no gateway: what is on the other side finds everything (L3)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointSettings:
     """What may be asked of an endpoint."""
 
     ipv4: ipaddress.IPv4Address | None = None
     ipv6: ipaddress.IPv6Address | None = None
     mac: str = ""
+    extras: EndpointExtras = EndpointExtras()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +133,7 @@ class Endpoint:
     ipv6: ipaddress.IPv6Interface | None = None
     gateway4: ipaddress.IPv4Address | None = None
     gateway6: ipaddress.IPv6Address | None = None
+    extras: EndpointExtras = EndpointExtras()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

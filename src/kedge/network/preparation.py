@@ -25,6 +25,7 @@ from kedge.network.files import load_nameserver_networks
 from kedge.network.ipam import IPNetwork
 from kedge.network.kernel import HostKernel
 from kedge.network.model import Network, NetworkOptions
+from kedge.network.parents import DRIVERS, ParentDriver
 from kedge.network.publishing import PortPublisher
 from kedge.network.store import NetworkStore
 
@@ -53,6 +54,7 @@ class HostPreparation:
         catalogue: NetworkCatalogue,
         addresses: AddressBook,
         driver: BridgeDriver,
+        parents: ParentDriver,
         publisher: PortPublisher,
     ) -> None:
         """Work on the parts the controller is made of; nothing is changed yet."""
@@ -62,8 +64,10 @@ class HostPreparation:
         self._catalogue = catalogue
         self._addresses = addresses
         self._driver = driver
+        self._parents = parents
         self._publisher = publisher
         self._live: dict[str, LiveBridge] = {}
+        self._has_looked = False
         self.problems: list[str] = []
         """What does not work on this host, one line each."""
 
@@ -83,6 +87,10 @@ class HostPreparation:
         """Return the network with its bridge and rules in place, perhaps with a new subnet."""
         if network.id in self._live:
             return network
+        if network.driver in DRIVERS:
+            with self._kernel.setup_lock():
+                self._live[network.id] = self._parents.ensure(network)
+            return network
         with self._kernel.setup_lock():
             routes, links = self._kernel.routes(), self._kernel.links()
             if not self._addresses.is_in_use(network.id):
@@ -94,7 +102,7 @@ class HostPreparation:
                     self._addresses.drop_pools(network.id)
             live = self._driver.ensure(network, uplink_mtu(routes, links))
         self._switch_forwarding(network, routes, links)
-        if not self._live:
+        if not self._has_looked:
             self._look_at_packet_filter()
         self._publisher.add_network(network)
         self._live[network.id] = live
@@ -118,6 +126,7 @@ class HostPreparation:
 
     def _look_at_packet_filter(self) -> None:
         """Find out, once, whether there is a packet filter and who else drops what we forward."""
+        self._has_looked = True
         if not self._options.packet_filter:
             return
         if not self._kernel.has_packet_filter():

@@ -17,6 +17,7 @@ from kedge.network import firewall
 from kedge.network.ipam import IPAddress
 from kedge.network.kernel import HostKernel
 from kedge.network.model import Endpoint, Network, PortBinding, PublishedPort
+from kedge.network.options import parse_options
 from kedge.network.ports import Claim, Claimer
 from kedge.network.proxy import Listener, UserlandProxy
 
@@ -58,6 +59,7 @@ class PortPublisher:
         self._container_name = container_name
         self._proxy = UserlandProxy()
         self._bridges: dict[str, firewall.BridgeRule] = {}
+        self._bindings: dict[str, str] = {}
         self._ports: dict[str, list[_Port]] = {}
         self._is_table_made = False
         self.has_packet_filter = True
@@ -65,11 +67,16 @@ class PortPublisher:
 
     def add_network(self, network: Network) -> None:
         """Take a network's bridge into the packet filter."""
+        options = parse_options(network.driver, network.options)
         rule = firewall.BridgeRule(
             bridge=network.bridge,
             subnets=tuple(subnet.network for subnet in network.subnets),
             is_internal=network.is_internal,
+            masquerade=options.masquerade,
         )
+        # The unspecified address is what is meant without the option: every one, IPv6 as well.
+        is_any = options.host_binding in {"", "0.0.0.0"}  # noqa: S104
+        self._bindings[network.id] = "" if is_any else options.host_binding
         if self._bridges.get(network.id) == rule:
             return
         is_new = network.id not in self._bridges
@@ -114,7 +121,7 @@ class PortPublisher:
             return []
         claimer = Claimer(
             target=str(target.ip),
-            default_address=self._default_address,
+            default_address=self._bindings.get(endpoint.network_id) or self._default_address,
             prefix=f"driver failed programming external connectivity on endpoint {name}: ",
             own_holder=self.holder,
         )

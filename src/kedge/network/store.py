@@ -12,7 +12,7 @@ from typing import Final
 
 from kedge.lib.database import Database, Value
 from kedge.lib.jsontypes import Json
-from kedge.network.model import Driver, Endpoint, Network, PublishedPort, Subnet
+from kedge.network.model import Driver, Endpoint, EndpointExtras, Network, PublishedPort, Subnet
 
 _SCHEMA: Final = (
     """CREATE TABLE IF NOT EXISTS network_networks (
@@ -29,15 +29,19 @@ _SCHEMA: Final = (
         container_port INTEGER NOT NULL,
         PRIMARY KEY (protocol, host_ip, host_port, endpoint_id))""",
     "CREATE INDEX IF NOT EXISTS network_ports_endpoint ON network_ports (endpoint_id)",
+    """CREATE TABLE IF NOT EXISTS network_endpoint_extras (
+        endpoint_id TEXT PRIMARY KEY REFERENCES network_endpoints (id) ON DELETE CASCADE,
+        details TEXT NOT NULL)""",
     "CREATE TABLE IF NOT EXISTS network_facts (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
 )
 _ENDPOINT_COLUMNS: Final = (
     "e.id, e.container_id, e.network_id, n.name, n.driver, e.link, e.mac, "
-    "e.ipv4, e.ipv6, e.gateway4, e.gateway6, e.is_leaving"
+    "e.ipv4, e.ipv6, e.gateway4, e.gateway6, e.is_leaving, x.details"
 )
 _ENDPOINTS: Final = (
     f"SELECT {_ENDPOINT_COLUMNS} FROM network_endpoints e "  # noqa: S608 - constants only
-    "JOIN network_networks n ON n.id = e.network_id ORDER BY e.rowid"
+    "JOIN network_networks n ON n.id = e.network_id "
+    "LEFT JOIN network_endpoint_extras x ON x.endpoint_id = e.id ORDER BY e.rowid"
 )
 
 
@@ -117,6 +121,11 @@ class NetworkStore:
                     _text(endpoint.gateway6),
                 ),
             )
+            if endpoint.extras != EndpointExtras():
+                self.database.execute(
+                    "INSERT INTO network_endpoint_extras VALUES (?, ?)",
+                    (endpoint.id, json.dumps(_extras_details(endpoint.extras))),
+                )
 
     def mark_leaving(self, endpoint_id: str) -> None:
         """Record that an endpoint is gone but its link and addresses are not yet free."""
@@ -174,6 +183,8 @@ def _text(value: object) -> str | None:
 def _network_details(network: Network) -> Json:
     return {
         "bridge": network.bridge,
+        "parent": network.parent,
+        "owns_link": network.owns_link,
         "is_internal": network.is_internal,
         "is_attachable": network.is_attachable,
         "enable_ipv4": network.enable_ipv4,
@@ -201,6 +212,8 @@ def _parse_network(row: tuple[Value, ...]) -> Network:
         driver=Driver(str(row[2])),
         created_ns=int(str(row[3])),
         bridge=str(details["bridge"]),
+        parent=str(details.get("parent", "")),
+        owns_link=bool(details.get("owns_link", True)),
         is_internal=bool(details["is_internal"]),
         is_attachable=bool(details["is_attachable"]),
         enable_ipv4=bool(details.get("enable_ipv4", True)),
@@ -239,8 +252,28 @@ def _parse_endpoint(row: tuple[Value, ...]) -> StoredEndpoint:
         ipv6=None if ipv6 is None else ipaddress.IPv6Interface(ipv6),
         gateway4=None if gateway4 is None else ipaddress.IPv4Address(gateway4),
         gateway6=None if gateway6 is None else ipaddress.IPv6Address(gateway6),
+        extras=EndpointExtras() if row[12] is None else _parse_extras(str(row[12])),
     )
     return StoredEndpoint(endpoint=endpoint, is_leaving=bool(row[11]))
+
+
+def _extras_details(extras: EndpointExtras) -> Json:
+    return {
+        "ifname": extras.ifname,
+        "link_local": [str(item) for item in extras.link_local],
+        "sysctls": dict(extras.sysctls),
+        "is_on_link": extras.is_on_link,
+    }
+
+
+def _parse_extras(text: str) -> EndpointExtras:
+    details = _object(json.loads(text))
+    return EndpointExtras(
+        ifname=str(details["ifname"]),
+        link_local=tuple(ipaddress.ip_interface(str(i)) for i in _list(details["link_local"])),
+        sysctls=tuple((key, str(value)) for key, value in _object(details["sysctls"]).items()),
+        is_on_link=bool(details["is_on_link"]),
+    )
 
 
 def _object(value: Json) -> dict[str, Json]:

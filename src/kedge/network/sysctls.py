@@ -6,10 +6,12 @@ read-only). The switches are those of the calling thread's network namespace.
 """
 
 import os
-from collections.abc import Collection
+import threading
+from collections.abc import Collection, Sequence
 from typing import Final
 
-from kedge.errdefs import SystemFailureError
+from kedge.errdefs import InvalidParameterError, SystemFailureError
+from kedge.linux.namespaces import CLONE_NEWNET, setns
 
 _ROOT: Final = "/proc/sys/net"
 
@@ -80,3 +82,28 @@ def ensure_forwarding6(advertised: Collection[str], *, root: str = _ROOT) -> lis
             changed.append(name)
     ensure("ipv6/conf/all/forwarding", "1", root=root)
     return [*changed, "ipv6/conf/all/forwarding"]
+
+
+def set_inside(netns_fd: int, values: Sequence[tuple[str, str]]) -> None:
+    """Set switches of another network namespace, in a thread that enters it and ends there.
+
+    Raises:
+        InvalidParameterError: The kernel has no such switch, or refuses the value.
+    """
+    failures: list[OSError] = []
+
+    def enter_and_write() -> None:
+        try:
+            setns(netns_fd, CLONE_NEWNET)
+            for name, value in values:
+                with open(f"{_ROOT}/{name}", "w", encoding="ascii") as stream:
+                    stream.write(value)
+        except OSError as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=enter_and_write, name="kedge-network-sysctl")
+    thread.start()
+    thread.join()
+    for error in failures:
+        reason = os.strerror(error.errno or 0).lower()
+        raise InvalidParameterError(f"cannot set an endpoint's sysctl: {reason}: {error.filename}")

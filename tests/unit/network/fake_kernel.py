@@ -81,6 +81,14 @@ class FakeKernel:
         assert descriptor >= 0
         return [_link(1, "lo", "")]
 
+    def addresses_in(self, descriptor: int) -> list[ra.Address]:
+        assert descriptor >= 0
+        return []
+
+    def set_sysctls_in(self, netns_fd: int, values: Sequence[tuple[str, str]]) -> None:
+        assert netns_fd >= 0
+        self.sysctls.update(values)
+
     def try_link(self, name: str) -> rt.Link | None:
         return self.present.get(name)
 

@@ -33,7 +33,11 @@ class BookMachine(RuleBasedStateMachine):
         self.known: dict[str, Endpoint] = {}
         self._open()
         for name in ("a", "b"):
-            self.catalogue.create(NetworkSpec(name=name, enable_ipv6=True), [])
+            self.catalogue.create(
+                NetworkSpec(name=name, enable_ipv6=True),
+                [],
+                lambda _spec, key: (f"br-{key[:12]}", True),
+            )
 
     def _open(self) -> None:
         self.database = Database(self.path)
