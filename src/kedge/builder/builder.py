@@ -23,6 +23,7 @@ from kedge.builder.files.directory import DigestMemo, DirectoryTree
 from kedge.builder.files.ignored import IGNORE_FILE, IgnoredTree
 from kedge.builder.files.tar import TarTree, read_tar
 from kedge.builder.files.tree import Tree, clip, read_text
+from kedge.builder.parallel import Once
 from kedge.builder.perform import Performer, Workshop
 from kedge.builder.plan import plan_build
 from kedge.builder.request import BuildRequest, BuildResult
@@ -86,6 +87,7 @@ class Builder:
             cache=BuildCache(database, images.lease),
             layering=Layering(snapshots, content, clock),
             memo=DigestMemo(clock),
+            once=Once(),
             clock=clock,
             scratch=scratch,
             host=host_platform(),
@@ -190,7 +192,7 @@ class Builder:
             image_id=image.id,
             tags=tuple(name.familiar() for name in names),
             cached_steps=len(performer.used_keys),
-            executed_steps=performer.executed,
+            executed_steps=len(performer.made_keys),
         )
 
     def _run_mounts(self, request: BuildRequest, cancel: threading.Event) -> RunMounts:

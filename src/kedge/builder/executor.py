@@ -1,10 +1,12 @@
-"""One build carried out: stages in order, each instruction from the cache or made new.
+"""One build carried out: stages as they are ready, each instruction from the cache or made new.
 
 The order for a step that touches files: lower the instruction, compute the key, look it up, else
 open a layer, change it, commit it, remember it. A failure or a cancellation between any two
 leaves the steps before it in the cache and nothing of the step itself.
 """
 
+import threading
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -12,16 +14,18 @@ from kedge.builder.arguments import proxy_environment, source_date_epoch, uncons
 from kedge.builder.dockerfile.errors import DockerfileError
 from kedge.builder.dockerfile.instructions import Command, Dockerfile
 from kedge.builder.dockerfile.typed import parse_trigger
-from kedge.builder.events import StepDone, StepStarted, Warned
+from kedge.builder.events import Event, StepDone, StepStarted, Warned
+from kedge.builder.failures import BuildCancelledError
 from kedge.builder.files.layers import LayersTree
 from kedge.builder.files.tree import Tree
 from kedge.builder.lowering import Scope, lower
+from kedge.builder.parallel import Once, Turns, run_stages
 from kedge.builder.perform import Performer
 from kedge.builder.plan import BuildPlan, Source, SourceKind, StagePlan
 from kedge.builder.request import BuildRequest
 from kedge.builder.state import StageState, image_state, scratch_state
 from kedge.builder.steps import BaseImage, BaseResolver
-from kedge.errdefs import InvalidParameterError
+from kedge.errdefs import InvalidParameterError, KedgeError
 from kedge.images.layering import LayerRecord
 from kedge.oci.hashing import chain_ids, sha256_digest
 from kedge.oci.image_spec import encode_document
@@ -78,13 +82,15 @@ class Execution:
         self._on_event = performer.on_event
         self._states: dict[int, StageState] = {}
         self._images: dict[str, BaseImage] = {}
-        self._trees: dict[str, LayersTree] = {}
+        self._trees: dict[tuple[int, str], LayersTree] = {}
+        self._resolving = Once()
+        self._late = threading.RLock()
         self._open = ExitStack()
-        self._number = 0
         plan = scope.plan
-        self._total = len(scope.dockerfile.global_args) + sum(
+        total = len(scope.dockerfile.global_args) + sum(
             1 + len(plan.stages[index].commands) for index in plan.order
         )
+        self._turns = Turns(plan.order, total, performer.on_event)
 
     def run(self) -> StageState:
         """Build every needed stage and return what the target became.
@@ -94,9 +100,10 @@ class Execution:
         """
         with self._open:
             for arg in self._scope.dockerfile.global_args:
-                self._start(arg.origin.source, "", arg.origin.line)
-            for index in self._scope.plan.order:
-                self._stage(index)
+                self._turns.tell(_started(arg.origin.source, "", arg.origin.line))
+            plan = self._scope.plan
+            needs = {index: plan.stages[index].needs for index in plan.order}
+            run_stages(plan.order, needs, self._build, self._performer.cancel.set)
         state = self._states[self._scope.plan.target]
         labels = self._scope.request.labels
         if labels:
@@ -113,39 +120,47 @@ class Execution:
             listed = " ".join(names)
             self._on_event(Warned(text=f"One or more build-args [{listed}] were not consumed"))
 
-    def _start(self, text: str, stage: str, line: int) -> None:
-        self._number += 1
-        self._on_event(
-            StepStarted(
-                number=self._number,
-                total=max(self._total, self._number),
-                text=text,
-                stage=stage,
-                line=line,
-            )
-        )
-
-    def _done(self, state: StageState) -> None:
+    def _done(self, state: StageState, on_event: Callable[[Event], None]) -> None:
         image_id = state.unchanged_id
         if not image_id:
             image_id = sha256_digest(encode_document(state.image_config(self._scope.epoch_ns)))
-        self._on_event(StepDone(image_id=image_id))
+        on_event(StepDone(image_id=image_id))
 
-    def _stage(self, index: int) -> StageState:
+    def _build(self, index: int) -> None:
+        """Build a stage in its own thread, its reports in their turn."""
+
+        def report(event: Event) -> None:
+            self._turns.report(index, event)
+
+        try:
+            self._stage(index, self._performer.reporting_to(report))
+        except BuildCancelledError:
+            raise
+        except KedgeError:
+            self._turns.fail(index)
+            raise
+        self._turns.finish(index)
+
+    def _stage(self, index: int, performer: Performer) -> StageState:
         """Return a stage, built now unless it is already."""
         if index in self._states:
             return self._states[index]
         plan = self._scope.plan.stages[index]
-        self._start(plan.text, plan.label, plan.line)
-        state, triggers = self._begin(plan)
-        self._done(state)
+        performer.on_event(_started(plan.text, plan.label, plan.line))
+        state, triggers = self._begin(plan, performer)
+        self._done(state, performer.on_event)
         for expression in triggers:
-            self._command(self._trigger(expression, plan), state, plan)
+            self._command(self._trigger(expression, plan), state, plan, performer)
         for command in plan.commands:
-            self._start(command.origin.source, plan.label, command.origin.line)
-            self._command(command, state, plan)
+            performer.on_event(_started(command.origin.source, plan.label, command.origin.line))
+            self._command(command, state, plan, performer)
         self._states[index] = state
         return state
+
+    def _needed(self, index: int, performer: Performer) -> StageState:
+        """Return an earlier stage; one that only a trigger names is built here and now."""
+        with self._late:
+            return self._stage(index, performer)
 
     def _trigger(self, expression: str, plan: StagePlan) -> Command:
         try:
@@ -153,33 +168,35 @@ class Execution:
         except DockerfileError as error:
             raise DockerfileError(f"ONBUILD {expression}: {error.reason}", line=plan.line) from None
 
-    def _command(self, command: Command, state: StageState, plan: StagePlan) -> None:
-        self._performer.check()
+    def _command(
+        self, command: Command, state: StageState, plan: StagePlan, performer: Performer
+    ) -> None:
+        performer.check()
         effect = lower(command, state, self._scope.lowering)
         layer: LayerRecord | None = None
         if effect.operation is not None:
-            layer = self._performer.perform(
+            layer = performer.perform(
                 effect.operation,
                 effect.created_by,
                 state.chain_id,
                 state.platform,
-                lambda name: self._find(name, plan),
+                lambda name: self._find(name, plan, performer),
             )
         if effect.created_by:
             state.note(effect.created_by, layer)
-        self._done(state)
+        self._done(state, performer.on_event)
 
-    def _begin(self, plan: StagePlan) -> tuple[StageState, list[str]]:
+    def _begin(self, plan: StagePlan, performer: Performer) -> tuple[StageState, list[str]]:
         """Return what the stage starts from, and the triggers that run first."""
         source = plan.source
         match source.kind:
             case SourceKind.SCRATCH:
                 return scratch_state(plan.platform), []
             case SourceKind.STAGE:
-                below = self._stage(source.stage)
+                below = self._needed(source.stage, performer)
                 return below.child(), list(below.config.on_build)
             case SourceKind.IMAGE:
-                image = self._image(source.image, plan.platform)
+                image = self._image(source.image, plan.platform, performer)
                 chain = chain_ids(image.config.rootfs.diff_ids)
                 self._performer.lease.add(*chain)
                 layers = [
@@ -191,44 +208,51 @@ class Execution:
                 state = image_state(image.id, image.config, layers, plan.platform)
                 return state, list(image.config.config.on_build)
 
-    def _image(self, name: str, platform: Platform) -> BaseImage:
+    def _image(self, name: str, platform: Platform, performer: Performer) -> BaseImage:
         key = f"{name} {platform}"
-        image = self._images.get(key)
-        if image is None:
-            image = self._images[key] = self._resolver.resolve(
-                name,
-                platform,
-                pull=self._scope.request.pull,
-                on_event=self._on_event,
-                cancel=self._performer.cancel,
-            )
+        with self._resolving.hold(key, performer.check):
+            image = self._images.get(key)
+            if image is None:
+                image = self._images[key] = self._resolver.resolve(
+                    name,
+                    platform,
+                    pull=self._scope.request.pull,
+                    on_event=performer.on_event,
+                    cancel=performer.cancel,
+                )
         return image
 
-    def _find(self, name: str, plan: StagePlan) -> Tree:
+    def _find(self, name: str, plan: StagePlan, performer: Performer) -> Tree:
         """Return the files that ``--from=name`` means in a stage."""
         if not name:
             if self._context is None:
                 raise InvalidParameterError("COPY and ADD need a build context, and there is none")
             return self._context
         source = self._scope.plan.find_stage(name, user=plan.index)
-        return self._layers(self._chain_id(source, plan))
+        return self._layers(self._chain_id(source, plan, performer), plan.index)
 
-    def _chain_id(self, source: Source, plan: StagePlan) -> str:
+    def _chain_id(self, source: Source, plan: StagePlan, performer: Performer) -> str:
         match source.kind:
             case SourceKind.SCRATCH:
                 return ""
             case SourceKind.STAGE:
-                return self._stage(source.stage).chain_id
+                return self._needed(source.stage, performer).chain_id
             case SourceKind.IMAGE:
-                image = self._image(source.image, plan.platform)
+                image = self._image(source.image, plan.platform, performer)
                 chain = chain_ids(image.config.rootfs.diff_ids)
                 self._performer.lease.add(*chain)
                 return chain[-1] if chain else ""
 
-    def _layers(self, chain_id: str) -> Tree:
-        tree = self._trees.get(chain_id)
+    def _layers(self, chain_id: str, user: int) -> Tree:
+        # One for each stage: a tree remembers what it read and belongs to one thread.
+        tree = self._trees.get((user, chain_id))
         if tree is None:
             workshop = self._performer.workshop
             tree = LayersTree(workshop.layering.open_tree(chain_id), workshop.memo)
-            self._trees[chain_id] = self._open.enter_context(tree)
+            self._trees[user, chain_id] = self._open.enter_context(tree)
         return tree
+
+
+def _started(text: str, stage: str, line: int) -> StepStarted:
+    """Return the report of a step; it is numbered when it is passed on."""
+    return StepStarted(number=0, total=0, text=text, stage=stage, line=line)

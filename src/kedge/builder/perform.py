@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import assert_never
 
 from kedge.builder.cache import BuildCache, CacheRecord
@@ -22,6 +22,7 @@ from kedge.builder.operations import (
     cache_key,
     key_document,
 )
+from kedge.builder.parallel import Once
 from kedge.builder.run_mounts import FindTree, RunMounts
 from kedge.builder.run_step import RunStep
 from kedge.content.leases import Lease
@@ -39,6 +40,7 @@ class Workshop:
     cache: BuildCache
     layering: Layering
     memo: DigestMemo
+    once: Once
     clock: Clock
     scratch: str
     host: Platform
@@ -57,7 +59,12 @@ class Performer:
     on_event: Callable[[Event], None]
     cancel: threading.Event
     used_keys: list[str] = field(default_factory=list[str])
-    executed: int = 0
+    made_keys: list[str] = field(default_factory=list[str])
+
+    def reporting_to(self, on_event: Callable[[Event], None]) -> "Performer":
+        """Return the same for a stage whose reports go elsewhere; both count together."""
+        run_step = self.run_step.reporting_to(on_event)
+        return replace(self, on_event=on_event, run_step=run_step)
 
     def check(self) -> None:
         """Raise BuildCancelledError once the build is cancelled."""
@@ -161,9 +168,19 @@ class Performer:
     ) -> LayerRecord:
         document = key_document(description, inputs, self.epoch_ns)
         key = cache_key(document)
-        found = None if self.no_cache else self._find(key)
-        if found is not None:
-            return found
+        if self.no_cache:
+            return self._made(key, document, text, parent, change)
+        with self.workshop.once.hold(key, self.check):
+            return self._find(key) or self._made(key, document, text, parent, change)
+
+    def _made(
+        self,
+        key: str,
+        document: str,
+        text: str,
+        parent: str,
+        change: Callable[[OpenLayer], None],
+    ) -> LayerRecord:
         self.check()
         try:
             with self.workshop.layering.open(parent) as layer:
@@ -173,7 +190,7 @@ class Performer:
         except OSError as error:
             raise SystemFailureError(f"{text}: {error.strerror}") from error
         self._remember(key, document, text, parent, written.record, written.size_bytes)
-        self.executed += 1
+        self.made_keys.append(key)
         return written.record
 
     def _find(self, key: str) -> LayerRecord | None:

@@ -5,6 +5,7 @@ command that fails leaves nothing; what it printed last decides whether a hint a
 """
 
 import codecs
+import copy
 import os
 import tempfile
 import threading
@@ -81,7 +82,13 @@ class RunStep:
         self._hostname = hostname or HOSTNAME
         self._on_event = on_event
         self._cancel = cancel
-        self._has_told_of_certs = False
+        self._told_of_certs = threading.Event()
+
+    def reporting_to(self, on_event: Callable[[Event], None]) -> "RunStep":
+        """Return the same for steps whose reports go elsewhere."""
+        other = copy.copy(self)
+        other._on_event = on_event  # noqa: SLF001 - its own class
+        return other
 
     def run(self, operation: RunOperation, layer: OpenLayer, shown: Shown) -> None:
         """Run the command over ``layer`` and clean up what mounting left in it.
@@ -123,8 +130,8 @@ class RunStep:
         remove_mountpoints(layer, result.created_mountpoints)
 
     def _tell_of_certs(self) -> None:
-        if self._host_certs is not None and not self._has_told_of_certs:
-            self._has_told_of_certs = True
+        if self._host_certs is not None and not self._told_of_certs.is_set():
+            self._told_of_certs.set()
             self._on_event(Notice(text="RUN steps trust the certificate authorities of this host"))
 
     def _environment(self, operation: RunOperation) -> tuple[str, ...]:

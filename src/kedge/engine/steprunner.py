@@ -216,5 +216,7 @@ async def _read_output(stream: socket.socket, on_output: Callable[[str, bytes], 
                 if len(pending) < _HEADER + length:
                     break
                 payload = bytes(pending[_HEADER : _HEADER + length])
-                on_output("stderr" if pending[0] == 2 else "stdout", payload)
+                name = "stderr" if pending[0] == 2 else "stdout"
                 del pending[: _HEADER + length]
+                # Taking it may wait for a slow client, whom this very loop serves.
+                await asyncio.to_thread(on_output, name, payload)

@@ -716,3 +716,20 @@ def test_special_files_and_modes_survive_copies_between_stages(engine: Engine) -
     assert stat.S_IMODE(suid.mode) == 0o4755
     assert (suid.uid, dict(suid.xattrs)) == (9, {"user.note": b"kept"})
     assert fifo.mode == 0o640
+
+
+def test_equal_steps_of_concurrent_builds_run_once(engine: Engine) -> None:
+    text = "FROM scratch AS a\nRUN write /a 1\nFROM scratch\nRUN write /a 1\nCOPY --from=a / /x/\n"
+    results: list[BuildResult] = []
+
+    def build() -> None:
+        request = BuildRequest(dockerfile_text=text)
+        results.append(engine.builder.build(request, engine.events.append, threading.Event()))
+
+    threads = [threading.Thread(target=build) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(engine.runner.specs) == 1
+    assert len({result.image_id for result in results}) == 1
