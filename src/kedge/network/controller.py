@@ -52,6 +52,7 @@ from kedge.network.preparation import HostPreparation, taken_networks
 from kedge.network.publishing import PortPublisher
 from kedge.network.reaper import Reaper
 from kedge.network.store import NetworkStore
+from kedge.network.watch import TableWatch
 
 _NO_SETTINGS = EndpointSettings()
 _NO_PRIORITIES: Mapping[str, int] = {}
@@ -109,6 +110,7 @@ class NetworkController:
         )
         self._reaper = Reaper(self._driver.disconnect)
         self._is_closed = False
+        self._watch: TableWatch | None = None
         self._publisher.has_packet_filter = options.packet_filter
         present = self._catalogue.try_find(DEFAULT_BRIDGE)
         self._catalogue.ensure_predefined(
@@ -228,6 +230,7 @@ class NetworkController:
             found = self._catalogue.find(network)
             if found.has_own_links:
                 found = self._preparation.ensure_live(found)
+                self._watch_table()
             return self._addresses.create(container_id, found, settings)
 
     def endpoints(self, *, network: str = "", container_id: str = "") -> list[Endpoint]:
@@ -407,6 +410,8 @@ class NetworkController:
             for network in self._catalogue.networks():
                 if self._addresses.active(network_id=network.id) and network.has_own_links:
                     self._preparation.ensure_live(network)
+            if self._preparation.is_any_live():
+                self._watch_table()
             problems = self._republish()
             orphans = self._remove_orphans()
             self._preparation.problems += problems
@@ -419,8 +424,20 @@ class NetworkController:
     def reconcile(self) -> None:
         """Make the packet filter table anew, for when somebody has flushed it."""
         with self._lock:
-            if self._preparation.is_any_live():
+            if self._preparation.is_any_live() and not self._is_closed:
                 self._publisher.sync()
+
+    def _watch_table(self) -> None:
+        """Have the table made again whenever somebody removes it; a second call does nothing."""
+        if self._watch is None and self._publisher.has_packet_filter:
+            events = self._kernel.open_table_events()
+            if events is not None:
+                self._watch = TableWatch(events, self._table, self._repair_table)
+
+    def _repair_table(self) -> None:
+        # Our own rebuilding removes the table as well; it is there again when we look.
+        if not self._is_closed and not self._has_table():
+            self.reconcile()
 
     def close(self, *, remove: bool = False) -> None:
         """Let go of everything; containers go on working. A second call does nothing.
@@ -437,6 +454,8 @@ class NetworkController:
                 for endpoint in self._addresses.active():
                     self._retire(endpoint)
         self._reaper.close()
+        if self._watch is not None:
+            self._watch.close()
         with self._lock:
             self._publisher.close(remove=remove)
             if remove:
@@ -533,15 +552,15 @@ class NetworkController:
             endpoint = endpoints.get(endpoint_id)
             if endpoint is not None:
                 problems += self._publisher.republish(endpoint, [port])
-        if self._preparation.is_any_live() or self._has_stale_table():
+        if self._preparation.is_any_live() or self._has_table():
             try:
                 self._publisher.sync()
             except KedgeError as error:
                 problems.append(str(error))
         return problems
 
-    def _has_stale_table(self) -> bool:
-        """Tell whether a table of an earlier run is there though no network is in use."""
+    def _has_table(self) -> bool:
+        """Tell whether the engine's table is there, of this run or of an earlier one."""
         if not self._options.packet_filter:
             return False
         try:

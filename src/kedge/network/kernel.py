@@ -18,6 +18,7 @@ from kedge.linux import nftables as nft
 from kedge.linux import rtnetlink as rt
 from kedge.linux import rtnetlink_addresses as ra
 from kedge.linux.netlink import NETLINK_ROUTE, NetlinkError, NetlinkSocket, Request
+from kedge.linux.nftables_events import open_table_events
 from kedge.network import sysctls
 
 _LOCK_NAME: Final = "\0kedge-network-setup"
@@ -86,6 +87,10 @@ class HostKernel(Protocol):
 
     def base_chains(self) -> list[nft.BaseChain]:
         """Return the base chains of every nf_tables table."""
+        ...
+
+    def open_table_events(self) -> socket.socket | None:
+        """Return a socket that hears of removed tables; None where nothing can be heard."""
         ...
 
     def has_ipv6(self) -> bool:
@@ -215,6 +220,13 @@ class LinuxKernel:
             messages = self._open_filter().query(nft.list_chains())
         found = (nft.try_parse_base_chain(message) for message in messages)
         return [chain for chain in found if chain is not None]
+
+    def open_table_events(self) -> socket.socket | None:
+        """Return a socket that hears of removed tables; None where nothing can be heard."""
+        try:
+            return open_table_events()
+        except OSError:
+            return None
 
     def has_ipv6(self) -> bool:
         """Tell whether new links get IPv6."""

@@ -113,6 +113,9 @@ class FakeKernel:
     def base_chains(self) -> list[nft.BaseChain]:
         return self.chains
 
+    def open_table_events(self) -> None:
+        return None
+
     def has_ipv6(self) -> bool:
         return self.is_ipv6_there
 
