@@ -97,6 +97,15 @@ class Service:
 
 def engines_memory_kib(excluded: frozenset[str] = frozenset({"sleep", "pause"})) -> int:
     """Return the proportional memory of all processes here but this one and the containers'."""
+    return _memory_kib(("Pss:",), excluded)
+
+
+def private_memory_kib(excluded: frozenset[str] = frozenset({"sleep", "pause"})) -> int:
+    """Return the memory nobody shares, of the same processes."""
+    return _memory_kib(("Private_Clean:", "Private_Dirty:"), excluded)
+
+
+def _memory_kib(keys: tuple[str, ...], excluded: frozenset[str]) -> int:
     total = 0
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
@@ -107,7 +116,5 @@ def engines_memory_kib(excluded: frozenset[str] = frozenset({"sleep", "pause"}))
             rollup = (entry / "smaps_rollup").read_text()
         except OSError:
             continue
-        total += sum(
-            int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")
-        )
+        total += sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith(keys))
     return total

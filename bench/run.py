@@ -19,14 +19,15 @@ from typing import Final
 ROOT: Final = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from bench import engines, material, rows  # noqa: E402 - the folder is no installed package
+from bench import engines, material, rows, sessions  # noqa: E402 - the folder is no installed package
 from bench.measure import Row, format_rows  # noqa: E402
 from bench.processes import MeasureError, isolate, run  # noqa: E402
+from bench.targets import format_numbers  # noqa: E402
 
 _BEGIN: Final = "<!-- bench: begin -->"
 _END: Final = "<!-- bench: end -->"
 _CGROUP_PARENTS: Final = ("libpod_parent/conmon", "libpod_parent", "docker")
-_ROWS: Final = ("run", "share", "exec", "rebuild", "pull", "memory")
+_ROWS: Final = ("run", "share", "exec", "rebuild", "pull", "memory", *sessions.NAMES)
 
 
 def main() -> None:
@@ -35,6 +36,10 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=20, help="runs of each contender")
     parser.add_argument("--pulls", type=int, default=7, help="runs of the pull")
     parser.add_argument("--only", choices=_ROWS, action="append", help="this row alone")
+    parser.add_argument("--session-runs", type=int, default=3, help="runs of each x- number")
+    parser.add_argument(
+        "--intake-mb", type=int, default=256, help="how much the x-intake container prints"
+    )
     parser.add_argument("--write", type=Path, metavar="PAGE", help="put the table into this page")
     options = parser.parse_args()
     if os.geteuid() != 0:
@@ -43,7 +48,13 @@ def main() -> None:
     wanted = set(options.only or _ROWS)
     try:
         with _no_cgroups_left():
-            text = _measure(wanted, options.runs, options.pulls)
+            text = _measure(
+                wanted,
+                runs=options.runs,
+                pulls=options.pulls,
+                session_runs=options.session_runs,
+                sizes=sessions.Sizes(intake_mb=options.intake_mb),
+            )
     except MeasureError as failure:
         sys.exit(f"bench: {failure}")
     sys.stdout.write(f"{text}\n")
@@ -51,7 +62,9 @@ def main() -> None:
         _replace(options.write, text)
 
 
-def _measure(wanted: set[str], runs: int, pulls: int) -> str:
+def _measure(
+    wanted: set[str], *, runs: int, pulls: int, session_runs: int, sizes: sessions.Sizes
+) -> str:
     with contextlib.ExitStack() as stack:
         root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kedge-bench-")))
         archive = material.busybox_root()
@@ -87,7 +100,13 @@ def _measure(wanted: set[str], runs: int, pulls: int) -> str:
                 if served is not None:
                     take(rows.row_pull(field, served[1], root), pulls)
         memory = rows.measure_memory(field) if "memory" in wanted else []
-        parts = [_describe(field, runs), format_rows(made) if made else "", "\n".join(memory)]
+        numbers = sessions.measure(field, wanted, sizes, session_runs)
+        parts = [
+            _describe(field, runs),
+            format_rows(made) if made else "",
+            "\n".join(memory),
+            format_numbers(numbers, session_runs) if numbers else "",
+        ]
         return "\n\n".join(part for part in parts if part)
 
 
