@@ -196,7 +196,7 @@ def _memory(field: Field, _sizes: Sizes) -> Iterator[Number]:
 
 def _printing(size_mb: int) -> tuple[list[str], int]:
     """Return a command that prints lines at the speed of `cat`, and how many bytes."""
-    parts = max(1, size_mb * _MB // _PART)
+    parts = -(-size_mb * _MB // _PART)
     line = _LINE.decode().strip()
     script = f"yes {line} | head -c {_PART} >/f; for i in $(seq {parts}); do cat /f; done"
     return ["sh", "-c", script], parts * _PART
