@@ -194,10 +194,10 @@ def page(port: int) -> str:
 
 
 @contextlib.contextmanager
-def running_engine() -> Generator[Engine]:
+def running_engine(*flags: str) -> Generator[Engine]:
     """Run an engine without any image; everything of it is gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="e-") as root:
-        engine = Engine(Path(root))
+        engine = Engine(Path(root), *flags)
         engine.start()
         try:
             yield engine

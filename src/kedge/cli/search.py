@@ -29,7 +29,6 @@ def _run(options: Options, client: EngineClient) -> int:
         "filters": parse_filters(options.texts("filter")),
     }
     found = client.get("/images/search", query).objects()
-    found.sort(key=lambda result: -number(result, "star_count"))
     template = options.text("format")
     truth = "true" if template and not template.startswith("table") else "[OK]"
     rows = [_row(result, truth=truth, truncate=not options.on("no-trunc")) for result in found]

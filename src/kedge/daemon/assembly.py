@@ -15,6 +15,7 @@ from kedge.distribution.proxies import merge_proxies
 from kedge.distribution.pull import Puller
 from kedge.distribution.push import Pusher
 from kedge.distribution.registry import RegistryInspector
+from kedge.distribution.search import RegistrySearcher
 from kedge.distribution.trust import CERTS_DIRECTORIES
 from kedge.engine.builds import BuildService
 from kedge.engine.container_files import ContainerFilesService
@@ -35,6 +36,7 @@ from kedge.engine.process import CGROUP_PARENT
 from kedge.engine.record import RecordStore
 from kedge.engine.registries import RegistryService
 from kedge.engine.restore import restore
+from kedge.engine.searching import SearchService
 from kedge.engine.system import SystemService
 from kedge.engine.userns import load_remap
 from kedge.engine.volumes import VolumeService
@@ -66,6 +68,7 @@ class Engine:
     images: ImageService
     image_archives: ImageArchiveService
     registries: RegistryService
+    search: SearchService
     builds: BuildService
     networks: NetworkService
     volumes: VolumeService
@@ -96,6 +99,8 @@ async def open_engine(config: DaemonConfig) -> AsyncGenerator[Engine, None]:
         stack.callback(puller.close)
         pusher = Pusher(context.images, settings)
         stack.callback(pusher.close)
+        searcher = RegistrySearcher(settings)
+        stack.callback(searcher.close)
         images = ImageService(context, puller)
         containers = ContainerService(context, lifecycle)
         stack.push_async_callback(_stop, context, lifecycle)
@@ -119,6 +124,7 @@ async def open_engine(config: DaemonConfig) -> AsyncGenerator[Engine, None]:
             images=images,
             image_archives=ImageArchiveService(context, lifecycle),
             registries=RegistryService(context, pusher, RegistryInspector(settings)),
+            search=SearchService(context, searcher),
             builds=builds,
             networks=NetworkService(context),
             volumes=volumes,

@@ -84,6 +84,7 @@ def _backends(engine: Engine) -> Backends:
         volumes=engine.volumes,
         system=engine.system,
         registries=engine.registries,
+        search=engine.search,
     )
 
 

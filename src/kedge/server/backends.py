@@ -38,7 +38,7 @@ from kedge.api.types.container import (
     UpdateResponse,
     WaitResponse,
 )
-from kedge.api.types.distribution import DistributionInspect
+from kedge.api.types.distribution import DistributionInspect, SearchItem
 from kedge.api.types.exec import (
     ExecCreateRequest,
     ExecCreateResponse,
@@ -271,6 +271,16 @@ class RegistryBackend(Protocol):
 
     async def inspect_remote(self, name: str, *, auth: AuthConfig | None) -> DistributionInspect:
         """Return what the registry has under ``name``."""
+        ...
+
+
+class SearchBackend(Protocol):
+    """Finding images at a registry."""
+
+    async def search(
+        self, term: str, *, limit: int, filters: Filters, auth: AuthConfig | None
+    ) -> Sequence[SearchItem]:
+        """Return the repositories that match; 0 is the usual limit."""
         ...
 
 

@@ -67,7 +67,7 @@ IMAGE_ROUTES: Final = (
     Route("DELETE", "/images/{name}", "ImageDelete"),
     Route("POST", "/images/prune", "ImagePrune"),
     Route("POST", "/images/{name}/push", "ImagePush", cancellable=True),
-    Route("GET", "/images/search", "ImageSearch", _PLANNED),
+    Route("GET", "/images/search", "ImageSearch", cancellable=True),
     Route("GET", "/images/{name}/get", "ImageGet"),
     Route("GET", "/images/get", "ImageGetAll"),
     Route("POST", "/images/load", "ImageLoad"),

@@ -16,6 +16,7 @@ from kedge.server.backends import (
     ImageBackend,
     NetworkBackend,
     RegistryBackend,
+    SearchBackend,
     SystemBackend,
     VolumeBackend,
 )
@@ -32,6 +33,7 @@ from kedge.server.routers.image_archives import ImageArchiveRouter
 from kedge.server.routers.images import ImageRouter
 from kedge.server.routers.networks import NetworkRouter
 from kedge.server.routers.registries import RegistryRouter
+from kedge.server.routers.searching import SearchRouter
 from kedge.server.routers.system import SystemRouter
 from kedge.server.routers.volumes import VolumeRouter
 from kedge.server.shared import Shared
@@ -50,6 +52,7 @@ class Backends(NamedTuple):
     networks: NetworkBackend
     volumes: VolumeBackend
     registries: RegistryBackend
+    search: SearchBackend
 
 
 def build_application(backends: Backends, identity: ServerIdentity) -> Application:
@@ -65,6 +68,7 @@ def build_application(backends: Backends, identity: ServerIdentity) -> Applicati
             **ImageRouter(backends.images, archives.import_image).handlers(),
             **archives.handlers(),
             **RegistryRouter(backends.registries).handlers(),
+            **SearchRouter(backends.search).handlers(),
             **BuildRouter(backends.builds).handlers(),
             **NetworkRouter(backends.networks).handlers(),
             **VolumeRouter(backends.volumes).handlers(),

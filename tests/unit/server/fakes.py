@@ -34,7 +34,7 @@ from kedge.api.types.container import (
     UpdateResponse,
     WaitResponse,
 )
-from kedge.api.types.distribution import DistributionInspect, OciDescriptor, OciPlatform
+from kedge.api.types.distribution import DistributionInspect, OciDescriptor, OciPlatform, SearchItem
 from kedge.api.types.exec import (
     ExecCreateRequest,
     ExecCreateResponse,
@@ -49,7 +49,14 @@ from kedge.api.types.image import (
     ImagesPruneResponse,
     ImageSummary,
 )
-from kedge.api.types.network import Network
+from kedge.api.types.network import (
+    Network,
+    NetworkConnectRequest,
+    NetworkCreateRequest,
+    NetworkCreateResponse,
+    NetworkDisconnectRequest,
+    NetworksPruneResponse,
+)
 from kedge.api.types.progress import Aux, ProgressDetail, ProgressMessage
 from kedge.api.types.stats import Stats
 from kedge.api.types.system import (
@@ -64,8 +71,19 @@ from kedge.api.types.system import (
     PlatformName,
     Version,
 )
-from kedge.api.types.volume import Volume, VolumeListResponse
-from kedge.errdefs import ConflictError, InvalidParameterError, NotFoundError, NotModifiedError
+from kedge.api.types.volume import (
+    Volume,
+    VolumeCreateRequest,
+    VolumeListResponse,
+    VolumesPruneResponse,
+)
+from kedge.errdefs import (
+    ConflictError,
+    ForbiddenError,
+    InvalidParameterError,
+    NotFoundError,
+    NotModifiedError,
+)
 from kedge.lib.filters import Filters
 from kedge.server.response import ServerIdentity
 from kedge.server.server import Backends
@@ -401,6 +419,15 @@ class FakeSystem:
         return DiskUsage(layers_size=9)
 
 
+class FakeSearch:
+    """Finds the term itself."""
+
+    async def search(
+        self, term: str, *, limit: int, filters: Filters, auth: AuthConfig | None
+    ) -> Sequence[SearchItem]:
+        return [SearchItem(star_count=limit, is_official=False, name=term, description="")]
+
+
 class FakeRegistries:
     """A registry that takes everything."""
 
@@ -443,6 +470,21 @@ class FakeNetworks:
         if ref != "bridge":
             raise NotFoundError(f"network {ref} not found")
         return Network(name="bridge", id="b" * 64, driver="bridge", scope=scope or "local")
+
+    async def create(self, request: NetworkCreateRequest) -> NetworkCreateResponse:
+        return NetworkCreateResponse(id="c" * 64)
+
+    async def remove(self, ref: str) -> None:
+        raise ForbiddenError(f"{ref} is a pre-defined network and cannot be removed")
+
+    async def connect(self, ref: str, request: NetworkConnectRequest) -> None:
+        raise NotFoundError(f"network {ref} not found")
+
+    async def disconnect(self, ref: str, request: NetworkDisconnectRequest) -> None:
+        raise NotFoundError(f"network {ref} not found")
+
+    async def prune(self, filters: Filters) -> NetworksPruneResponse:
+        return NetworksPruneResponse()
 
 
 class FakeFiles:
@@ -511,6 +553,16 @@ class FakeVolumes:
     async def inspect(self, name: str) -> Volume:
         raise NotFoundError(f"get {name}: no such volume")
 
+    async def create(self, request: VolumeCreateRequest) -> Volume:
+        return Volume(name=request.name)
+
+    async def remove(self, name: str, *, force: bool) -> None:
+        if not force:
+            raise NotFoundError(f"get {name}: no such volume")
+
+    async def prune(self, filters: Filters, *, anonymous_only: bool) -> VolumesPruneResponse:
+        return VolumesPruneResponse()
+
 
 class FakeEngine:
     """All fake backends; make it inside a running loop."""
@@ -526,6 +578,7 @@ class FakeEngine:
         self.networks = FakeNetworks()
         self.volumes = FakeVolumes()
         self.registries = FakeRegistries()
+        self.search = FakeSearch()
 
     @property
     def backends(self) -> Backends:
@@ -540,6 +593,7 @@ class FakeEngine:
             networks=self.networks,
             volumes=self.volumes,
             registries=self.registries,
+            search=self.search,
         )
 
 

@@ -28,3 +28,13 @@ class DistributionInspect(Wire):
 
     descriptor: OciDescriptor
     platforms: list[OciPlatform]
+
+
+class SearchItem(msgspec.Struct):
+    """One line of ``GET /images/search``, in the index's own spelling."""
+
+    star_count: int
+    is_official: bool
+    name: str
+    description: str
+    is_automated: bool = False
