@@ -35,7 +35,10 @@ _FALSE: Final = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 _LINK_NAME: Final = re.compile(r"[^\s/:]+")
 _MTU_MIN: Final = 68
 _MTU_MAX: Final = 65535
-_SYSCTL: Final = re.compile(r"net\.(ipv4|ipv6|mpls)\.(conf|neigh)\.IFNAME\.([a-z0-9_]+)=(\S+)")
+# The docker CLI turns the options of an endpoint into lower case.
+_SYSCTL: Final = re.compile(
+    r"net\.(ipv4|ipv6|mpls)\.(conf|neigh)\.(?:IFNAME|ifname)\.([a-z0-9_]+)=(\S+)"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
