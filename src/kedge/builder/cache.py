@@ -84,6 +84,14 @@ class BuildCache:
         row = self._database.query_one(f"SELECT {_COLUMNS} FROM build_cache WHERE key=?", (key,))  # noqa: S608
         return None if row is None else _record(row)
 
+    def siblings(self, parent: str) -> list[str]:
+        """Return the key documents of steps on ``parent``, the last used first."""
+        rows = self._database.query(
+            "SELECT inputs FROM build_cache WHERE parent=? ORDER BY last_used_ns DESC LIMIT 200",
+            (parent,),
+        )
+        return [str(row[0]) for row in rows]
+
     def put(self, record: CacheRecord) -> None:
         """Remember a step; an older record of the same key is replaced."""
         marks = ", ".join("?" * len(_COLUMNS.split(",")))

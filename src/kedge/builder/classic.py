@@ -9,6 +9,7 @@ from typing import assert_never
 
 from kedge.builder.events import (
     CacheHit,
+    CacheMiss,
     Event,
     ImageBuilt,
     ImageTagged,
@@ -34,6 +35,8 @@ def classic_stream(event: Event) -> list[JsonObject]:  # noqa: C901 - one case p
             return [{"stream": step}, {"stream": "\n"}]
         case CacheHit():
             return [{"stream": " ---> Using cache\n"}]
+        case CacheMiss():
+            return [{"stream": f" ---> Not in cache: {event.reason}\n"}]
         case RunStarted():
             return [{"stream": f" ---> Running in {short_id(event.container_id)}\n"}]
         case Output():

@@ -30,6 +30,13 @@ class CacheHit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CacheMiss:
+    """The step is carried out again, and it is known why."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted:
     """A container of a RUN starts."""
 
@@ -98,6 +105,7 @@ class ImageTagged:
 Event: TypeAlias = (
     StepStarted
     | CacheHit
+    | CacheMiss
     | RunStarted
     | Output
     | RunFinished

@@ -14,8 +14,8 @@ from kedge.builder.arguments import proxy_environment, source_date_epoch, uncons
 from kedge.builder.dockerfile.errors import DockerfileError
 from kedge.builder.dockerfile.instructions import Command, Dockerfile
 from kedge.builder.dockerfile.typed import parse_trigger
-from kedge.builder.events import Event, StepDone, StepStarted, Warned
-from kedge.builder.failures import BuildCancelledError
+from kedge.builder.events import Event, Notice, StepDone, StepStarted, Warned
+from kedge.builder.failures import BuildCancelledError, StepFailedError
 from kedge.builder.files.layers import LayersTree
 from kedge.builder.files.tree import Tree
 from kedge.builder.lowering import Scope, lower
@@ -175,13 +175,17 @@ class Execution:
         effect = lower(command, state, self._scope.lowering)
         layer: LayerRecord | None = None
         if effect.operation is not None:
-            layer = performer.perform(
-                effect.operation,
-                effect.created_by,
-                state.chain_id,
-                state.platform,
-                lambda name: self._find(name, plan, performer),
-            )
+            try:
+                layer = performer.perform(
+                    effect.operation,
+                    effect.created_by,
+                    state.chain_id,
+                    state.platform,
+                    lambda name: self._find(name, plan, performer),
+                )
+            except StepFailedError:
+                performer.on_event(Notice(text=_excerpt(self._scope.request, plan, command)))
+                raise
         if effect.created_by:
             state.note(effect.created_by, layer)
         self._done(state, performer.on_event)
@@ -256,3 +260,18 @@ class Execution:
 def _started(text: str, stage: str, line: int) -> StepStarted:
     """Return the report of a step; it is numbered when it is passed on."""
     return StepStarted(number=0, total=0, text=text, stage=stage, line=line)
+
+
+def _excerpt(request: BuildRequest, plan: StagePlan, failed: Command) -> str:
+    """Return the failing instruction between its neighbours, with their lines."""
+    index = next((i for i, each in enumerate(plan.commands) if each is failed), None)
+    if index is None:
+        return f"{request.dockerfile}:{plan.line} (a trigger of the base image)"
+    near = plan.commands[max(0, index - 1) : index + 2]
+    lines = [f"{request.dockerfile}:{failed.origin.line}"]
+    lines += [
+        f"{'>>>' if each is failed else '   '} {each.origin.line:4} | {text}"
+        for each in near
+        for text in each.origin.source.splitlines()[:5]
+    ]
+    return "\n".join(lines)

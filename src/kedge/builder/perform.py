@@ -8,12 +8,13 @@ from typing import assert_never
 
 from kedge.builder.cache import BuildCache, CacheRecord
 from kedge.builder.copy_step import CopyStep, Times, directory_exists, make_directory
-from kedge.builder.events import CacheHit, Event
+from kedge.builder.events import CacheHit, CacheMiss, Event
 from kedge.builder.failures import BuildCancelledError
 from kedge.builder.files.destination import Destination
 from kedge.builder.files.directory import DigestMemo
 from kedge.builder.files.layers import LayersTree
 from kedge.builder.files.tree import Tree
+from kedge.builder.misses import explain_miss
 from kedge.builder.operations import (
     CopyOperation,
     MakeDirectory,
@@ -171,7 +172,21 @@ class Performer:
         if self.no_cache:
             return self._made(key, document, text, parent, change)
         with self.workshop.once.hold(key, self.check):
-            return self._find(key) or self._made(key, document, text, parent, change)
+            found = self._find(key)
+            if found is None:
+                self._explain(key, document, text, parent)
+                found = self._made(key, document, text, parent, change)
+            return found
+
+    def _explain(self, key: str, document: str, text: str, parent: str) -> None:
+        cache = self.workshop.cache
+        reason = (
+            "its layer was evicted"
+            if cache.find(key)
+            else explain_miss(document, text, cache.siblings(parent))
+        )
+        if reason:
+            self.on_event(CacheMiss(reason=reason))
 
     def _made(
         self,

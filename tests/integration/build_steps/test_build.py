@@ -16,7 +16,7 @@ from string import Template
 import pytest
 
 from kedge.builder.builder import Builder
-from kedge.builder.events import CacheHit, Event, Notice, Output, StepStarted, Warned
+from kedge.builder.events import CacheHit, CacheMiss, Event, Notice, Output, StepStarted, Warned
 from kedge.builder.failures import BuildCancelledError, StepFailedError
 from kedge.builder.files.directory import DigestMemo
 from kedge.builder.files.layers import LayersTree
@@ -733,3 +733,31 @@ def test_equal_steps_of_concurrent_builds_run_once(engine: Engine) -> None:
         thread.join()
     assert len(engine.runner.specs) == 1
     assert len({result.image_id for result in results}) == 1
+
+
+def misses(engine: Engine) -> list[str]:
+    return [event.reason for event in engine.events if isinstance(event, CacheMiss)]
+
+
+def test_a_miss_says_why(app: Engine) -> None:
+    text = "FROM scratch\nARG V=1\nENV E=a\nRUN write /a $V\nCOPY app.py /x/\n"
+    app.build(text)
+    assert misses(app) == []
+    app.build(text, build_args={"V": "2"})
+    assert misses(app) == ["ARG V: 1 → 2"]
+    app.build(text.replace("E=a", "E=b"))
+    assert misses(app) == ["ENV E: a → b"]
+    (app.context / "app.py").write_text("print(2)\n")
+    app.build(text)
+    [reason] = misses(app)
+    assert reason.startswith("COPY app.py: changed, ")
+    assert " → " in reason
+    app.build(text.replace("COPY", "COPY --chown=5"))
+    assert misses(app) == ['COPY owner: unset → "5"']
+
+
+def test_a_failing_line_is_shown_between_its_neighbours(app: Engine) -> None:
+    with pytest.raises(StepFailedError):
+        app.build("FROM scratch\nENV A=1\nRUN fail 3 no\nCMD x\n")
+    notes = [event.text for event in app.events if isinstance(event, Notice)]
+    assert notes == ["Dockerfile:3\n       2 | ENV A=1\n>>>    3 | RUN fail 3 no\n       4 | CMD x"]
