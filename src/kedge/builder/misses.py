@@ -47,7 +47,9 @@ def _difference(new: JsonObject, old: JsonObject, text: str) -> str:
             return f"{word} {name}: {then.get(name, 'unset')} → {now.get(name, 'unset')}"
     for field in _FIELDS:
         if before.get(field) != after.get(field):
-            return f"{instruction} {field}: {_shown(before[field])} → {_shown(after[field])}"
+            return (
+                f"{instruction} {field}: {_shown(before.get(field))} → {_shown(after.get(field))}"
+            )
     had, has = _files(old), _files(new)
     for name, digest in has.items():
         shown = name or "the folder"

@@ -7,7 +7,9 @@ from kedge.lib.jsontypes import Json, JsonObject
 
 
 def copy(*files: tuple[str, str], **operation: Json) -> str:
-    inputs: list[Json] = ["sha256:p", *({"name": name, "digest": digest} for name, digest in files)]
+    inputs: list[Json] = ["sha256:p"]
+    for name, digest in files:
+        inputs.append({"name": name, "digest": digest})
     op: JsonObject = {"kind": "copy", "destination": "/x", **operation}
     return json.dumps({"v": 1, "op": op, "inputs": inputs})
 
