@@ -273,7 +273,7 @@ class Lifecycle:
                 return
 
     async def kill(self, container: Container, signal_name: str) -> None:
-        """Send a signal to a running container's first process.
+        """Send a signal to a running container's first process; after SIGKILL it has ended.
 
         Raises:
             ConflictError: It does not run.
@@ -296,8 +296,15 @@ class Lifecycle:
         if number == signal.SIGKILL and record.status is Status.PAUSED:
             # A frozen process cannot die.
             await shim.resume()
+        exited = asyncio.shield(container.exited)
         await shim.kill(number)
         announce(self._context, container, "kill", {"signal": str(number)})
+        if number == signal.SIGKILL:
+            # compat: clients inspect or remove the container next and expect it dead. A process
+            # that the kernel cannot end yet keeps nobody waiting for ever.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_KILL_GRACE_S):
+                    await exited
 
     async def _stay_down(self, container: Container) -> bool:
         """Let no restart follow; tell whether the container waited for one."""

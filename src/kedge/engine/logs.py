@@ -48,6 +48,8 @@ async def _read(
     encode = partial(
         encode_batches,
         framed=not container.record.config.tty,
+        # compat: docker-py gives those who follow a log one piece for each frame, taken for a line.
+        by_line=options.follow,
         timestamps=options.timestamps,
         details=options.details,
     )

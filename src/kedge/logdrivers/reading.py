@@ -5,6 +5,7 @@ stores many lines at once and a client gets many at once; whoever needs single l
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Iterator, Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple, Protocol
@@ -14,6 +15,7 @@ import msgspec
 
 STDOUT: Final = 1
 STDERR: Final = 2
+_LINE: Final = re.compile(rb"[^\n]*\n|[^\n]+")
 
 
 class LogBatch(NamedTuple):
@@ -61,13 +63,19 @@ class LogReader(Protocol):
 
 
 def encode_batches(
-    batches: Sequence[LogBatch], *, framed: bool, timestamps: bool = False, details: bool = False
+    batches: Sequence[LogBatch],
+    *,
+    framed: bool,
+    by_line: bool = False,
+    timestamps: bool = False,
+    details: bool = False,
 ) -> bytes:
     """Return ``batches`` as a client of ``/logs`` gets them.
 
     Args:
         batches: In order.
         framed: Multiplex with stdcopy frames; off for a terminal's log.
+        by_line: One frame for each line; otherwise as few as possible.
         timestamps: Begin each line, and each piece of a long line, with its stamp.
         details: Begin each, after the stamp, with its attributes as ``key=value,key=value``.
     """
@@ -76,25 +84,27 @@ def encode_batches(
     stream = STDOUT
     for batch in batches:
         if framed and batch.stream != stream:
-            _flush(parts, pending, stream)
+            _flush(parts, pending, stream, by_line=by_line)
             stream = batch.stream
         prefix = batch.stamp + b" " if timestamps else b""
         if details:
             prefix += _show_attributes(batch.attrs)
         pending.append(_prefixed(batch.data, prefix) if prefix else batch.data)
     if framed:
-        _flush(parts, pending, stream)
+        _flush(parts, pending, stream, by_line=by_line)
         return b"".join(parts)
     return b"".join(pending)
 
 
-def _flush(parts: list[bytes], pending: list[bytes], stream: int) -> None:
-    """Append what is pending as one frame: clients do not care where lines end."""
-    if pending:
-        payload = b"".join(pending)
+def _flush(parts: list[bytes], pending: list[bytes], stream: int, *, by_line: bool) -> None:
+    """Append what is pending as one frame, or as one for each line."""
+    whole = b"".join(pending)
+    pending.clear()
+    # Only at a newline: `splitlines` would also cut at a carriage return.
+    payloads = _LINE.findall(whole) if by_line else [whole] if whole else []
+    for payload in payloads:
         parts.append(bytes((stream, 0, 0, 0)) + len(payload).to_bytes(4, "big"))
         parts.append(payload)
-        pending.clear()
 
 
 def _prefixed(data: bytes, prefix: bytes) -> bytes:

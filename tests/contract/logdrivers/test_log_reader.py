@@ -9,6 +9,7 @@ from typing import Protocol
 
 import pytest
 
+from kedge.api.streams import frame
 from kedge.logdrivers.jsonfile import JsonFileReader
 from kedge.logdrivers.reading import (
     STDERR,
@@ -306,3 +307,15 @@ def test_a_cancelled_follower_lets_go(driver: Driver) -> None:
             await task
 
     run(scenario)
+
+
+def test_a_follower_s_lines_are_frames_of_their_own() -> None:
+    batches = [
+        LogBatch(1, b"T", b"a\r\n"),
+        LogBatch(1, b"U", b"b\nrest"),
+        LogBatch(2, b"V", b"e\n"),
+    ]
+    assert encode_batches(batches, framed=True, by_line=True) == (
+        frame(1, b"a\r\n") + frame(1, b"b\n") + frame(1, b"rest") + frame(2, b"e\n")
+    )
+    assert encode_batches([], framed=True, by_line=True) == b""

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Mapping
 
-from kedge.api.streams import STDERR, frame
+from kedge.api.streams import STDERR, STDOUT, frame
 from kedge.api.types.exec import ExecCreateRequest, ExecStartRequest
 from kedge.errdefs import InvalidParameterError
 from kedge.server.backends import ExecBackend
@@ -61,7 +61,9 @@ class ExecRouter:
                     await client.write(text if body.tty else frame(STDERR, text))
                 return
             if stream is not None:
-                await pump(client, stream)
+                # compat: a terminal's output is framed for who did not ask for Tty at the start.
+                framed = stream.tty and not body.tty
+                await pump(_FramedClient(client) if framed else client, stream)
 
         return HijackResponse(run, attach_content_type(request, tty=body.tty))
 
@@ -74,3 +76,23 @@ class ExecRouter:
     async def inspect(self, request: Request) -> Response:
         """Answer a session's state."""
         return json_response(await self._backend.inspect(request.name))
+
+
+class _FramedClient:
+    """A client that gets what is written to it in frames of standard output."""
+
+    def __init__(self, client: ClientStream) -> None:
+        self._client = client
+
+    @property
+    def is_gone(self) -> bool:
+        return self._client.is_gone
+
+    async def read(self) -> bytes:
+        return await self._client.read()
+
+    async def write(self, data: bytes) -> None:
+        await self._client.write(frame(STDOUT, data))
+
+    async def wait_gone(self) -> None:
+        await self._client.wait_gone()
