@@ -761,3 +761,9 @@ def test_a_failing_line_is_shown_between_its_neighbours(app: Engine) -> None:
         app.build("FROM scratch\nENV A=1\nRUN fail 3 no\nCMD x\n")
     notes = [event.text for event in app.events if isinstance(event, Notice)]
     assert notes == ["Dockerfile:3\n       2 | ENV A=1\n>>>    3 | RUN fail 3 no\n       4 | CMD x"]
+
+
+def test_what_an_ignore_file_leaves_out_is_said(app: Engine) -> None:
+    (app.context / "big.log").write_text("x")
+    with pytest.raises(NotFoundError, match=r"the ignore file leaves it out: \*\.log"):
+        app.build("FROM scratch\nCOPY big.log /\n")

@@ -43,6 +43,14 @@ class IgnoredTree:
         """Open a file for reading."""
         return self._tree.open(path)
 
+    def rule_against(self, path: str) -> str:
+        """Return the pattern that leaves out an existing ``path``; empty where none does."""
+        if self._tree.entry(path) is None or self._is_visible(path):
+            return ""
+        hits = zip(self._matcher.patterns, self._state(path).by_pattern, strict=True)
+        rules = [pattern.text for pattern, is_hit in hits if is_hit and not pattern.is_exception]
+        return rules[-1] if rules else ""
+
     def _state(self, path: str) -> MatchState:
         state = self._states.get(path)
         if state is None:
