@@ -45,7 +45,7 @@ def main() -> None:
     if os.geteuid() != 0:
         sys.exit("make bench needs root for namespaces and mounts: run  sudo make bench")
     isolate()
-    wanted = set(options.only or _ROWS)
+    wanted: set[str] = set(options.only or _ROWS)
     try:
         with _no_cgroups_left():
             text = _measure(

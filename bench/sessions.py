@@ -282,7 +282,7 @@ def _check(answer: bytearray, size: int) -> None:
         length = int.from_bytes(answer[position + 4 : position + 8], "big")
         payload += answer[position + 8 : position + 8 + length]
         position += 8 + length
-    if payload != _LINE * (size // len(_LINE)):
+    if bytes(payload) != _LINE * (size // len(_LINE)):
         raise MeasureError(f"the log is not what was printed: {len(payload)} of {size} bytes")
 
 
