@@ -67,6 +67,7 @@ GROUPS: Final = {
     "manifest": "Make one name for images of several platforms",
     "volume": "Work with volumes",
     "network": "Work with networks",
+    "compose": "Run applications of several containers from one file",
     "system": "Look at the engine, and clean up",
     "builder": "Build images, and clean up after builds",
     "context": "Choose the engine to talk to, and remember how to reach it",
@@ -101,6 +102,9 @@ ALIASES: Final = {
 """Group and verb to the verb that does it."""
 
 GROUP_ONLY: Final = {
+    ("compose", "config"): Entry(
+        "config", "composeconfig", "Print the model the Compose files make"
+    ),
     ("image", "copy"): Entry(
         "copy", "imagecopy", "Copy an image between registries and OCI layouts"
     ),

@@ -105,10 +105,11 @@ def scalar_text(value: Json) -> str:
 
 
 def _build(base: Json, over: Json, path: Path) -> Json:
-    left, right = (
-        {"context": value} if isinstance(value, str) else value for value in (base, over)
-    )
-    return _as_mappings(left, right, path, None)
+    return _as_mappings(_context(base), _context(over), path, None)
+
+
+def _context(value: Json) -> Json:
+    return {"context": value} if isinstance(value, str) else value
 
 
 def _depends_on(base: Json, over: Json, path: Path) -> Json:

@@ -127,7 +127,11 @@ class _Builder:
         return ComposeFileError(f"{self._mark(event)}: {one_line(message)}")
 
     def _mark(self, event: Event) -> Mark:
-        return Mark(self._file, event.start_mark.line + 1, event.start_mark.column + 1)
+        start = event.start_mark
+        # Only events made by hand have no place; the parser's always do.
+        return (
+            Mark(self._file, start.line + 1, start.column + 1) if start else Mark(self._file, 1, 1)
+        )
 
     def _node(self, event: Event, path: Path) -> _Node:
         self._marks[path] = self._mark(event)
@@ -190,7 +194,7 @@ class _Builder:
         size = 1
         while not isinstance(event := next(self._events), MappingEndEvent):
             key = self._key(event, path)
-            line = event.start_mark.line + 1
+            line = self._mark(event).line
             if key in lines:
                 raise self._fault(
                     event, f'mapping key "{key}" already defined at line {lines[key]}'
@@ -228,13 +232,13 @@ class _Builder:
         else:
             raise self._fault(event, f"non-string key {_where(path)}")
         if not isinstance(key, str):
-            shown = cast("str", event.value) if isinstance(event, ScalarEvent) else str(key)
+            shown = event.value if isinstance(event, ScalarEvent) else str(key)
             raise self._fault(event, f"non-string key {_where(path)}: {shown}")
         return key
 
     def _scalar(self, event: ScalarEvent) -> Json:
-        text = cast("str", event.value)
-        tag = cast("str | None", event.tag)
+        text = event.value
+        tag = event.tag
         if tag == _CORE + "str" or (tag is None and not event.implicit[0]):
             return text
         if tag is not None and not tag.startswith(_CORE) and event.style:

@@ -1,0 +1,71 @@
+"""The lists ``compose config`` prints instead of the model. Pure."""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from kedge.compose.canonical import items, section
+from kedge.compose.printing import escape_dollars, service_hash
+from kedge.errdefs import NotFoundError
+from kedge.lib.jsontypes import JsonObject
+
+Lister = Callable[[JsonObject, Mapping[str, str]], list[str]]
+
+
+def _images(model: JsonObject, _env: Mapping[str, str]) -> list[str]:
+    found: list[str] = []
+    for name, service in section(model, "services").items():
+        image = service.get("image") if isinstance(service, dict) else None
+        # A built image without a name is called after project and service.
+        found.append(str(image) if image else f"{model.get('name')}-{name}")
+    return found
+
+
+def _profiles(model: JsonObject, _env: Mapping[str, str]) -> list[str]:
+    names: set[str] = set()
+    for service in section(model, "services").values():
+        if isinstance(service, dict):
+            names |= {str(profile) for profile in items(service.get("profiles"))}
+    return sorted(names)
+
+
+def _environment(_model: JsonObject, env: Mapping[str, str]) -> list[str]:
+    return [f"{key}={value}" for key, value in sorted(env.items())]
+
+
+def _keys(kind: str) -> Lister:
+    def lister(model: JsonObject, _env: Mapping[str, str]) -> list[str]:
+        return list(section(model, kind))
+
+    return lister
+
+
+LISTS: Final[dict[str, Lister]] = {
+    "services": _keys("services"),
+    "volumes": _keys("volumes"),
+    "networks": _keys("networks"),
+    "images": _images,
+    "profiles": _profiles,
+    "environment": _environment,
+}
+
+
+def hashes(model: JsonObject, names: str) -> list[str]:
+    """Return ``SERVICE HASH`` for the services named, with commas between them.
+
+    Raises:
+        NotFoundError: A service is not there.
+    """
+    services = section(model, "services")
+    lines: list[str] = []
+    for name in services if names == "*" else names.split(","):
+        service = services.get(name)
+        if not isinstance(service, dict):
+            raise NotFoundError(f"no such service: {name}")
+        lines.append(f"{name} {service_hash(service)}")
+    return lines
+
+
+def escaped(model: JsonObject) -> JsonObject:
+    """Return the model with every ``$`` doubled, so that its text loads to the same model."""
+    value = escape_dollars(model)
+    return value if isinstance(value, dict) else {}
