@@ -104,6 +104,7 @@ class ContainerFilesService:
                 await filler
             finally:
                 pipe.abandon()
+                container.copies_in += 1
                 filler.cancel()
                 await asyncio.gather(filler, return_exceptions=True)
         announce(self._context, container, "extract-to-dir", {"path": path})

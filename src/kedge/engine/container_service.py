@@ -34,6 +34,7 @@ from kedge.engine.state import Status
 from kedge.engine.stats import stream_stats
 from kedge.engine.top import list_processes
 from kedge.engine.update import update_container
+from kedge.engine.writablesizes import WritableSizes
 from kedge.errdefs import (
     InvalidParameterError,
     NotFoundError,
@@ -50,6 +51,7 @@ class ContainerService:
         """Work on ``context``'s containers."""
         self._context = context
         self._lifecycle = lifecycle
+        self._writable = WritableSizes()
 
     def _get(self, ref: str) -> Container:
         return self._context.containers.get(ref)
@@ -71,6 +73,7 @@ class ContainerService:
             make_summary(item.record, image=self._image_name(item), now_ns=now) for item in chosen
         ]
         if options.size:
+            self._writable.keep(frozenset(item.id for item in self._context.containers))
             for item, summary in zip(chosen, summaries, strict=True):
                 summary.size_rw, summary.size_root_fs = await self._sizes(item)
         return summaries
@@ -93,9 +96,13 @@ class ContainerService:
 
     async def _sizes(self, container: Container) -> tuple[int, int]:
         snapshots = self._context.snapshots
-        own = await self._context.run_blocking(
-            lambda: snapshots.usage(container.record.snapshot_key).size_bytes
-        )
+        own = self._writable.find(container)
+        if own is None:
+            put = self._writable.begin(container)
+            own = await self._context.run_blocking(
+                lambda: snapshots.usage(container.record.snapshot_key).size_bytes
+            )
+            put(own)
         try:
             image = self._context.images.get(container.record.image_id).size_bytes
         except NotFoundError:

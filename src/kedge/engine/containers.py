@@ -45,6 +45,8 @@ class Container:
         self.removed: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.outlives_exit = False
         """Whether ``--rm`` does not apply to the next exit: a restart or a removal causes it."""
+        self.copies_in = 0
+        """How often something was copied into it since this process knows it."""
         self.is_settled = True
         """Off while a full disk keeps the last exit from the record, or the addresses taken."""
         self._store = store
