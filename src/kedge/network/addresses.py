@@ -7,7 +7,7 @@ because its link may still answer for them. Not thread-safe: the controller lock
 
 import dataclasses
 import ipaddress
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from kedge.errdefs import ConflictError, InvalidParameterError
@@ -29,10 +29,11 @@ class AddressBook:
         """Read the records."""
         self._store = store
         self._endpoints: dict[str, Endpoint] = {}
+        self._by_container: dict[str, dict[str, Endpoint]] = {}
         self._leaving: set[str] = set()
         self._pools: dict[tuple[str, int], AddressPool] = {}
         for stored in store.endpoints():
-            self._endpoints[stored.endpoint.id] = stored.endpoint
+            self._remember(stored.endpoint)
             if stored.is_leaving:
                 self._leaving.add(stored.endpoint.id)
 
@@ -40,10 +41,8 @@ class AddressBook:
         """Return the endpoints that are not leaving, of one network or container where given."""
         return [
             endpoint
-            for endpoint in self._endpoints.values()
-            if endpoint.id not in self._leaving
-            and network_id in {"", endpoint.network_id}
-            and container_id in {"", endpoint.container_id}
+            for endpoint in self._of(container_id)
+            if endpoint.id not in self._leaving and network_id in {"", endpoint.network_id}
         ]
 
     def leaving(self) -> list[Endpoint]:
@@ -90,7 +89,7 @@ class AddressBook:
             for pool, address in allocated:
                 pool.release(address)
             raise
-        self._endpoints[endpoint.id] = endpoint
+        self._remember(endpoint)
         return endpoint
 
     def leave(self, endpoint: Endpoint) -> None:
@@ -106,11 +105,25 @@ class AddressBook:
             self._leaving.discard(endpoint_id)
             if endpoint is None:
                 continue
+            siblings = self._by_container[endpoint.container_id]
+            del siblings[endpoint_id]
+            if not siblings:
+                del self._by_container[endpoint.container_id]
             for interface in (endpoint.ipv4, endpoint.ipv6):
                 if interface is not None:
                     pool = self._pools.get((endpoint.network_id, interface.version))
                     if pool is not None:
                         pool.release(interface.ip)
+
+    def _remember(self, endpoint: Endpoint) -> None:
+        self._endpoints[endpoint.id] = endpoint
+        self._by_container.setdefault(endpoint.container_id, {})[endpoint.id] = endpoint
+
+    def _of(self, container_id: str) -> Iterable[Endpoint]:
+        """Return a container's endpoints, or all; no start looks at those of the others."""
+        if not container_id:
+            return self._endpoints.values()
+        return self._by_container.get(container_id, {}).values()
 
     def drop_pools(self, network_id: str) -> None:
         """Forget the pools of a network that is gone or has new subnets; nobody is in it."""
@@ -169,7 +182,7 @@ class AddressBook:
 
     def _free_link(self, container_id: str) -> str:
         """Return a name for the link that no other one of the container has, leaving ones too."""
-        taken = {e.link for e in self._endpoints.values() if e.container_id == container_id}
+        taken = {endpoint.link for endpoint in self._of(container_id)}
         for index in range(_LINKS_MAX):
             name = names.veth_name(container_id, index)
             if name not in taken:
