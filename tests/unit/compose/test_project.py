@@ -15,9 +15,9 @@ from kedge.lib.jsontypes import JsonObject
 _TEXT = """
 services:
   web: {image: "i:${TAG}", env_file: [a.env], environment: {B: own}, depends_on: [db]}
-  db: {image: db, volumes: ["d:/d"], command: run -x "a b"}
+  db: {image: db, volumes: ["data:/d"], command: run -x "a b"}
   alone: {image: x}
-volumes: {d: , unused: }
+volumes: {data: , unused: }
 """
 
 
@@ -39,7 +39,7 @@ def folder(tmp_path: Path) -> Path:
 def test_environment_files_and_names(folder: Path) -> None:
     model = _project(folder)
     assert model["name"] == "myapp"
-    assert model["volumes"] == {"d": {"name": "myapp_d"}}
+    assert model["volumes"] == {"data": {"name": "myapp_data"}}
     services = model["services"]
     assert isinstance(services, dict)
     assert isinstance(services["web"], dict)
