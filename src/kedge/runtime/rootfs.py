@@ -16,6 +16,7 @@ from kedge.errdefs import ForbiddenError, InvalidParameterError
 from kedge.linux import mount as lm
 from kedge.linux.openat2 import RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_XDEV, openat2
 from kedge.oci.runtime_spec.types import SpecMount
+from kedge.runtime import procmounts
 from kedge.runtime.cgroup_view import mount_cgroup
 from kedge.runtime.copy_up import copy_tree
 from kedge.runtime.failures import refusal
@@ -32,7 +33,6 @@ from kedge.runtime.mount_options import MountOptions, parse_mount_options
 from kedge.runtime.rootpath import RootPath
 
 _NO_OPTIONS: Final = MountOptions()
-_SENSITIVE: Final = frozenset(("proc", "sysfs"))
 _PROPAGATION: Final = {
     "": lm.MS_SLAVE,
     "private": lm.MS_PRIVATE,
@@ -177,13 +177,19 @@ def _attach(root: RootPath, mount: PlannedMount, source: Source) -> None:
     fd = source.fd
     is_directory = kind != "bind" or stat.S_ISDIR(os.fstat(fd).st_mode)
     try:
+        # Once before anything is made there, and once more after symlinks were followed.
+        named = spec.source or kind
+        lexical = os.path.normpath(spec.destination)
+        procmounts.check_place(lexical, kind=kind, source=named, source_fd=fd)
         target = (
             root.ensure_directory(spec.destination)
             if is_directory
             else root.ensure_file(spec.destination)
         )
         try:
-            _check_target(target, mount, is_directory=is_directory)
+            place = procmounts.check_target(root, target, spec.destination, kind=kind)
+            procmounts.check_place(place, kind=kind, source=named, source_fd=fd)
+            _check_kind(target, mount, is_directory=is_directory)
             if options.copy_up:
                 copy_tree(target, fd)
                 _try_change(fd, options)
@@ -215,14 +221,8 @@ def _try_change(fd: int, options: MountOptions) -> bool:
     return True
 
 
-def _check_target(target: int, mount: PlannedMount, *, is_directory: bool) -> None:
-    """Refuse a target of the wrong kind, and a symlinked /proc or /sys (CVE-2019-19921)."""
-    if mount.kind in _SENSITIVE:
-        found = os.readlink(f"/proc/self/fd/{target}")
-        if not found.endswith(mount.spec.destination.rstrip("/")):
-            raise ForbiddenError(
-                f"{mount.spec.destination} in the image is a symlink: {mount.kind} cannot go there"
-            )
+def _check_kind(target: int, mount: PlannedMount, *, is_directory: bool) -> None:
+    """Refuse to put a directory on a file or the other way round."""
     if stat.S_ISDIR(os.fstat(target).st_mode) != is_directory:
         kinds = ("a directory", "a file") if is_directory else ("a file", "a directory")
         raise InvalidParameterError(

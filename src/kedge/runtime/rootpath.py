@@ -92,12 +92,16 @@ class RootPath:
             self.created.append(self._inside(parent, name))
         return openat2(parent, name, os.O_PATH | os.O_NOFOLLOW, 0, RESOLVE_NO_SYMLINKS)
 
-    def _inside(self, parent: int, name: str) -> str:
-        """Return the path of ``name`` in ``parent`` as the container sees it, without symlinks."""
+    def place_of(self, fd: int) -> str:
+        """Return where ``fd`` is, as the container sees it, without symlinks."""
         if not self._prefix:
             self._prefix = os.readlink(f"/proc/self/fd/{self.fd}").rstrip("/")
-        directory = os.readlink(f"/proc/self/fd/{parent}")
-        return f"{directory.removeprefix(self._prefix).rstrip('/')}/{name}"
+        path = os.readlink(f"/proc/self/fd/{fd}")
+        return path.removeprefix(self._prefix) or "/"
+
+    def _inside(self, parent: int, name: str) -> str:
+        """Return the path of ``name`` in ``parent`` as the container sees it."""
+        return f"{self.place_of(parent).rstrip('/')}/{name}"
 
     @staticmethod
     def _cannot_create(path: str, error: OSError) -> KedgeError:

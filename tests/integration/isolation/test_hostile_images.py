@@ -93,3 +93,64 @@ def test_a_null_device_of_the_image_is_not_used_to_mask(engine: Engine) -> None:
         ("dev/fd", tarfile.DIRTYPE, ""),
     )
     assert run(engine, "null", "wc", "-c", "/proc/keys").split()[0] == "0"
+
+
+@pytest.mark.parametrize("name", ["proc", "sys"])
+def test_a_link_to_a_folder_of_the_same_name_is_a_link(engine: Engine, name: str) -> None:
+    image(
+        engine,
+        "deep",
+        (name, tarfile.SYMTYPE, f"/elsewhere/{name}"),
+        (f"elsewhere/{name}", tarfile.DIRTYPE, ""),
+    )
+    assert f"/{name} in the image is a symlink" in run(engine, "deep", "true")
+
+
+@pytest.mark.parametrize(
+    ("flags", "text"),
+    [
+        (("-v", "vol:/proc"), '"/proc" cannot be mounted because it is not of type proc'),
+        (("--tmpfs", "/proc"), '"/proc" cannot be mounted because it is not of type proc'),
+        (("-v", "vol:/proc/none"), '"/proc/none" cannot be mounted because it is inside /proc'),
+        (("-v", "vol:/proc/sys/kernel"), "cannot be mounted because it is inside /proc"),
+        (("-v", "vol:/link"), "cannot be mounted because it is inside /proc"),
+    ],
+)
+def test_nothing_covers_proc(engine: Engine, flags: tuple[str, ...], text: str) -> None:
+    image(engine, "cover", ("link", tarfile.SYMTYPE, "/proc/sys"))
+    assert text in run(engine, "cover", "true", flags=flags)
+
+
+def test_files_that_lxcfs_computes_may_be_bound(engine: Engine) -> None:
+    file = engine.root / "uptime"
+    file.write_text("1.00 2.00\n")
+    image(engine, "plain")
+    flags = ("-v", f"{file}:/proc/uptime")
+    assert run(engine, "plain", "cat", "/proc/uptime", flags=flags) == "1.00 2.00\n"
+
+
+def test_a_procfs_may_be_bound_on_proc(engine: Engine) -> None:
+    image(engine, "plain")
+    flags = ("--pid", "host", "-v", "/proc:/proc")
+    assert run(engine, "plain", "test", "-e", "/proc/meminfo", flags=flags) == ""
+
+
+def test_a_mount_destination_over_a_link_stays_inside(engine: Engine) -> None:
+    target = engine.root / "aside"
+    image(engine, "over", ("link", tarfile.SYMTYPE, f"../../../..{engine.root}"))
+    flags = ("-v", "vol:/link/aside")
+    assert run(engine, "over", "test", "-d", str(target), flags=flags) == ""
+    assert not target.exists()
+
+
+@pytest.mark.parametrize("name", ["etc/passwd", "etc/group"])
+def test_a_fifo_holds_nobody_up(engine: Engine, name: str) -> None:
+    image(engine, "fifo", (name, tarfile.FIFOTYPE, ""))
+    said = run(engine, "fifo", "grep", "Uid", "/proc/self/status", flags=("-u", "5"))
+    assert said.split()[1] == "5"
+
+
+@pytest.mark.parametrize("name", ["etc/passwd", "etc/group"])
+def test_links_in_a_circle_end(engine: Engine, name: str) -> None:
+    image(engine, "circle", (name, tarfile.SYMTYPE, f"/{name}"))
+    assert "too many levels of symbolic links" in run(engine, "circle", "id", flags=("-u", "5"))
