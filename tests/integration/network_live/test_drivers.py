@@ -56,6 +56,7 @@ def test_macvlan_containers_are_on_the_wire_itself(tmp_path: Path) -> None:
         # A container of the same address again, before the kernel has the old one apart.
         machine.controller.remove_endpoint(machine.id("two"))
         machine.spaces.pop("two").close()
+        machine.controller.drain()
         machine.run("three", network="lan")
         assert machine.address("three") == address
         machine.serve("three", 80)
