@@ -55,7 +55,8 @@ def _service(
         result["build"] = resolved
         contexts = build.get("additional_contexts")
         if isinstance(contexts, dict):
-            contexts = [f"{name}={value}" for name, value in contexts.items()]
+            listed: list[Json] = [f"{name}={value}" for name, value in contexts.items()]
+            contexts = listed
         if contexts is not None:
             resolved["additional_contexts"] = {
                 name: context(value)

@@ -84,7 +84,7 @@ def _table() -> dict[Pattern, str]:
     }
     top = "networks.*.external networks.*.internal networks.*.attachable networks.*.enable_ipv4 "
     top += "networks.*.enable_ipv6 volumes.*.external secrets.*.external configs.*.external"
-    table = {tuple(name.split(".")): "bool" for name in top.split()}
+    table: dict[Pattern, str] = {tuple(name.split(".")): "bool" for name in top.split()}
     for kind, names in service.items():
         table |= {("services", "*", *name.split(".")): kind for name in names.split()}
     return table

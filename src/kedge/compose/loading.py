@@ -7,7 +7,7 @@ profiles, consistency. Every fault leaves as a `ComposeFileError` that begins wi
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -98,7 +98,7 @@ def _declared_name(documents: Sequence[tuple[File, list[Document]]], env: Mappin
 
 
 @contextmanager
-def _placed(marks: Mapping[Path, Mark], file: str) -> Iterator[None]:
+def _placed(marks: Mapping[Path, Mark], file: str) -> Generator[None]:
     """Turn faults of the model into faults of a file."""
     try:
         yield
