@@ -37,13 +37,13 @@ from kedge.engine.record import RecordStore
 from kedge.engine.registries import RegistryService
 from kedge.engine.restore import restore
 from kedge.engine.searching import SearchService
+from kedge.engine.storerepair import keep_trash, may_remove_unknown, open_store
 from kedge.engine.system import SystemService
 from kedge.engine.userns import load_remap
 from kedge.engine.volumes import VolumeService
 from kedge.errdefs import ConflictError, InvalidParameterError, NotSupportedError
 from kedge.images.store import ImageStore
 from kedge.lib.clock import SYSTEM_CLOCK
-from kedge.lib.database import Database
 from kedge.logdrivers.watch import DirectoryWatcher
 from kedge.network.controller import NetworkController
 from kedge.network.dns.names import NameTable
@@ -111,7 +111,8 @@ async def open_engine(config: DaemonConfig) -> AsyncGenerator[Engine, None]:
         volumes = VolumeService(context)
         stack.callback(volumes.close)
         # After the builder, which holds the layers of its cache.
-        context.workers.submit(context.images.collect_garbage)
+        if may_remove_unknown(paths):
+            context.workers.submit(context.images.collect_garbage)
         context.workers.submit(context.snapshots.purge)
         context.workers.submit(context.volumes.purge)
         lifecycle.resume_policies()
@@ -194,8 +195,9 @@ def _settings(config: DaemonConfig) -> EngineSettings:
 async def _make_context(
     config: DaemonConfig, paths: EnginePaths, stack: contextlib.AsyncExitStack
 ) -> EngineContext:
-    database = Database(paths.database)
-    stack.callback(database.close)
+    store = open_store(paths, SYSTEM_CLOCK)
+    stack.callback(store.close)
+    database = store.database
     workers = ThreadPoolExecutor(max_workers=16, thread_name_prefix="kedge-work")
     stack.callback(workers.shutdown, cancel_futures=True)
     network_worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kedge-net")
@@ -205,12 +207,14 @@ async def _make_context(
     content = ContentStore(paths.content)
     containers = ContainerIndex(RecordStore(database))
     snapshots = open_snapshotter(paths.snapshots, database)
+    keep_trash(paths, store)
     names = NameTable()
     name_server = NameServer(names)
     stack.callback(name_server.close)
     context = EngineContext(
         paths=paths,
         settings=_settings(config),
+        store=store,
         database=database,
         content=content,
         snapshots=snapshots,

@@ -16,6 +16,7 @@ from kedge.engine.userns import IdMaps
 from kedge.images.store import ImageStore
 from kedge.lib.clock import Clock
 from kedge.lib.database import Database
+from kedge.lib.safestore import SafeStore
 from kedge.logdrivers.watch import DirectoryWatcher
 from kedge.network.controller import NetworkController
 from kedge.network.dns.names import NameTable
@@ -63,6 +64,8 @@ class EngineContext:
 
     paths: EnginePaths
     settings: EngineSettings
+    store: SafeStore
+    """What is beside the database: its copy, and what is wrong with either."""
     database: Database
     content: ContentStore
     snapshots: Snapshotter

@@ -7,7 +7,8 @@ Whatever happened before (a clean stop, ``kill -9``, a power cut), in this order
    is left, that is recorded. When neither is there, shim and container are dead: 137.
 2. A removal that was going on is finished, one that --rm asks for is done.
 3. Layers, bundles and folders without a record go: they are steps of a create, a remove or a
-   build that did not reach its end.
+   build that did not reach its end. After a repair of the store they stay, see
+   `kedge.engine.storerepair`.
 4. File systems of volumes that no running container uses are unmounted; the volumes themselves
    have been put right by `kedge.volumes.store` when it was opened.
 5. The network drops the endpoints of everything that does not live.
@@ -26,6 +27,7 @@ from kedge.engine.mounting import hold_volumes
 from kedge.engine.mountspecs import recover_mounts
 from kedge.engine.process import bundle_cgroup
 from kedge.engine.state import Status
+from kedge.engine.storerepair import may_remove_unknown
 from kedge.errdefs import KedgeError, NotFoundError
 from kedge.shim.client import Shim
 from kedge.shim.messages import ExitStatus
@@ -43,7 +45,7 @@ async def restore(context: EngineContext, lifecycle: Lifecycle) -> list[str]:
     Returns:
         One line for each thing that could not be put right.
     """
-    problems: list[str] = []
+    problems: list[str] = list(context.store.problems)
     adopted: list[tuple[Container, Shim]] = []
     ended: list[tuple[Container, ExitStatus]] = []
     for record in context.containers.store.load_all():
@@ -114,12 +116,25 @@ async def _reap(context: EngineContext, container: Container) -> ExitStatus:
 async def _remove_strays(context: EngineContext, problems: list[str]) -> None:
     known = {container.id for container in context.containers}
     alive = {container.id for container in context.containers if container.record.alive}
+    may_remove = may_remove_unknown(context.paths)
     for name in os.listdir(context.paths.shims):
-        if name not in alive:
+        if name not in known and not may_remove:
+            problems.append(
+                f"container {name} is not in the repaired metadata store: what still runs of it is "
+                f"left alone, see {context.paths.shim_dir(name)}"
+            )
+        elif name not in alive:
             try:
                 await _end_stray(context.paths.shim_dir(name), name)
             except (KedgeError, OSError) as error:
                 problems.append(str(error))
+    if may_remove:
+        _remove_stray_files(context, known, problems)
+    for name in os.listdir(context.paths.scratch):
+        shutil.rmtree(os.path.join(context.paths.scratch, name), ignore_errors=True)
+
+
+def _remove_stray_files(context: EngineContext, known: set[str], problems: list[str]) -> None:
     directory = os.path.dirname(context.paths.container_dir("x"))
     for name in os.listdir(directory):
         if name not in known:
@@ -131,8 +146,6 @@ async def _remove_strays(context: EngineContext, problems: list[str]) -> None:
                 context.snapshots.remove(info.name)
             except KedgeError as error:
                 problems.append(str(error))
-    for name in os.listdir(context.paths.scratch):
-        shutil.rmtree(os.path.join(context.paths.scratch, name), ignore_errors=True)
 
 
 async def _end_stray(run_dir: str, name: str) -> None:

@@ -137,7 +137,7 @@ class SystemService:
                 "name=seccomp,profile=builtin",
                 *(("name=userns",) if settings.id_maps is not None else ()),
             ],
-            warnings=list(context.network.problems()),
+            warnings=[*context.store.problems, *context.network.problems()],
         )
         _add_choices(info, settings)
         return info
