@@ -67,8 +67,8 @@ def test_a_terminal_is_framed_for_who_starts_without_tty(
 ) -> None:
     api = client.api
     made = api.exec_create(box.id, OUT_AND_ERR, tty=True)
-    assert api.exec_start(made) == b"hello out\r\nhello err\r\n"
+    assert api.exec_start(made["Id"]) == b"hello out\r\nhello err\r\n"
     made = api.exec_create(box.id, OUT_AND_ERR, tty=True)
-    assert api.exec_start(made, tty=True) == b"hello out\r\nhello err\r\n"
+    assert api.exec_start(made["Id"], tty=True) == b"hello out\r\nhello err\r\n"
     made = api.exec_create(box.id, OUT_AND_ERR, tty=True)
-    assert api.exec_start(made, demux=True) == (b"hello out\r\nhello err\r\n", None)
+    assert api.exec_start(made["Id"], demux=True) == (b"hello out\r\nhello err\r\n", None)

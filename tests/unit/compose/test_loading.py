@@ -174,7 +174,7 @@ def _outcome(files: list[File]) -> str:
         return "refused" if str(error) == one_line(str(error)) else str(error)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(service=st.dictionaries(st.sampled_from(_KEYS), _TREES, max_size=6), top=_TREES, over=_TREES)
 def test_any_model_loads_or_is_refused_in_one_line(service: Json, top: Json, over: Json) -> None:
     first: JsonObject = {"name": "p", "services": {"a": service}}
