@@ -154,6 +154,11 @@ def test_a_network_survives_the_engine_and_its_containers_stay_in_it(engine: Eng
     assert engine.docker("exec", "web", "ip", "route").stdout == ""
 
 
+def _id_of(value: list[str] | str) -> str:
+    """Name a case without its addresses, which are of this process alone."""
+    return "-".join(value[:2]) if isinstance(value, list) else "said"
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -214,8 +219,7 @@ def test_a_network_survives_the_engine_and_its_containers_stay_in_it(engine: Eng
             "no configured subnet contains IP address 10.70.0.9",
         ),
     ],
-    # The words themselves hold addresses of this process alone.
-    ids=lambda value: "-".join(value[:2]) if isinstance(value, list) else "said",
+    ids=_id_of,
 )  # fmt: skip
 def test_what_cannot_be_is_refused_in_one_line(
     crowded: Engine, words: list[str], message: str
