@@ -5,12 +5,12 @@ from typing import Final
 from kedge.cli.command import Command
 from kedge.cli.config import configured_detach_keys
 from kedge.cli.exitcodes import OK
-from kedge.cli.fields import flag
 from kedge.cli.flags import Options, switch, value
 from kedge.cli.session import Session
 from kedge.cli.wanted import Wanted, check_terminal, open_wait
 from kedge.client.http import EngineClient, percent_encode
 from kedge.errdefs import ConflictError
+from kedge.lib.fields import flag
 
 
 def _run(options: Options, client: EngineClient) -> int:

@@ -15,7 +15,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from kedge.cli.fields import number, text
+from kedge.lib.fields import number, text
 from kedge.lib.jsontypes import JsonObject
 
 _DONE: Final = frozenset(

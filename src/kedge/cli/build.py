@@ -4,36 +4,28 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from typing import Final, NamedTuple
+from typing import Final
 
-from kedge.cli.buildcontext import check_folder, single_file, stream_folder
+from kedge.cli.buildcontext import Context, check_folder, open_folder, single_file, stream_folder
 from kedge.cli.buildlent import lent_headers
 from kedge.cli.command import Command
 from kedge.cli.config import proxy_environment
 from kedge.cli.exitcodes import FAILED, OK
-from kedge.cli.fields import number, text
 from kedge.cli.flags import Options, UsageError, grouped, integer, many, switch, value
 from kedge.cli.options.environment import check_label, parse_env, read_key_values, to_map
 from kedge.cli.options.ulimits import parse_ulimit
 from kedge.cli.options.values import parse_extra_host, parse_memory_swap
 from kedge.client.credentials import CredentialStore, config_directory, registry_config_headers
 from kedge.client.http import EngineClient
-from kedge.errdefs import InvalidParameterError, NotFoundError
+from kedge.errdefs import InvalidParameterError
+from kedge.lib.fields import number, text
 from kedge.lib.jsontypes import JsonObject
 from kedge.lib.units import parse_ram
 from kedge.oci.references import parse_reference
 
 _STDIN_DOCKERFILE: Final = ".kedge-stdin.Dockerfile"
-_OUTSIDE_DOCKERFILE: Final = ".kedge-outside.Dockerfile"
 _TAR_MAGIC: Final = b"ustar"
 _COMPRESSED: Final = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
-
-
-class Context(NamedTuple):
-    """What is sent, and where the Dockerfile is in it."""
-
-    body: Iterable[bytes]
-    dockerfile: str
 
 
 def _run(options: Options, client: EngineClient) -> int:
@@ -126,18 +118,7 @@ def _open_context(where: str, file: str) -> Context:
         extra = {_STDIN_DOCKERFILE: content}
         body = stream_folder(where, dockerfile=_STDIN_DOCKERFILE, extra=extra)
         return Context(body, _STDIN_DOCKERFILE)
-    path = os.path.abspath(file) if file else os.path.join(os.path.abspath(where), "Dockerfile")
-    if not os.path.isfile(path):
-        hint = "name another with -f" if not file else "check the path after -f"
-        raise NotFoundError(f"no Dockerfile at {path}: {hint}")
-    relative = os.path.relpath(os.path.realpath(path), os.path.realpath(where))
-    if relative.startswith(".."):
-        with open(path, "rb") as opened:
-            extra = {_OUTSIDE_DOCKERFILE: opened.read()}
-        return Context(
-            stream_folder(where, dockerfile=_OUTSIDE_DOCKERFILE, extra=extra), _OUTSIDE_DOCKERFILE
-        )
-    return Context(stream_folder(where, dockerfile=relative, extra={}), relative)
+    return open_folder(where, file)
 
 
 def _context_from_stdin(file: str) -> Context:

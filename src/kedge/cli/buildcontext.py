@@ -7,15 +7,43 @@ ones out of COPY itself. Owners are root's, so that a build does not depend on w
 import os
 import stat
 import tarfile
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterable, Iterator
+from typing import Final, NamedTuple
 
 from kedge.errdefs import InvalidParameterError, NotFoundError
 from kedge.lib.ignorefile import IgnoreMatcher, MatchState, parse_ignore_file
 
 _CHUNK: Final = 1 << 18
 _IGNORE_FILE: Final = ".dockerignore"
+_OUTSIDE_DOCKERFILE: Final = ".kedge-outside.Dockerfile"
 ARCHIVE_END: Final = bytes(2 * tarfile.BLOCKSIZE)
+
+
+class Context(NamedTuple):
+    """What is sent, and where the Dockerfile is in it."""
+
+    body: Iterable[bytes]
+    dockerfile: str
+
+
+def open_folder(where: str, file: str) -> Context:
+    """Return the context of a folder; its Dockerfile may be elsewhere.
+
+    Raises:
+        NotFoundError: There is no Dockerfile.
+    """
+    path = os.path.abspath(file) if file else os.path.join(os.path.abspath(where), "Dockerfile")
+    if not os.path.isfile(path):
+        hint = "name another with -f" if not file else "check the path after -f"
+        raise NotFoundError(f"no Dockerfile at {path}: {hint}")
+    relative = os.path.relpath(os.path.realpath(path), os.path.realpath(where))
+    if relative.startswith(".."):
+        with open(path, "rb") as opened:
+            extra = {_OUTSIDE_DOCKERFILE: opened.read()}
+        return Context(
+            stream_folder(where, dockerfile=_OUTSIDE_DOCKERFILE, extra=extra), _OUTSIDE_DOCKERFILE
+        )
+    return Context(stream_folder(where, dockerfile=relative, extra={}), relative)
 
 
 def stream_folder(folder: str, *, dockerfile: str, extra: dict[str, bytes]) -> Iterator[bytes]:

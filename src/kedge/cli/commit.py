@@ -5,10 +5,10 @@ from typing import Final
 
 from kedge.cli.command import Command
 from kedge.cli.exitcodes import OK
-from kedge.cli.fields import text
 from kedge.cli.flags import Options, many, switch, value
 from kedge.client.http import EngineClient, Query
 from kedge.errdefs import InvalidParameterError
+from kedge.lib.fields import text
 from kedge.oci.references import parse_reference
 
 

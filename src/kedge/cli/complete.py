@@ -4,11 +4,11 @@ from typing import Final
 
 from kedge.cli.command import Command
 from kedge.cli.exitcodes import OK
-from kedge.cli.fields import objects, text, texts
 from kedge.cli.flags import Options
 from kedge.cli.output import print_lines
 from kedge.client.http import EngineClient
 from kedge.errdefs import KedgeError
+from kedge.lib.fields import objects, text, texts
 
 _STATES: Final = {
     "container": frozenset[str](),

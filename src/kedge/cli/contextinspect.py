@@ -8,12 +8,12 @@ from typing import Final
 from kedge.cli.command import Command
 from kedge.cli.contexts import DEFAULT, load_context, load_tls, metadata_folder, tls_folder
 from kedge.cli.exitcodes import FAILED, OK
-from kedge.cli.fields import mapping
 from kedge.cli.flags import Options, value
 from kedge.cli.listing import print_objects
 from kedge.cli.target import current_context, environment_host
 from kedge.client.http import EngineClient
 from kedge.errdefs import NotFoundError
+from kedge.lib.fields import mapping
 from kedge.lib.jsontypes import JsonObject
 
 _IN_MEMORY: Final = "<IN MEMORY>"

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from kedge.cli.config import config_folder
-from kedge.cli.fields import flag, mapping, text
 from kedge.errdefs import InvalidParameterError, NotFoundError
+from kedge.lib.fields import flag, mapping, text
 from kedge.lib.jsontypes import JsonObject
 
 DEFAULT: Final = "default"

@@ -5,10 +5,10 @@ import sys
 
 from kedge.cli.createrequest import build_create_request
 from kedge.cli.exitcodes import USAGE
-from kedge.cli.fields import mapping, text, texts
 from kedge.cli.flags import Options, UsageError
 from kedge.client.http import EngineClient
 from kedge.errdefs import InvalidParameterError, NotFoundError, NotSupportedError
+from kedge.lib.fields import mapping, text, texts
 from kedge.lib.jsontypes import JsonObject
 
 _PULL_POLICIES = frozenset({"always", "missing", "never"})

@@ -5,10 +5,10 @@ from typing import Final
 
 from kedge.cli.command import Command
 from kedge.cli.exitcodes import OK
-from kedge.cli.fields import flag, number, objects, text
 from kedge.cli.flags import Options, switch, value
 from kedge.cli.listing import print_listing, to_json
 from kedge.client.http import EngineClient
+from kedge.lib.fields import flag, number, objects, text
 from kedge.lib.jsontypes import JsonObject
 from kedge.lib.units import format_size
 

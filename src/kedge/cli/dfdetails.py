@@ -3,12 +3,12 @@
 import sys
 from typing import Final
 
-from kedge.cli.fields import flag, mapping, number, objects, text
 from kedge.cli.images import image_rows
 from kedge.cli.listing import print_listing
 from kedge.cli.output import ago, show_id
 from kedge.cli.ps import container_row
 from kedge.cli.volumels import volume_row
+from kedge.lib.fields import flag, mapping, number, objects, text
 from kedge.lib.jsontypes import Json, JsonObject
 from kedge.lib.units import format_size
 

@@ -4,11 +4,11 @@ from typing import Final
 
 from kedge.cli.command import Command
 from kedge.cli.exitcodes import OK
-from kedge.cli.fields import number, text
 from kedge.cli.flags import Options, value
 from kedge.cli.listing import print_listing
 from kedge.cli.output import print_lines
 from kedge.client.http import EngineClient, percent_encode
+from kedge.lib.fields import number, text
 
 _KINDS: Final = ("C", "A", "D")
 _HEADERS: Final = {"Type": "CHANGE TYPE", "Path": "PATH"}

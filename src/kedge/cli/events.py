@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Final
 
 from kedge.cli.command import Command
 from kedge.cli.exitcodes import OK
-from kedge.cli.fields import mapping, number, text
 from kedge.cli.flags import Options, many, value
 from kedge.cli.listing import check_filter, parse_filters, to_json
 from kedge.cli.moments import engine_moment
 from kedge.client.http import EngineClient
 from kedge.lib.clock import SYSTEM_CLOCK
+from kedge.lib.fields import mapping, number, text
 from kedge.lib.jsontypes import JsonObject
 
 if TYPE_CHECKING:

@@ -7,12 +7,12 @@ from typing import Final
 from kedge.cli.command import Command
 from kedge.cli.config import configured_detach_keys
 from kedge.cli.exitcodes import OK, code_of_failed_run
-from kedge.cli.fields import number, text
 from kedge.cli.flags import Options, many, switch, value
 from kedge.cli.options.environment import check_env, parse_env, read_key_values
 from kedge.cli.wanted import Wanted, check_terminal
 from kedge.client.http import EngineClient, percent_encode
 from kedge.errdefs import KedgeError
+from kedge.lib.fields import number, text
 from kedge.lib.jsontypes import JsonObject
 
 

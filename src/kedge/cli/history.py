@@ -4,11 +4,11 @@ from typing import Final
 
 from kedge.cli.command import Command
 from kedge.cli.exitcodes import OK
-from kedge.cli.fields import number, text
 from kedge.cli.flags import Options, switch, value
 from kedge.cli.listing import print_listing
 from kedge.cli.output import ago, rfc3339, shorten, show_id
 from kedge.client.http import EngineClient, percent_encode
+from kedge.lib.fields import number, text
 from kedge.lib.jsontypes import JsonObject
 from kedge.lib.units import format_size
 

@@ -5,11 +5,11 @@ from typing import Final
 from kedge.cli.command import Command
 from kedge.cli.config import configured_format
 from kedge.cli.exitcodes import OK
-from kedge.cli.fields import number, text, texts
 from kedge.cli.flags import Options, many, switch, value
 from kedge.cli.listing import check_filter, parse_filters, print_listing
 from kedge.cli.output import ago, local_time, show_id
 from kedge.client.http import EngineClient, Query
+from kedge.lib.fields import number, text, texts
 from kedge.lib.jsontypes import JsonObject
 from kedge.lib.units import format_size
 

@@ -7,11 +7,11 @@ from typing import Final
 from kedge import __version__
 from kedge.cli.command import Command
 from kedge.cli.exitcodes import OK
-from kedge.cli.fields import flag, items, mapping, number, text, texts
 from kedge.cli.flags import Options, value
 from kedge.cli.listing import print_objects
 from kedge.cli.target import current_context
 from kedge.client.http import EngineClient
+from kedge.lib.fields import flag, items, mapping, number, text, texts
 from kedge.lib.jsontypes import JsonObject
 from kedge.lib.units import format_ram
 

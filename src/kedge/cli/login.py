@@ -6,12 +6,12 @@ from typing import Final
 
 from kedge.cli.command import Command
 from kedge.cli.exitcodes import OK
-from kedge.cli.fields import text
 from kedge.cli.flags import Options, UsageError, switch, value
 from kedge.cli.registryname import registry_key_of
 from kedge.client.credentials import CredentialStore, Login, config_directory
 from kedge.client.http import EngineClient
 from kedge.errdefs import InvalidParameterError, UnauthorizedError
+from kedge.lib.fields import text
 
 
 def _run(options: Options, client: EngineClient) -> int:

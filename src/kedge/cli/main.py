@@ -87,7 +87,7 @@ def _dispatch_in_group(target: GlobalOptions, words: list[str]) -> int:
         sys.stdout.write(group_help(group, group_entries(group)))
         return OK
     if group == "compose":
-        from kedge.cli.composeflags import flags_after_verb  # noqa: PLC0415 - rarely needed
+        from kedge.cli.compose.projectflags import flags_after_verb  # noqa: PLC0415 - rarely needed
 
         rest = flags_after_verb(rest)
     verb, *rest = rest

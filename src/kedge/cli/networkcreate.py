@@ -7,12 +7,12 @@ from typing import Final
 
 from kedge.cli.command import Command
 from kedge.cli.exitcodes import OK
-from kedge.cli.fields import text
 from kedge.cli.flags import Options, UsageError, many, switch, value
 from kedge.cli.options.environment import check_label, to_map
 from kedge.cli.volumecreate import check_option
 from kedge.client.http import EngineClient
 from kedge.errdefs import InvalidParameterError
+from kedge.lib.fields import text
 from kedge.lib.jsontypes import Json, JsonObject
 
 

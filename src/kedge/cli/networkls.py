@@ -5,12 +5,12 @@ from typing import Final
 from kedge.cli.command import Command
 from kedge.cli.config import configured_format
 from kedge.cli.exitcodes import OK
-from kedge.cli.fields import flag, mapping, text
 from kedge.cli.flags import Options, many, switch, value
 from kedge.cli.listing import check_filter, parse_filters, print_listing
 from kedge.cli.moments import go_time
 from kedge.cli.output import show_id
 from kedge.client.http import EngineClient
+from kedge.lib.fields import flag, mapping, text
 from kedge.lib.jsontypes import JsonObject
 
 _HEADERS: Final = {

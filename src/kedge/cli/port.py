@@ -4,12 +4,12 @@ from typing import Final
 
 from kedge.cli.command import Command
 from kedge.cli.exitcodes import OK
-from kedge.cli.fields import mapping, objects, text
 from kedge.cli.flags import Options
 from kedge.cli.output import print_lines
 from kedge.cli.portlist import join_host_port
 from kedge.client.http import EngineClient, percent_encode
 from kedge.errdefs import NotFoundError
+from kedge.lib.fields import mapping, objects, text
 from kedge.lib.jsontypes import Json, JsonObject
 
 

@@ -1,6 +1,6 @@
 """Published ports as text, as docker ps shows them. Pure."""
 
-from kedge.cli.fields import number, text
+from kedge.lib.fields import number, text
 from kedge.lib.jsontypes import JsonObject
 
 

@@ -8,8 +8,8 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import Final, TextIO
 
-from kedge.cli.fields import mapping, number, text
 from kedge.errdefs import SystemFailureError
+from kedge.lib.fields import mapping, number, text
 from kedge.lib.jsontypes import JsonObject
 
 _MOVING: Final = frozenset(

@@ -6,10 +6,10 @@ from typing import Final
 
 from kedge.cli.config import load_config
 from kedge.cli.exitcodes import OK
-from kedge.cli.fields import number, objects, text, texts
 from kedge.cli.flags import Flag, Options, many, switch
 from kedge.cli.listing import check_filter, parse_filters
 from kedge.client.http import EngineClient
+from kedge.lib.fields import number, objects, text, texts
 from kedge.lib.jsontypes import JsonObject
 from kedge.lib.units import format_size
 

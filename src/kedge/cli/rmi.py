@@ -5,11 +5,11 @@ from typing import Final
 
 from kedge.cli.command import Command
 from kedge.cli.each import for_each
-from kedge.cli.fields import text
 from kedge.cli.flags import Options, many, switch
 from kedge.cli.platforms import check_platform, platform_parameter
 from kedge.client.http import EngineClient, Query, percent_encode
 from kedge.errdefs import NotFoundError
+from kedge.lib.fields import text
 
 
 def _run(options: Options, client: EngineClient) -> int:

@@ -4,11 +4,11 @@ from typing import Final
 
 from kedge.cli.command import Command
 from kedge.cli.exitcodes import OK
-from kedge.cli.fields import flag, number, text
 from kedge.cli.flags import Options, integer, many, switch, value
 from kedge.cli.listing import check_filter, parse_filters, print_listing
 from kedge.cli.output import shorten
 from kedge.client.http import EngineClient, Query
+from kedge.lib.fields import flag, number, text
 from kedge.lib.jsontypes import JsonObject
 
 _DESCRIPTION_WIDTH: Final = 45

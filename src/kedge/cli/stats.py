@@ -7,12 +7,12 @@ from typing import Final, NamedTuple
 from kedge.cli.command import Command
 from kedge.cli.config import configured_format
 from kedge.cli.exitcodes import OK
-from kedge.cli.fields import items, mapping, number, objects, text
 from kedge.cli.flags import Options, switch, value
 from kedge.cli.listing import print_listing
 from kedge.cli.output import show_id
 from kedge.client.http import EngineClient, percent_encode
 from kedge.errdefs import ConflictError, NotFoundError
+from kedge.lib.fields import items, mapping, number, objects, text
 from kedge.lib.jsontypes import JsonObject
 from kedge.lib.units import format_ram, format_size
 

@@ -103,8 +103,10 @@ ALIASES: Final = {
 
 GROUP_ONLY: Final = {
     ("compose", "config"): Entry(
-        "config", "composeconfig", "Print the model the Compose files make"
+        "config", "compose.config", "Print the model the Compose files make"
     ),
+    ("compose", "down"): Entry("down", "compose.down", "Stop and remove containers and networks"),
+    ("compose", "up"): Entry("up", "compose.up", "Build, create and start everything"),
     ("image", "copy"): Entry(
         "copy", "imagecopy", "Copy an image between registries and OCI layouts"
     ),
@@ -150,7 +152,7 @@ GROUP_ONLY: Final = {
     ("system", "prune"): Entry("prune", "systemprune", "Remove everything nobody uses"),
 }
 
-SYNONYMS: Final = {"list": "ls", "ps": "ls", "remove": "rm"}
+SYNONYMS: Final = {"list": "ls", "ps": "ls", "remove": "rm", "convert": "config"}
 """Other names Docker has for verbs of a group."""
 
 HIDDEN: Final = {"__complete": Entry("__complete", "complete", "Print names for tab completion")}

@@ -4,10 +4,10 @@ from typing import Final
 
 from kedge.cli.command import Command
 from kedge.cli.exitcodes import OK
-from kedge.cli.fields import items, texts
 from kedge.cli.flags import Options
 from kedge.cli.output import print_table
 from kedge.client.http import EngineClient, percent_encode
+from kedge.lib.fields import items, texts
 
 _COLUMN_MIN: Final = 20
 """As Docker's client has it here, and only here."""

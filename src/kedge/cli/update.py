@@ -7,9 +7,9 @@ from kedge.cli.command import Command
 from kedge.cli.containerflags import CONTAINER_FLAGS
 from kedge.cli.createrequest import update_fields
 from kedge.cli.each import for_each
-from kedge.cli.fields import texts
 from kedge.cli.flags import Options, UsageError
 from kedge.client.http import EngineClient, percent_encode
+from kedge.lib.fields import texts
 
 _NAMES: Final = frozenset(
     {

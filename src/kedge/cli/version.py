@@ -8,12 +8,12 @@ from typing import Final
 from kedge import __version__
 from kedge.cli.command import Command
 from kedge.cli.exitcodes import FAILED, OK
-from kedge.cli.fields import text
 from kedge.cli.flags import Options, value
 from kedge.cli.listing import print_objects
 from kedge.cli.target import current_context
 from kedge.client.http import API_VERSION, EngineClient
 from kedge.errdefs import UnavailableError
+from kedge.lib.fields import text
 from kedge.lib.jsontypes import JsonObject
 
 

@@ -5,10 +5,10 @@ from typing import Final
 
 from kedge.cli.command import Command
 from kedge.cli.exitcodes import OK
-from kedge.cli.fields import text
 from kedge.cli.flags import Options, UsageError, many, value
 from kedge.cli.options.environment import check_label, to_map
 from kedge.client.http import EngineClient
+from kedge.lib.fields import text
 
 
 def _run(options: Options, client: EngineClient) -> int:

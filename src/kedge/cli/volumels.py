@@ -5,10 +5,10 @@ from typing import Final
 from kedge.cli.command import Command
 from kedge.cli.config import configured_format
 from kedge.cli.exitcodes import OK
-from kedge.cli.fields import mapping, objects, text
 from kedge.cli.flags import Options, many, switch, value
 from kedge.cli.listing import check_filter, parse_filters, print_listing
 from kedge.client.http import EngineClient
+from kedge.lib.fields import mapping, objects, text
 from kedge.lib.jsontypes import JsonObject
 
 HEADERS: Final = {

@@ -5,10 +5,10 @@ from typing import Final
 
 from kedge.cli.command import Command
 from kedge.cli.exitcodes import OK
-from kedge.cli.fields import mapping, number
 from kedge.cli.flags import Options, value
 from kedge.client.http import EngineClient, percent_encode
 from kedge.errdefs import InvalidParameterError
+from kedge.lib.fields import mapping, number
 from kedge.lib.jsontypes import JsonObject
 
 

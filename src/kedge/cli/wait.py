@@ -5,9 +5,9 @@ from typing import Final
 
 from kedge.cli.command import Command
 from kedge.cli.each import for_each
-from kedge.cli.fields import number
 from kedge.cli.flags import Options
 from kedge.client.http import EngineClient, percent_encode
+from kedge.lib.fields import number
 
 
 def _run(options: Options, client: EngineClient) -> int:

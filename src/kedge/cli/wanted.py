@@ -5,9 +5,9 @@ import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
-from kedge.cli.fields import number, text
 from kedge.client.http import EngineClient
 from kedge.errdefs import InvalidParameterError
+from kedge.lib.fields import number, text
 
 
 class Wanted(NamedTuple):

@@ -10,7 +10,7 @@ from kedge.compose.canonical import section
 from kedge.lib.jsontypes import Json, JsonObject
 
 # What may change without the container being another one.
-_NOT_HASHED: Final = frozenset({"build", "pull_policy", "scale", "depends_on", "profiles"})
+NOT_HASHED: Final = frozenset({"build", "pull_policy", "scale", "depends_on", "profiles"})
 
 
 def to_yaml(model: JsonObject) -> str:
@@ -45,7 +45,7 @@ def service_hash(service: JsonObject) -> str:
 
     compat: not the reference implementation's bytes, whose order of fields is its own.
     """
-    kept = {key: value for key, value in service.items() if key not in _NOT_HASHED}
+    kept = {key: value for key, value in service.items() if key not in NOT_HASHED}
     if isinstance(kept.get("deploy"), dict):
         deploy = section(kept, "deploy")
         kept["deploy"] = {key: value for key, value in deploy.items() if key != "replicas"}

@@ -29,6 +29,10 @@ _OVERRIDES: Final = (
 _VALID_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
+class NoComposeFileError(NotFoundError):
+    """Neither the folder nor one above it has a Compose file, and none was named."""
+
+
 class Wanted(NamedTuple):
     """What the command line says about the project."""
 
@@ -42,6 +46,8 @@ class Wanted(NamedTuple):
     resolve_paths: bool = True
     consistency: bool = True
     env_resolution: bool = True
+    all_resources: bool = False
+    """Keep networks, volumes, configs and secrets that no service uses."""
 
 
 class Project(NamedTuple):
@@ -59,7 +65,7 @@ def load_project(wanted: Wanted, environ: Mapping[str, str], warn: Warn) -> Proj
     """Return the project the command line and the environment mean.
 
     Raises:
-        NotFoundError: There is no Compose file.
+        NoComposeFileError: There is no Compose file.
         ComposeFileError: A file cannot be used.
     """
     here = wanted.directory or os.getcwd()
@@ -98,7 +104,8 @@ def load_project(wanted: Wanted, environ: Mapping[str, str], warn: Warn) -> Proj
     if not _VALID_NAME.fullmatch(name) and wanted.interpolate:
         raise InvalidParameterError(f"invalid project name '{name}' in {files[-1].name}")
     full = {**env, "COMPOSE_PROJECT_NAME": name}
-    return Project(name, directory, tuple(paths), full, _pruned(model), loaded.disabled)
+    kept = model if wanted.all_resources else _pruned(model)
+    return Project(name, directory, tuple(paths), full, kept, loaded.disabled)
 
 
 def _once(warn: Warn) -> Warn:
@@ -172,7 +179,7 @@ def _compose_files(wanted: Wanted, env: Mapping[str, str], here: str, warn: Warn
         if present:
             break
         if folder == os.path.dirname(folder):
-            raise NotFoundError("no configuration file provided: not found")
+            raise NoComposeFileError("no configuration file provided: not found")
         folder = os.path.dirname(folder)
     if len(present) > 1:
         warn(f"Found multiple config files with supported names: {', '.join(present)}")

@@ -2,7 +2,6 @@ from pathlib import Path
 
 import pytest
 
-from kedge.cli.fields import mapping, number, objects, text, texts
 from kedge.cli.options.environment import (
     check_label,
     parse_env,
@@ -11,6 +10,7 @@ from kedge.cli.options.environment import (
     to_map,
 )
 from kedge.errdefs import InvalidParameterError
+from kedge.lib.fields import mapping, number, objects, text, texts
 from tests.unit.cli.vectors import as_error, load, needs_vectors, rows
 
 

@@ -2,10 +2,10 @@ import os
 
 import pytest
 
-from kedge.cli.fields import flag, mapping, pick, text, texts
 from kedge.cli.options.mounts import parse_mount
 from kedge.cli.options.volumes import has_source, parse_volume, sort_volumes
 from kedge.errdefs import InvalidParameterError
+from kedge.lib.fields import flag, mapping, pick, text, texts
 from tests.unit.cli.vectors import as_error, needs_vectors, rows
 
 

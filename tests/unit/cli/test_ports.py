@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kedge.cli.fields import flag, objects, text, texts
 from kedge.cli.options import ports
 from kedge.cli.portlist import show_ports
 from kedge.errdefs import InvalidParameterError
+from kedge.lib.fields import flag, objects, text, texts
 from kedge.lib.jsontypes import JsonObject
 from tests.unit.cli.vectors import as_error, needs_vectors, rows
 

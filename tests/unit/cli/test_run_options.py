@@ -1,11 +1,12 @@
 import pytest
 
 from kedge.cli.create import COMMAND as CREATE
-from kedge.cli.createrequest import attached_streams, build_create_request, security_options
-from kedge.cli.fields import flag, items, mapping, number, objects, pick, text, texts
+from kedge.cli.createrequest import attached_streams, build_create_request
 from kedge.cli.flags import UsageError, read_options
 from kedge.cli.run import COMMAND as RUN
+from kedge.client.securityoptions import security_options
 from kedge.errdefs import InvalidParameterError, KedgeError
+from kedge.lib.fields import flag, items, mapping, number, objects, pick, text, texts
 from kedge.lib.jsontypes import JsonObject
 from tests.unit.cli.vectors import as_error, needs_vectors, rows
 

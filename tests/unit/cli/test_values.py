@@ -1,10 +1,10 @@
 import pytest
 
-from kedge.cli.fields import flag, mapping, text, texts
 from kedge.cli.options import values
 from kedge.cli.options.networks import parse_network
 from kedge.cli.options.ulimits import parse_ulimit
 from kedge.errdefs import InvalidParameterError
+from kedge.lib.fields import flag, mapping, text, texts
 from kedge.lib.units import format_ram, format_size, parse_ram, parse_size
 from tests.unit.cli.vectors import as_error, load, needs_vectors, rows
 

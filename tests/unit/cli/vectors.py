@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 
-from kedge.cli.fields import objects
+from kedge.lib.fields import objects
 from kedge.lib.jsontypes import Json, JsonObject
 
 REPOSITORY = Path(__file__).resolve().parents[3]

@@ -5,7 +5,7 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from kedge.cli.command import Command
-from kedge.cli.composeflags import PROJECT_FLAGS, wanted_project, warn
+from kedge.cli.compose.projectflags import SHORT_PROJECT_FLAGS, wanted_project, warn
 from kedge.cli.exitcodes import OK
 from kedge.cli.flags import Options, UsageError, switch, value
 from kedge.client.http import EngineClient
@@ -67,7 +67,7 @@ COMMAND: Final = Command(
     usage="[OPTIONS] [SERVICE...]",
     summary="Print the model the Compose files make, with everything implied written out",
     flags=(
-        *PROJECT_FLAGS,
+        *SHORT_PROJECT_FLAGS,
         value("format", "FORMAT", "yaml or json", default="yaml", complete="yaml|json"),
         switch("quiet", "Only check the files", short="q"),
         value("output", "FILE", "Write to a file instead of the terminal", short="o"),

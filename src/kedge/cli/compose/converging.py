@@ -1,0 +1,178 @@
+"""``up``, ``create``, ``scale`` and ``run`` alike: images first, then the plan and its steps."""
+
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from kedge.cli.compose.imaging import BuildFlags, Imaging
+from kedge.cli.compose.opening import is_set
+from kedge.cli.compose.progress import Progress
+from kedge.cli.compose.running import carry_out, open_stage
+from kedge.cli.flags import Options, UsageError, grouped, integer, many, switch, value
+from kedge.client.http import EngineClient
+from kedge.compose.application import Application
+from kedge.compose.decisions import Recreate
+from kedge.compose.facts import gather
+from kedge.compose.images import ImageWishes, look_up, plan_images
+from kedge.compose.plan import Wishes, changed_volumes, plan_up
+from kedge.compose.stage import Stage
+from kedge.errdefs import InvalidParameterError
+from kedge.lib.clock import SYSTEM_CLOCK
+from kedge.lib.durations import SECOND
+
+IMAGE_FLAGS: Final = grouped(
+    "Images",
+    switch("build", "Build images before containers are made"),
+    switch("no-build", "Never build an image, even where it is missing"),
+    value("pull", "POLICY", "Pull images: always, missing, never, build or policy",
+          complete="always|missing|never|build|policy"),
+    switch("quiet-pull", "Pull without progress"),
+    switch("quiet-build", "Build without progress"),
+)  # fmt: skip
+CONVERGE_FLAGS: Final = (
+    *grouped(
+        "Containers",
+        switch("force-recreate", "Make containers anew although nothing changed"),
+        switch("no-recreate", "Leave containers that are there as they are"),
+        many("scale", "SERVICE=N", "Run so many containers of a service"),
+        switch("remove-orphans", "Remove containers of services no file has"),
+        switch("yes", "Answer every question with yes", short="y"),
+    ),
+    *IMAGE_FLAGS,
+)
+_PULL_POLICIES: Final = frozenset({"", "policy", "always", "missing", "never", "build"})
+
+
+def timeout_s(options: Options) -> int | None:
+    """Return the seconds of ``--timeout``; None where each service's own count."""
+    return options.integer("timeout") if options.given("timeout") else None
+
+
+TIMEOUT_FLAG: Final = value(
+    "timeout", "SECONDS", "How long containers may take to stop", short="t", check=integer
+)
+
+
+def check_converge_flags(options: Options) -> None:
+    """Refuse flags that contradict each other.
+
+    Raises:
+        UsageError: They do.
+    """
+    for one, other in (("force-recreate", "no-recreate"), ("build", "no-build")):
+        if options.on(one) and options.on(other):
+            raise UsageError(f"--{one} and --{other} are incompatible")
+    if options.text("pull") not in _PULL_POLICIES:
+        raise UsageError(
+            f'invalid --pull option "{options.text("pull")}": '
+            "want always, missing, never, build or policy"
+        )
+
+
+def parse_scale(texts: Sequence[str]) -> dict[str, int]:
+    """Return numbers by service from ``SERVICE=N``.
+
+    Raises:
+        InvalidParameterError: One is malformed.
+    """
+    found: dict[str, int] = {}
+    for text in texts:
+        name, equals, number = text.partition("=")
+        if not name or not equals or not number.isdigit():
+            raise InvalidParameterError(f"invalid scale specifier: {text}: want SERVICE=NUMBER")
+        found[name] = int(number)
+    return found
+
+
+def wishes_of(
+    options: Options, app: Application, names: Sequence[str], *, dependencies: bool
+) -> Wishes:
+    """Return what the flags of `CONVERGE_FLAGS` ask for.
+
+    Raises:
+        NotFoundError: A service is not there.
+    """
+    services = app.checked(names)
+    scale = parse_scale(options.texts("scale"))
+    app.checked(scale)
+    recreate = Recreate.DIVERGED
+    if options.on("force-recreate"):
+        recreate = Recreate.FORCE
+    elif options.on("no-recreate"):
+        recreate = Recreate.NEVER
+    return Wishes(
+        services=tuple(app.with_dependencies(services) if dependencies else services),
+        named=frozenset(names),
+        recreate=recreate,
+        recreate_dependencies=Recreate.NEVER if options.on("no-recreate") else Recreate.DIVERGED,
+        scale=scale,
+        remove_orphans=options.on("remove-orphans") or is_set(app.env, "COMPOSE_REMOVE_ORPHANS"),
+        ignore_orphans=is_set(app.env, "COMPOSE_IGNORE_ORPHANS"),
+    )
+
+
+def converge(
+    app: Application,
+    client: EngineClient,
+    options: Options,
+    wishes: Wishes,
+    progress: Progress,
+) -> Stage:
+    """Make the engine's state what the application asks for; return the stage it happened on.
+
+    Raises:
+        KedgeError: A step failed.
+    """
+    stage = open_stage(app, client, progress)
+    image_ids = ensure_images(stage, client, options, wishes.services)
+    facts = gather(client, app, image_ids)
+    stage.know(facts.observed.containers)
+    recreated = confirmed_volumes(options, changed_volumes(app, facts, wishes.services))
+    plan = plan_up(app, facts, wishes._replace(recreate_volumes=recreated))
+    carry_out(plan, stage, options, app.env, Imaging())
+    return stage
+
+
+def ensure_images(
+    stage: Stage, client: EngineClient, options: Options, services: Sequence[str]
+) -> dict[str, str]:
+    """Pull and build what is missing; return image ids by service."""
+    app = stage.app
+    images = [app.image(name) for name in services]
+    local = look_up(client, images)
+    pull = options.text("pull")
+    wanted = ImageWishes(
+        options.on("build"),
+        options.on("no-build"),
+        "" if pull == "policy" else pull,
+        SYSTEM_CLOCK.time_ns() / SECOND,
+    )
+    plan = plan_images(app, services, local, wanted)
+    if plan.steps:
+        flags = BuildFlags(quiet=options.on("quiet-build"))
+        carry_out(plan, stage, options, app.env, Imaging(flags))
+        local = look_up(client, images)
+    return {name: local[app.image(name)].id for name in services if app.image(name) in local}
+
+
+def confirmed_volumes(options: Options, keys: Sequence[str]) -> frozenset[str]:
+    """Return those of the changed volumes that the user lets go, asking for each."""
+    if options.on("yes"):
+        return frozenset(keys)
+    if not keys or not sys.stdin.isatty():
+        for key in keys:
+            sys.stderr.write(
+                f'kedge: warning: volume "{key}" exists but doesn\'t match configuration in '
+                "compose file; it is used as it is (-y makes it anew, its data is lost)\n"
+            )
+        return frozenset()
+    from kedge.cli.confirm import confirm  # noqa: PLC0415 - rarely needed
+
+    return frozenset(
+        key
+        for key in keys
+        if confirm(
+            f'Volume "{key}" exists but doesn\'t match configuration in compose file. '
+            "Recreate (data will be lost)?"
+        )
+    )

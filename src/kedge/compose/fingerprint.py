@@ -1,0 +1,72 @@
+"""What changed in a service since a container was made from it: short hashes by attribute. Pure.
+
+They are kept in a label, so that nothing of the old service itself, such as a password in its
+environment, is kept besides what the engine has anyway.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Final, cast
+
+from kedge.compose.printing import NOT_HASHED
+from kedge.lib.jsontypes import Json, JsonObject
+
+_BY_KEY: Final = {"environment": "env", "labels": "label"}
+_DIGITS: Final = 8
+_SHOWN: Final = 3
+
+
+def parts_of(service: JsonObject) -> dict[str, str]:
+    """Return a short hash by attribute; environment and labels by name."""
+    return {name: _digest(value) for name, value in _attributes(service)}
+
+
+def _attributes(service: JsonObject) -> Iterator[tuple[str, Json]]:
+    for name, value in sorted(service.items()):
+        if name in NOT_HASHED:
+            continue
+        if name in _BY_KEY and isinstance(value, dict):
+            for key, item in sorted(value.items()):
+                yield f"{_BY_KEY[name]} {key}", item
+        elif name == "deploy" and isinstance(value, dict):
+            yield name, {key: item for key, item in value.items() if key != "replicas"}
+        else:
+            yield name, value
+
+
+def _digest(value: Json) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
+
+
+def format_parts(parts: dict[str, str]) -> str:
+    """Return the label's text."""
+    return json.dumps(parts, separators=(",", ":"))
+
+
+def describe_changes(label: str, service: JsonObject) -> str:
+    """Return what changed, for people: ``env DB_URL changed, ports added``.
+
+    ``label`` is what `format_parts` made for the container; without one nothing more is known.
+    """
+    before = _parse(label)
+    if not before:
+        return "configuration changed"
+    now = parts_of(service)
+    changes = [f"{name} {'changed' if name in before else 'added'}"
+               for name, digest in now.items() if before.get(name) != digest]  # fmt: skip
+    changes += [f"{name} removed" for name in before if name not in now]
+    more = len(changes) - _SHOWN
+    shown = ", ".join(changes[:_SHOWN]) or "configuration changed"
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def _parse(label: str) -> dict[str, str]:
+    try:
+        document = cast("Json", json.loads(label)) if label else None
+    except ValueError:
+        return {}
+    if not isinstance(document, dict):
+        return {}
+    return {name: digest for name, digest in document.items() if isinstance(digest, str)}
