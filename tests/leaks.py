@@ -276,9 +276,15 @@ def read_engines() -> frozenset[tuple[int, str]]:
 
 
 def _is_spare(pid: int) -> bool:
-    """Tell whether this is the shim a spawner keeps ready; with each start it is another one."""
-    title = _read(f"/proc/{pid}/comm").strip()
-    return title == b"kedge-spare" and _read(f"/proc/{_parent_of(pid)}/comm") == b"kedge-spawner\n"
+    """Tell whether this is the shim a spawner keeps ready, or the one that will make its container.
+
+    With each start they are others.
+    """
+    while _read(f"/proc/{pid}/comm") == b"kedge-spare\n":
+        pid = _parent_of(pid)
+        if _read(f"/proc/{pid}/comm") == b"kedge-spawner\n":
+            return True
+    return False
 
 
 def _parent_of(pid: int) -> int:

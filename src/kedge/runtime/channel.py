@@ -47,6 +47,10 @@ class Channel:
         """Return the descriptor."""
         return self._socket.fileno()
 
+    def detach(self) -> int:
+        """Return the descriptor, which is the caller's now."""
+        return self._socket.detach()
+
     def close(self) -> None:
         """Close this end; a process waiting at the other gives up."""
         self._socket.close()

@@ -94,7 +94,7 @@ def run_poststop(identity: Identity) -> None:
 class Created:
     """A container that waits for `start`; its process is a child of the caller."""
 
-    __slots__ = ("_identity", "_line", "created_mountpoints", "pid", "pidfd", "pty_master")
+    __slots__ = ("_identity", "created_mountpoints", "line", "pid", "pidfd", "pty_master")
 
     def __init__(
         self,
@@ -107,7 +107,7 @@ class Created:
         mountpoints: tuple[str, ...],
     ) -> None:
         """Take over the descriptors."""
-        self._line = line
+        self.line = line
         self._identity = identity
         self.pid = pid
         self.pidfd = pidfd
@@ -122,14 +122,14 @@ class Created:
             ForbiddenError: It may not be executed, or a limit or privilege was refused.
         """
         try:
-            request_start(self._line)
+            request_start(self.line)
         finally:
-            self._line.close()
+            self.line.close()
         run_poststart(self._identity, self.pid)
 
     def close(self) -> None:
         """Give up the descriptors; a container that was not started ends."""
-        self._line.close()
+        self.line.close()
         os.close(self.pidfd)
         if self.pty_master >= 0:
             os.close(self.pty_master)

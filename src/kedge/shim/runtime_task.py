@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+from contextlib import suppress
+from socket import socket
 from typing import Final
 
 from kedge.errdefs import ConflictError, NotFoundError
@@ -11,15 +13,23 @@ from kedge.linux import process
 from kedge.oci import fields
 from kedge.oci.runtime_spec import Spec, parse_process, parse_spec
 from kedge.oci.runtime_spec_resources import parse_resources
-from kedge.runtime.cgroups import Cgroup, CgroupStats, make_cgroup
-from kedge.runtime.container import Created, Stdio, create_container
+from kedge.runtime.cgroups import CgroupStats, make_cgroup
+from kedge.runtime.channel import Channel
+from kedge.runtime.container import (
+    Identity,
+    Stdio,
+    create_container,
+    request_start,
+    run_poststart,
+)
 from kedge.runtime.execute import exec_process
 from kedge.runtime.plan import SECCOMP_ANNOTATION, plan_launch
 from kedge.runtime.seccomp import default_program
 from kedge.runtime.spec_template import spec_document
+from kedge.shim.maker import Made, Maker
 from kedge.shim.messages import CreateRequest, ExecRequest
 from kedge.shim.streams import Pipes
-from kedge.shim.task import ExecProcess
+from kedge.shim.task import ExecProcess, MakeTask
 
 _REHEARSAL: Final = "rehearsal"
 USUAL_CAPABILITIES: Final = ("CAP_SYS_CHROOT",)
@@ -30,13 +40,15 @@ of one that has none of them, made below too, nearly every container finds its f
 class RuntimeTask:
     """One container of `kedge.runtime`."""
 
-    def __init__(self, request: CreateRequest, spec: Spec, cgroup: Cgroup, made: Created) -> None:
-        """Take over ``made``."""
+    def __init__(self, request: CreateRequest, made: Made, maker: Maker) -> None:
+        """Take over ``made``, whose init is a child of this process once ``maker`` is gone."""
+        self._maker = maker
         self._request = request
-        self._spec = spec
-        self._cgroup = cgroup
         self._made = made
-        self._namespaces = {each.type: each.path for each in spec.linux.namespaces}
+        self._line = Channel(socket(fileno=made.line))
+        self._pidfd = os.pidfd_open(made.pid)
+        self._cgroup = make_cgroup(request.cgroup_path)
+        self._spec: Spec | None = None
 
     @property
     def pid(self) -> int:
@@ -46,31 +58,39 @@ class RuntimeTask:
     @property
     def terminal(self) -> int:
         """Master of the init's terminal, -1 without one."""
-        return self._made.pty_master
+        return self._made.terminal
 
     @property
     def created_mountpoints(self) -> tuple[str, ...]:
         """Paths that were made in the root file system because a mount needed them."""
-        return self._made.created_mountpoints
+        return self._made.mountpoints
 
     @property
     def dies_with_init(self) -> bool:
         """Whether the container made a pid namespace, which ends with its init."""
-        return self._namespaces.get("pid") == ""
+        return self._made.dies_with_init
 
     def start(self) -> None:
         """Let the init become the user's program; returns when it has."""
-        self._made.start()
+        self._maker.wait()
+        try:
+            request_start(self._line)
+        finally:
+            self._line.close()
+        if self._made.has_poststart:
+            request = self._request
+            run_poststart(Identity(self._load(), request.id, request.bundle), self.pid)
 
     def exec(self, request: ExecRequest, pipes: Pipes) -> ExecProcess:
         """Start one more process inside."""
         document: JsonObject = dict(request.process)
         # The shim may have lowered its own; a process of the container must not inherit that.
-        document.setdefault("oomScoreAdj", self._own_oom_score())
+        spec = self._load()
+        document.setdefault("oomScoreAdj", _own_oom_score(spec))
         document["terminal"] = request.terminal
         started = exec_process(
-            self._made.pidfd,
-            self._spec,
+            self._pidfd,
+            spec,
             parse_process(document),
             init_pid=self._made.pid,
             container_id=self._request.id,
@@ -81,8 +101,9 @@ class RuntimeTask:
 
     def signal(self, signum: int) -> None:
         """Send ``signum`` to the init."""
+        self._maker.wait()
         try:
-            process.send_signal(self._made.pidfd, signum)
+            process.send_signal(self._pidfd, signum)
         except ProcessLookupError as error:
             raise ConflictError(f"container {self._request.id} is not running") from error
 
@@ -127,29 +148,56 @@ class RuntimeTask:
             self._cgroup.kill()
         self._cgroup.delete()
 
-    def _own_oom_score(self) -> int:
-        own = self._spec.process
-        return 0 if own is None or own.oom_score_adj is None else own.oom_score_adj
+    def _load(self) -> Spec:
+        """Return the container's spec, read when it is first needed: an idle shim has none."""
+        if self._spec is None:
+            self._spec = load_spec(self._request.bundle)
+        return self._spec
 
 
-def make_task(request: CreateRequest, pipes: Pipes) -> RuntimeTask:
+def prepare(*, ahead: bool) -> MakeTask:
+    """Return what makes one container of `kedge.runtime`.
+
+    Args:
+        ahead: There is time to get ready; otherwise nothing is done before it is called.
+    """
+    ready = None
+    if ahead:
+        # Without a process to be had now, there may be one when it is needed.
+        with suppress(OSError):
+            ready = Maker(_create, rehearse)
+
+    def make_task(request: CreateRequest, pipes: Pipes) -> RuntimeTask:
+        maker = ready or Maker(_create, _nothing)
+        return RuntimeTask(request, maker.make(request, pipes.theirs), maker)
+
+    return make_task
+
+
+def _create(request: CreateRequest, streams: tuple[int, int, int]) -> Made:
     """Make the bundle's container up to the point where its init waits for `RuntimeTask.start`.
 
     Raises:
         KedgeError: The bundle is not valid, or host or kernel refused; nothing is left behind.
     """
     spec = load_spec(request.bundle)
-    cgroup = make_cgroup(request.cgroup_path)
-    made = create_container(
+    created = create_container(
         spec,
         container_id=request.id,
         bundle=request.bundle,
         rootfs=request.rootfs,
-        stdio=Stdio(*pipes.theirs),
-        cgroup=cgroup,
+        stdio=Stdio(*streams),
+        cgroup=make_cgroup(request.cgroup_path),
         inherit_network=request.own_netns,
     )
-    return RuntimeTask(request, spec, cgroup, made)
+    return Made(
+        pid=created.pid,
+        line=created.line.detach(),
+        terminal=created.pty_master,
+        mountpoints=created.created_mountpoints,
+        dies_with_init=any(each.type == "pid" and not each.path for each in spec.linux.namespaces),
+        has_poststart=bool(spec.hooks.poststart),
+    )
 
 
 def load_spec(bundle: str) -> Spec:
@@ -185,6 +233,15 @@ def rehearse() -> None:
             die_with_parent=True,
             preserve_fds=0,
         )
+
+
+def _own_oom_score(spec: Spec) -> int:
+    own = spec.process
+    return 0 if own is None or own.oom_score_adj is None else own.oom_score_adj
+
+
+def _nothing() -> None:
+    pass
 
 
 def _encode_stats(stats: CgroupStats) -> JsonObject:

@@ -12,10 +12,9 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Callable
 from contextlib import suppress
 from select import select
-from socket import SHUT_RDWR, socket
+from socket import SHUT_RDWR, socket, socketpair
 from typing import Final
 
 from kedge.errdefs import UnavailableError
@@ -24,11 +23,18 @@ from kedge.linux.signals import reset_reserved_signals
 from kedge.shim import rootview
 from kedge.shim.control import fetch_request
 from kedge.shim.framing import close_all, encode_frame, receive_fds
-from kedge.shim.messages import REPORT_NAME, encode_failure, one_line, parse_create
+from kedge.shim.messages import (
+    REPORT_NAME,
+    CreateRequest,
+    encode_create,
+    encode_failure,
+    one_line,
+    parse_create,
+)
 from kedge.shim.monitor import Monitor
 from kedge.shim.netns import ReadyNetns
 from kedge.shim.reactor import Reactor
-from kedge.shim.task import MakeTask
+from kedge.shim.task import MakeTask, Prepare
 
 ENGINE_FD: Final = 3
 # A signal meant for the engine's terminal or service must end neither spawner nor containers.
@@ -43,16 +49,17 @@ _BROKEN: Final = 70
 # A chunk of output and the log entries it becomes; shims inherit this.
 _LARGEST_BUFFER: Final = 4 * 1024 * 1024
 _SPARE_MEMORY: Final = 1024 * 1024
+_NOTHING: Final = CreateRequest(id="", bundle="", run_dir="", cgroup_path="")
 
 
-def main(make_task: MakeTask | None = None) -> None:
+def main(prepare: Prepare | None = None) -> None:
     """Serve the engine at descriptor 3 until it is gone."""
     rehearse = _nothing
-    if make_task is None:
+    if prepare is None:
         # Tests put another task in its place, and then need not be able to import the runtime.
         from kedge.shim import runtime_task  # noqa: PLC0415
 
-        make_task, rehearse = runtime_task.make_task, runtime_task.rehearse
+        prepare, rehearse = runtime_task.prepare, runtime_task.rehearse
     os.setsid()
     prctl.set_name("kedge-spawner")
     # Ignoring it makes the kernel reap the shims; each shim sets it back for its own children.
@@ -70,7 +77,7 @@ def main(make_task: MakeTask | None = None) -> None:
     gc.freeze()
     deaths = 0
     while deaths < _MAX_DEATHS:
-        word = _fork_shim(engine, make_task, rehearse)
+        word = _fork_shim(engine, prepare)
         if word == _ENGINE_GONE:
             return
         deaths = 0 if word == _TAKEN else deaths + 1
@@ -80,7 +87,7 @@ def main(make_task: MakeTask | None = None) -> None:
     raise SystemExit(f"{deaths} shims in a row died before they had anything to do")
 
 
-def _fork_shim(engine: socket, make_task: MakeTask, rehearse: Callable[[], None]) -> bytes:
+def _fork_shim(engine: socket, prepare: Prepare) -> bytes:
     """Fork a shim that waits for work; return the word it leaves, which is empty if it dies."""
     told, tell = os.pipe2(os.O_CLOEXEC)
     try:
@@ -92,7 +99,7 @@ def _fork_shim(engine: socket, make_task: MakeTask, rehearse: Callable[[], None]
     if pid == 0:
         code = _BROKEN
         try:
-            code = _be_shim(engine, tell, make_task, rehearse)
+            code = _be_shim(engine, tell, prepare)
         finally:
             os._exit(code)
     os.close(tell)
@@ -113,17 +120,18 @@ def _refuse_one(engine: socket, error: OSError) -> bytes:
     return _TAKEN
 
 
-def _be_shim(engine: socket, tell: int, make_task: MakeTask, rehearse: Callable[[], None]) -> int:
+def _be_shim(engine: socket, tell: int, prepare: Prepare) -> int:
     """Wait for a container to make, and look after it; return the exit code of this process."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.setsid()
     process.close_from(ENGINE_FD + 1, keep=(tell,))
     prctl.set_name("kedge-spare")
     prctl.set_child_subreaper()
-    netns = None
-    if not _is_work_waiting(engine):
-        netns = ReadyNetns()
-        rehearse()
+    ahead = not _is_work_waiting(engine)
+    netns = ReadyNetns() if ahead else None
+    make_task = prepare(ahead=ahead)
+    if ahead:
+        _rehearse()
     control_fd = _take(engine)
     # The spawner may have died meanwhile; the work is here all the same.
     with suppress(BrokenPipeError):
@@ -132,6 +140,16 @@ def _be_shim(engine: socket, tell: int, make_task: MakeTask, rehearse: Callable[
     engine.close()
     prctl.set_name("kedge-shim")
     return 0 if control_fd < 0 else _look_after(socket(fileno=control_fd), netns, make_task)
+
+
+def _rehearse() -> None:
+    """Read a request nobody made: the pages this copies are copied before somebody waits."""
+    ours, theirs = socketpair()
+    with ours, theirs:
+        theirs.sendall(encode_frame(encode_create(_NOTHING)))
+        document = fetch_request(ours)
+        if document is not None:
+            parse_create(document)
 
 
 def _is_work_waiting(engine: socket) -> bool:

@@ -92,3 +92,11 @@ class Task(Protocol):
 
 MakeTask: TypeAlias = Callable[[CreateRequest, Pipes], Task]
 """Makes a container whose init waits; closes nothing, and on failure leaves nothing."""
+
+
+class Prepare(Protocol):
+    """Gets ready to make one task."""
+
+    def __call__(self, *, ahead: bool) -> MakeTask:
+        """Return what makes it; ``ahead`` says that there is time to do something before."""
+        ...

@@ -29,7 +29,7 @@ from kedge.shim.spawner_client import Spawner
 _SOURCES = [str(Path(kedge.__file__).parents[1]), str(Path(__file__).parents[3])]
 PROGRAM = (
     f"import sys; sys.path[:0] = {_SOURCES!r}; from kedge.shim.spawner import main; "
-    "from tests.unit.shim.fake_task import make_task; main(make_task)"
+    "from tests.unit.shim.fake_task import prepare; main(prepare)"
 )
 
 
