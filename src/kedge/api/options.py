@@ -88,6 +88,7 @@ class BuildOptions:
 
     Attributes:
         remote: URL of a Dockerfile or context; empty when the body is the context.
+        contexts: Named contexts by name: an image, a URL, or ``body:FOLDER`` of the body.
         build_args: Values by name; None means "take the engine's environment variable".
         content_type: Media type of the body.
         secrets: Values for ``RUN --mount=type=secret``, by id.
@@ -98,6 +99,7 @@ class BuildOptions:
     dockerfile: str = ""
     tags: tuple[str, ...] = ()
     remote: str = ""
+    contexts: dict[str, str] = field(default_factory=dict)
     quiet: bool = False
     no_cache: bool = False
     pull: bool = False

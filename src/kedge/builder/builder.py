@@ -20,15 +20,16 @@ from kedge.builder.events import Event, ImageBuilt, ImageTagged
 from kedge.builder.executor import Execution, build_scope
 from kedge.builder.failures import BuildCancelledError
 from kedge.builder.files.directory import DigestMemo, DirectoryTree
-from kedge.builder.files.ignored import IGNORE_FILE, IgnoredTree
 from kedge.builder.files.tar import TarTree, read_tar
-from kedge.builder.files.tree import Tree, clip, read_text
 from kedge.builder.parallel import Once
 from kedge.builder.perform import Performer, Workshop
 from kedge.builder.plan import plan_build
+from kedge.builder.remote.downloads import Downloads
+from kedge.builder.remote.fetching import Fetching
 from kedge.builder.request import BuildRequest, BuildResult
 from kedge.builder.run_mounts import RunMounts
 from kedge.builder.run_step import RunStep
+from kedge.builder.sources import Sources
 from kedge.builder.state import StageState
 from kedge.builder.steps import BaseResolver, StepRunner
 from kedge.content.store import ContentStore
@@ -38,13 +39,13 @@ from kedge.images.layering import Layering
 from kedge.images.store import ImageStore
 from kedge.lib.clock import SYSTEM_CLOCK, Clock
 from kedge.lib.database import Database
-from kedge.lib.ignorefile import IgnoreMatcher, parse_ignore_file
 from kedge.oci.platforms import host_platform
 from kedge.oci.references import Reference, parse_reference
 from kedge.snapshots.snapshotter import Snapshotter
 
 _SYNTAX_ARG: Final = "BUILDKIT_SYNTAX"
 _CACHE_NAMESPACE_ARG: Final = "BUILDKIT_CACHE_MOUNT_NS"
+_KEEP_GIT_ARG: Final = "BUILDKIT_CONTEXT_KEEP_GIT_DIR"
 _HOSTNAME_ARG: Final = "BUILDKIT_SANDBOX_HOSTNAME"
 _OWN_FRONTENDS: Final = ("docker/dockerfile", "docker.io/docker/dockerfile", "dockerfile.v0")
 
@@ -88,6 +89,7 @@ class Builder:
             layering=Layering(snapshots, content, clock),
             memo=DigestMemo(clock),
             once=Once(),
+            downloads=Downloads(scratch),
             clock=clock,
             scratch=scratch,
             host=host_platform(),
@@ -148,43 +150,8 @@ class Builder:
             KedgeError: Anything else, in one line; nothing half made is left.
         """
         names = [_tag(tag) for tag in request.tags]
-        dockerfile = _read_dockerfile(request)
-        platform = request.platform or self._workshop.host
-        plan = plan_build(
-            dockerfile,
-            target=request.target,
-            build_args=request.build_args,
-            build_platform=self._workshop.host,
-            target_platform=platform,
-        )
-        scope = build_scope(dockerfile, plan, request)
-        run_step = RunStep(
-            self._runner,
-            scratch=self._workshop.scratch,
-            host_certs=request.host_certs,
-            hostname=request.build_args.get(_HOSTNAME_ARG, ""),
-            on_event=on_event,
-            cancel=cancel,
-        )
-        with self._images.lease() as lease:
-            performer = Performer(
-                workshop=self._workshop,
-                lease=lease,
-                run_step=run_step,
-                run_mounts=self._run_mounts(request, cancel),
-                epoch_ns=scope.epoch_ns,
-                no_cache=request.no_cache,
-                on_event=on_event,
-                cancel=cancel,
-            )
-            try:
-                context = _visible_context(request)
-                state = Execution(scope, context, resolver or self._resolver, performer).run()
-            finally:
-                now_ns = self._workshop.clock.time_ns()
-                self._workshop.cache.touch(performer.used_keys, now_ns)
-            performer.check()
-            image = self._store(state, scope.epoch_ns, names)
+        with self._fetching(request, cancel) as fetching:
+            image, performer = self._built(request, fetching, names, on_event, cancel, resolver)
         on_event(ImageBuilt(image_id=image.id))
         for name in names:
             on_event(ImageTagged(name=name.familiar()))
@@ -195,18 +162,80 @@ class Builder:
             executed_steps=len(performer.made_keys),
         )
 
-    def _run_mounts(self, request: BuildRequest, cancel: threading.Event) -> RunMounts:
-        def check() -> None:
-            if cancel.is_set():
-                raise BuildCancelledError("build cancelled")
+    def _built(
+        self,
+        request: BuildRequest,
+        fetching: Fetching,
+        names: list[Reference],
+        on_event: Callable[[Event], None],
+        cancel: threading.Event,
+        resolver: BaseResolver | None,
+    ) -> tuple[Image, Performer]:
+        sources = Sources(request, fetching, self._workshop.scratch)
+        with sources, self._images.lease() as lease:
+            given = sources.read_input()
+            dockerfile = _parse(given.dockerfile, request)
+            plan = plan_build(
+                dockerfile,
+                target=request.target,
+                build_args=request.build_args,
+                build_platform=self._workshop.host,
+                target_platform=request.platform or self._workshop.host,
+                contexts=request.contexts,
+            )
+            scope = build_scope(dockerfile, plan, request)
+            performer = Performer(
+                workshop=self._workshop,
+                lease=lease,
+                run_step=self._run_step(request, on_event, cancel),
+                run_mounts=self._run_mounts(request, cancel),
+                fetching=fetching,
+                epoch_ns=scope.epoch_ns,
+                no_cache=request.no_cache,
+                on_event=on_event,
+                cancel=cancel,
+            )
+            execution = Execution(
+                scope, given.context, sources, resolver or self._resolver, performer
+            )
+            try:
+                state = execution.run()
+            finally:
+                now_ns = self._workshop.clock.time_ns()
+                self._workshop.cache.touch(performer.used_keys, now_ns)
+            performer.check()
+            return self._store(state, scope.epoch_ns, names), performer
 
+    def _fetching(self, request: BuildRequest, cancel: threading.Event) -> Fetching:
+        return Fetching(
+            self._workshop.downloads,
+            request.lent,
+            memo=self._workshop.memo,
+            scratch=self._workshop.scratch,
+            keep_git_dir=request.build_args.get(_KEEP_GIT_ARG, "") in ("1", "true"),
+            check=lambda: _check(cancel),
+        )
+
+    def _run_step(
+        self, request: BuildRequest, on_event: Callable[[Event], None], cancel: threading.Event
+    ) -> RunStep:
+        return RunStep(
+            self._runner,
+            scratch=self._workshop.scratch,
+            host_certs=request.host_certs,
+            hostname=request.build_args.get(_HOSTNAME_ARG, ""),
+            on_event=on_event,
+            cancel=cancel,
+        )
+
+    def _run_mounts(self, request: BuildRequest, cancel: threading.Event) -> RunMounts:
         namespace = request.build_args.get(_CACHE_NAMESPACE_ARG, "")
         return RunMounts(
             self._cache_mounts,
             dataclasses.replace(request.lent, namespace=namespace),
             scratch=self._workshop.scratch,
             private=self._private,
-            check=check,
+            check=lambda: _check(cancel),
         )
 
     def _store(self, state: StageState, epoch_ns: int | None, names: list[Reference]) -> Image:
@@ -226,13 +255,12 @@ def _tag(text: str) -> Reference:
     return name.with_default_tag()
 
 
-def _read_dockerfile(request: BuildRequest) -> Dockerfile:
-    text = request.dockerfile_text
-    if text is None:
-        path = clip(request.dockerfile)
-        text = read_text(request.context, path) if request.context is not None else None
-        if text is None:
-            raise InvalidParameterError(f"Cannot locate specified Dockerfile: {request.dockerfile}")
+def _check(cancel: threading.Event) -> None:
+    if cancel.is_set():
+        raise BuildCancelledError("build cancelled")
+
+
+def _parse(text: str, request: BuildRequest) -> Dockerfile:
     # An image configuration is JSON, which has no place for bytes that are no UTF-8.
     readable = text.encode(errors="surrogateescape").decode(errors="replace")
     dockerfile = parse_dockerfile(readable)
@@ -243,20 +271,3 @@ def _read_dockerfile(request: BuildRequest) -> Dockerfile:
             "remove the line or name that"
         )
     return dockerfile
-
-
-def _visible_context(request: BuildRequest) -> Tree | None:
-    """Return the context without what the ignore file of this Dockerfile names."""
-    context = request.context
-    if context is None:
-        return None
-    path = clip(request.dockerfile)
-    candidates = (f"{path}{IGNORE_FILE}", IGNORE_FILE)
-    for candidate in candidates:
-        text = read_text(context, candidate)
-        if text is not None:
-            try:
-                return IgnoredTree(context, IgnoreMatcher(parse_ignore_file(text)))
-            except InvalidParameterError as error:
-                raise InvalidParameterError(f"{candidate}: {error}") from error
-    return context

@@ -1,7 +1,7 @@
 """COPY, ADD and WORKDIR: their sources, their share of the cache key, and how they are done."""
 
 import posixpath
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from kedge.archive.entry import Kind
@@ -13,7 +13,8 @@ from kedge.builder.files.selection import Selected, has_wildcard, select
 from kedge.builder.files.tar import try_read_archive
 from kedge.builder.files.tree import MemoryTree, Tree, clip, resolve
 from kedge.builder.files.users import find_owner, names_digests
-from kedge.builder.operations import CopyOperation, MakeDirectory
+from kedge.builder.operations import CopyOperation, MakeDirectory, RemoteSource
+from kedge.builder.remote.fetching import Remote, remote_fact, remote_tree
 from kedge.errdefs import InvalidParameterError
 from kedge.lib.ignorefile import IgnoreMatcher
 from kedge.lib.jsontypes import Json
@@ -36,13 +37,20 @@ class Times:
 class CopyStep:
     """One COPY or ADD: what it takes is settled when it is made, what it does comes later."""
 
-    def __init__(self, operation: CopyOperation, source: Tree, below: Tree) -> None:
+    def __init__(
+        self,
+        operation: CopyOperation,
+        source: Tree,
+        below: Tree,
+        remotes: Sequence[tuple[RemoteSource, Remote]] = (),
+    ) -> None:
         """Find what ``operation`` takes.
 
         Args:
             operation: The expanded instruction.
             source: Where its sources are.
             below: The file system it copies into.
+            remotes: What it fetches.
 
         Raises:
             NotFoundError: A source is missing.
@@ -53,6 +61,7 @@ class CopyStep:
         self._operation = operation
         self._source = source
         self._below = below
+        self._remotes = remotes
         self._excluded = IgnoreMatcher(operation.exclude)
         found = select(
             source,
@@ -72,6 +81,7 @@ class CopyStep:
             found.append(_fact(name, selection_digest(self._source, each, self._skips)))
         inline = MemoryTree(self._inline())
         found.extend(_fact(name, inline.digest(name)) for name in inline.names(""))
+        found.extend(remote_fact(source, remote) for source, remote in self._remotes)
         if operation.owner:
             found += names_digests(operation.owner, self._below)
         return found
@@ -100,8 +110,15 @@ class CopyStep:
             check=check,
         )
         for each in self._selected:
-            if not (operation.unpacks and self._unpack(copier, each, scratch)):
+            if not (operation.unpacks and _unpack(copier, self._source, each, scratch)):
                 copier.copy(self._source, each, self._skips)
+        for source, remote in self._remotes:
+            tree = remote_tree(remote)
+            whole = Selected(path="", name="", is_directory=True)
+            file = Selected(path=source.name, name=source.name, is_directory=False)
+            each = whole if source.is_git else file
+            if not (operation.unpacks_remotes and _unpack(copier, tree, each, scratch)):
+                copier.copy(tree, each, self._skips)
         inline = MemoryTree(self._inline(), mtime_ns=times.created_ns)
         for name in inline.names(""):
             copier.copy(inline, Selected(path=name, name=name, is_directory=False), self._skips)
@@ -115,22 +132,10 @@ class CopyStep:
     def _skips(self, path: str) -> bool:
         return self._excluded.matches(path)
 
-    def _unpack(self, copier: Copier, selected: Selected, scratch: str) -> bool:
-        found = self._source.entry(selected.path)
-        if found is None or found.kind is not Kind.REGULAR:
-            return False
-        with self._source.open(selected.path) as stream:
-            archive = try_read_archive(stream, scratch=scratch, name=selected.path)
-        if archive is None:
-            return False
-        with archive:
-            copier.unpack(archive)
-        return True
-
     def _check_destination(self) -> None:
         """Refuse to copy several things to one file, which would keep only the last."""
         operation = self._operation
-        count = len(self._selected) + len(operation.files)
+        count = len(self._selected) + len(operation.files) + len(self._remotes)
         several = count > 1 or any(has_wildcard(source) for source in operation.sources)
         if not several or operation.into_directory or operation.keeps_parents:
             return
@@ -145,6 +150,20 @@ class CopyStep:
     def _is_directory_below(self) -> bool:
         found = self._below.entry(resolve(self._below, clip(self._operation.destination)))
         return found is not None and found.kind is Kind.DIRECTORY
+
+
+def _unpack(copier: Copier, tree: Tree, selected: Selected, scratch: str) -> bool:
+    """Unpack a file that is an archive, and say whether it was one."""
+    found = tree.entry(selected.path)
+    if found is None or found.kind is not Kind.REGULAR:
+        return False
+    with tree.open(selected.path) as stream:
+        archive = try_read_archive(stream, scratch=scratch, name=selected.path)
+    if archive is None:
+        return False
+    with archive:
+        copier.unpack(archive)
+    return True
 
 
 def _fact(name: str, digest: str) -> Json:

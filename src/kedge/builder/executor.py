@@ -11,18 +11,21 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from kedge.builder.arguments import proxy_environment, source_date_epoch, unconsumed_args
+from kedge.builder.contexts import ImageContext, ResultContext
 from kedge.builder.dockerfile.errors import DockerfileError
 from kedge.builder.dockerfile.instructions import Command, Dockerfile
 from kedge.builder.dockerfile.typed import parse_trigger
 from kedge.builder.events import Event, Notice, StepDone, StepStarted, Warned
 from kedge.builder.failures import BuildCancelledError, StepFailedError
 from kedge.builder.files.layers import LayersTree
-from kedge.builder.files.tree import Tree
+from kedge.builder.files.tree import NO_FILES, Tree
 from kedge.builder.lowering import Scope, lower
+from kedge.builder.operations import CopyOperation
 from kedge.builder.parallel import Once, Turns, run_stages
 from kedge.builder.perform import Performer
 from kedge.builder.plan import BuildPlan, Source, SourceKind, StagePlan
 from kedge.builder.request import BuildRequest
+from kedge.builder.sources import Sources
 from kedge.builder.state import StageState, image_state, scratch_state
 from kedge.builder.steps import BaseImage, BaseResolver
 from kedge.errdefs import InvalidParameterError, KedgeError
@@ -72,11 +75,13 @@ class Execution:
         self,
         scope: BuildScope,
         context: Tree | None,
+        sources: Sources,
         resolver: BaseResolver,
         performer: Performer,
     ) -> None:
         self._scope = scope
         self._context = context
+        self._sources = sources
         self._resolver = resolver
         self._performer = performer
         self._on_event = performer.on_event
@@ -199,10 +204,11 @@ class Execution:
             case SourceKind.STAGE:
                 below = self._needed(source.stage, performer)
                 return below.child(), list(below.config.on_build)
-            case SourceKind.IMAGE:
-                image = self._image(source.image, plan.platform, performer)
-                chain = chain_ids(image.config.rootfs.diff_ids)
-                self._performer.lease.add(*chain)
+            case SourceKind.IMAGE | SourceKind.CONTEXT:
+                image = self._source_image(source, plan, performer)
+                if image is None:
+                    return self._from_files(source, plan, performer), []
+                chain = self._chain(image)
                 layers = [
                     LayerRecord(diff_id=diff_id, chain_id=chain_id, blob=blob)
                     for diff_id, chain_id, blob in zip(
@@ -211,6 +217,42 @@ class Execution:
                 ]
                 state = image_state(image.id, image.config, layers, plan.platform)
                 return state, list(image.config.config.on_build)
+
+    def _from_files(self, source: Source, plan: StagePlan, performer: Performer) -> StageState:
+        """Return what a stage on a context of files begins with: these files and nothing else."""
+        state = scratch_state(plan.platform)
+        operation = CopyOperation(
+            instruction="FROM", sources=("/",), files=(), destination="/", into_directory=True
+        )
+        text = f"FROM {source.context} # build context"
+        layer = performer.perform(
+            operation, text, "", state.platform, lambda _: self._context_tree(source)
+        )
+        state.note(text, layer)
+        return state
+
+    def _chain(self, image: BaseImage) -> list[str]:
+        chain = list(chain_ids(image.config.rootfs.diff_ids))
+        self._performer.lease.add(*chain)
+        return chain
+
+    def _source_image(
+        self, source: Source, plan: StagePlan, performer: Performer
+    ) -> BaseImage | None:
+        """Return the image a source names; None for a context of files."""
+        if source.kind is SourceKind.IMAGE:
+            return self._image(source.image, plan.platform, performer)
+        match self._sources.named(source.context):
+            case ImageContext(reference=reference):
+                return self._image(reference, plan.platform, performer)
+            case ResultContext(image=image):
+                return image
+            case _:
+                return None
+
+    def _context_tree(self, source: Source) -> Tree:
+        tree = self._sources.tree(source.context)
+        return NO_FILES if tree is None else tree
 
     def _image(self, name: str, platform: Platform, performer: Performer) -> BaseImage:
         key = f"{name} {platform}"
@@ -233,6 +275,9 @@ class Execution:
                 raise InvalidParameterError("COPY and ADD need a build context, and there is none")
             return self._context
         source = self._scope.plan.find_stage(name, user=plan.index)
+        tree = self._sources.tree(source.context) if source.context else None
+        if tree is not None:
+            return tree
         return self._layers(self._chain_id(source, plan, performer), plan.index)
 
     def _chain_id(self, source: Source, plan: StagePlan, performer: Performer) -> str:
@@ -241,10 +286,9 @@ class Execution:
                 return ""
             case SourceKind.STAGE:
                 return self._needed(source.stage, performer).chain_id
-            case SourceKind.IMAGE:
-                image = self._image(source.image, plan.platform, performer)
-                chain = chain_ids(image.config.rootfs.diff_ids)
-                self._performer.lease.add(*chain)
+            case SourceKind.IMAGE | SourceKind.CONTEXT:
+                image = self._source_image(source, plan, performer)
+                chain = self._chain(image) if image is not None else []
                 return chain[-1] if chain else ""
 
     def _layers(self, chain_id: str, user: int) -> Tree:

@@ -1,11 +1,11 @@
 """Git build contexts and ``ADD`` sources: which texts name a repository, and what of it.
 
 Vocabulary of BuildKit's ``dfgitutil``: remote, ref, subdir, checksum. Parsing only; cloning is
-another module's work.
+the work of `kedge.builder.remote.repositories`.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
@@ -14,6 +14,10 @@ from kedge.errdefs import InvalidParameterError
 _SCHEME: Final = re.compile(r"([a-zA-Z0-9]+)://")
 _SCHEMES: Final = ("http", "https", "ssh", "git")
 _SCP: Final = re.compile(r"([a-zA-Z0-9-_]+)@([a-zA-Z0-9-.]+):([^?#]*)(?:\?([^#]*))?(?:#(.*))?")
+
+
+class NoGitReferenceError(InvalidParameterError):
+    """A text that names no repository at all: a path, or some other URL."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,18 +58,28 @@ class GitRef:
     indistinguishable_from_local: bool = False
     unencrypted_tcp: bool = False
 
+    def with_checksum(self, checksum: str) -> "GitRef":
+        """Return the same, whose commit must begin with ``checksum``.
+
+        Raises:
+            InvalidParameterError: Its query asks for another.
+        """
+        if self.checksum and self.checksum != checksum:
+            raise InvalidParameterError(f"checksum conflicts: {self.checksum} and {checksum}")
+        return replace(self, checksum=checksum)
+
 
 def parse_git_url(text: str) -> GitUrl:
     """Return the parts of a URL or of ``user@host:path``.
 
     Raises:
-        InvalidParameterError: It is neither, or the protocol is not one git speaks.
+        NoGitReferenceError: It is neither, or the protocol is not one git speaks.
     """
     scheme = _SCHEME.match(text)
     if scheme is None:
         return _scp_url(text)
     if scheme[1].lower() not in _SCHEMES:
-        raise InvalidParameterError(f"invalid protocol: {scheme[1]}")
+        raise NoGitReferenceError(f"invalid protocol: {scheme[1]}")
     try:
         parts = urlsplit(text)
     except ValueError as error:
@@ -85,7 +99,7 @@ def parse_git_url(text: str) -> GitUrl:
 def _scp_url(text: str) -> GitUrl:
     match = _SCP.fullmatch(text)
     if match is None:
-        raise InvalidParameterError(f"unknown protocol: {text}")
+        raise NoGitReferenceError(f"unknown protocol: {text}")
     return GitUrl(
         scheme="ssh",
         host=match[2],
@@ -112,14 +126,15 @@ def parse_git_ref(text: str) -> GitRef:
     """Return the repository that a build context or ADD source names.
 
     Raises:
-        InvalidParameterError: It names none, or its query contradicts itself.
+        NoGitReferenceError: It names none.
+        InvalidParameterError: Its query contradicts itself.
     """
     if text.startswith(("./", "../")):
-        raise InvalidParameterError(f"not a git reference: {text}")
+        raise NoGitReferenceError(f"not a git reference: {text}")
     is_github_path = text.startswith("github.com/")
     url = parse_git_url(f"https://{text}" if is_github_path else text)
     if not is_github_path and url.scheme in ("http", "https") and not url.path.endswith(".git"):
-        raise InvalidParameterError(f"not a git reference: {text}")
+        raise NoGitReferenceError(f"not a git reference: {text}")
     remote = url.remote.removeprefix("https://") if is_github_path else url.remote
     fragment = url.fragment or Fragment(ref="")
     query = _Query(url.query or {})
@@ -140,6 +155,22 @@ def parse_git_ref(text: str) -> GitRef:
     )
     query.finish()
     return parsed
+
+
+def is_git_ref(text: str) -> bool:
+    """Say whether ``text`` names a git repository, be its query right or wrong."""
+    try:
+        parse_git_ref(text)
+    except NoGitReferenceError:
+        return False
+    except InvalidParameterError:
+        return True
+    return True
+
+
+def is_like_path(text: str) -> bool:
+    """Say whether ``text`` is also a path: ``github.com/...`` is a repository only as context."""
+    return text.startswith("github.com/")
 
 
 class _Query:

@@ -9,8 +9,10 @@ import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, assert_never
+from urllib.parse import urlsplit
 
 from kedge.builder.arguments import argument_value
+from kedge.builder.contexts import is_remote
 from kedge.builder.dockerfile.errors import DockerfileError
 from kedge.builder.dockerfile.health import describe_health
 from kedge.builder.dockerfile.heredocs import Heredoc, try_parse_heredoc
@@ -42,15 +44,18 @@ from kedge.builder.dockerfile.mounts import MountKind, RunMount, parse_mount
 from kedge.builder.dockerfile.ports import parse_exposed_ports
 from kedge.builder.dockerfile.shell import ShellLexer
 from kedge.builder.dockerfile.signals import is_signal
+from kedge.builder.gitrefs import is_git_ref, is_like_path, parse_git_ref
 from kedge.builder.operations import (
     CopyOperation,
     InlineFile,
     MakeDirectory,
     Operation,
+    RemoteSource,
     RunOperation,
 )
 from kedge.builder.state import StageState
-from kedge.errdefs import NotSupportedError
+from kedge.errdefs import InvalidParameterError, NotSupportedError
+from kedge.oci.digests import parse_digest
 from kedge.oci.image_spec import Healthcheck as HealthcheckConfig
 
 SCRIPT_FOLDER: Final = "/dev/pipes"
@@ -279,8 +284,7 @@ def _copy(command: Copy | Add, now: _Lowering) -> Effect:
     transfer = command.transfer
     name = "COPY" if isinstance(command, Copy) else "ADD"
     sources = tuple(now.expand(source) for source in transfer.sources)
-    if isinstance(command, Add):
-        _check_add(command, sources)
+    remotes = _remotes(command, sources, now) if isinstance(command, Add) else ()
     destination = now.expand(transfer.destination)
     into_directory = destination.endswith("/") or posixpath.basename(destination) in ("", ".", "..")
     absolute = posixpath.join("/", now.state.config.working_dir, destination)
@@ -288,7 +292,9 @@ def _copy(command: Copy | Add, now: _Lowering) -> Effect:
     mode = now.expand(transfer.mode)
     operation = CopyOperation(
         instruction=name,
-        sources=sources,
+        sources=tuple(source for source in sources if not _is_remote(command, source)),
+        remotes=remotes,
+        unpacks_remotes=isinstance(command, Add) and command.unpack is True,
         files=tuple(_inline_file(heredoc, now) for heredoc in transfer.contents),
         destination=_normal(absolute),
         into_directory=into_directory,
@@ -312,16 +318,38 @@ def _copy_flags(transfer: Transfer, owner: str, mode: str, *, parents: bool) -> 
     return flags + (["--link"] if transfer.is_link else [])
 
 
-def _check_add(command: Add, sources: tuple[str, ...]) -> None:
-    for source in sources:
-        lowered = source.lower()
-        if lowered.startswith(("http://", "https://", "git@", "ssh://", "git://")):
-            raise NotSupportedError(
-                f"ADD {source} is not supported yet; fetch it before the build and COPY it"
-            )
-    if command.checksum or command.keeps_git_dir:
-        flag = "--checksum" if command.checksum else "--keep-git-dir"
+def _is_remote(command: Copy | Add, source: str) -> bool:
+    return isinstance(command, Add) and is_remote(source) and not is_like_path(source)
+
+
+def _remotes(command: Add, sources: tuple[str, ...], now: _Lowering) -> tuple[RemoteSource, ...]:
+    """Return what of ``sources`` is fetched."""
+    checksum = now.expand(command.checksum)
+    found = [source for source in sources if _is_remote(command, source)]
+    if checksum and len(sources) + len(command.transfer.contents) != 1:
+        raise DockerfileError("checksum can't be specified for multiple sources")
+    if (checksum or command.keeps_git_dir) and not found:
+        flag = "--checksum" if checksum else "--keep-git-dir"
         raise DockerfileError(f"ADD {flag} is only for downloads, not for local files")
+    return tuple(_remote_source(source, checksum, command) for source in found)
+
+
+def _remote_source(url: str, checksum: str, command: Add) -> RemoteSource:
+    is_git = is_git_ref(url)
+    try:
+        if is_git:
+            parse_git_ref(url)
+        elif checksum:
+            parse_digest(checksum)
+    except InvalidParameterError as error:
+        raise DockerfileError(f"ADD {url}: {error}") from None
+    return RemoteSource(
+        url=url,
+        name=posixpath.basename(urlsplit(url).path) or "__unnamed__",
+        is_git=is_git,
+        checksum=checksum,
+        keeps_git_dir=command.keeps_git_dir,
+    )
 
 
 def _inline_file(heredoc: Heredoc, now: _Lowering) -> InlineFile:

@@ -61,6 +61,18 @@ class InlineFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteSource:
+    """What ADD fetches: a file at a URL, or a git repository."""
+
+    url: str
+    name: str
+    """What the file is called in a directory."""
+    is_git: bool
+    checksum: str = ""
+    keeps_git_dir: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CopyOperation:
     """Copy or add files; paths are expanded, the destination is absolute."""
 
@@ -78,6 +90,8 @@ class CopyOperation:
     keeps_parents: bool = False
     unpacks: bool = False
     is_link: bool = False
+    remotes: tuple[RemoteSource, ...] = ()
+    unpacks_remotes: bool = False
 
     def describe(self) -> JsonObject:
         """Return what of this operation, beside its sources, decides the result."""
@@ -90,6 +104,7 @@ class CopyOperation:
             "parents": self.keeps_parents,
             "unpack": self.unpacks,
             "link": self.is_link,
+            **({"unpack_remotes": True} if self.unpacks_remotes else {}),
         }
 
 

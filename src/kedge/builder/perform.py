@@ -13,7 +13,7 @@ from kedge.builder.failures import BuildCancelledError
 from kedge.builder.files.destination import Destination
 from kedge.builder.files.directory import DigestMemo
 from kedge.builder.files.layers import LayersTree
-from kedge.builder.files.tree import Tree
+from kedge.builder.files.tree import NO_FILES, Tree
 from kedge.builder.misses import explain_miss
 from kedge.builder.operations import (
     CopyOperation,
@@ -24,6 +24,8 @@ from kedge.builder.operations import (
     key_document,
 )
 from kedge.builder.parallel import Once
+from kedge.builder.remote.downloads import Downloads
+from kedge.builder.remote.fetching import Fetching
 from kedge.builder.run_mounts import FindTree, RunMounts
 from kedge.builder.run_step import RunStep
 from kedge.content.leases import Lease
@@ -42,6 +44,7 @@ class Workshop:
     layering: Layering
     memo: DigestMemo
     once: Once
+    downloads: Downloads
     clock: Clock
     scratch: str
     host: Platform
@@ -55,6 +58,7 @@ class Performer:
     lease: Lease
     run_step: RunStep
     run_mounts: RunMounts
+    fetching: Fetching
     epoch_ns: int | None
     no_cache: bool
     on_event: Callable[[Event], None]
@@ -98,7 +102,10 @@ class Performer:
                     self._check_platform(platform)
                     layer = self._run(operation, text, parent, find)
                 case CopyOperation():
-                    step = CopyStep(operation, find(operation.from_), below)
+                    # An ADD of nothing but URLs needs no context.
+                    source = find(operation.from_) if operation.sources else NO_FILES
+                    remotes = [(each, self.fetching.source(each)) for each in operation.remotes]
+                    step = CopyStep(operation, source, below, remotes)
                     layer = self._copy(step, operation, text, parent, below)
                 case MakeDirectory():
                     if directory_exists(operation.path, below):

@@ -1,15 +1,17 @@
 """The plan of a build: which stages are needed, what each starts from, in which order.
 
-Pure. Only FROM and ``--from`` decide which stages are needed, and both can be known without
-running anything; what each instruction does is decided when its stage is built.
+Pure. A named context stands before a stage or image of its name. Only FROM and ``--from`` decide
+which stages are needed, and both can be known without running anything; what each instruction
+does is decided when its stage is built.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
 from kedge.builder.arguments import global_scope, platform_args
+from kedge.builder.contexts import context_key
 from kedge.builder.dockerfile.errors import DockerfileError, suggestion
 from kedge.builder.dockerfile.instructions import Command, Copy, Dockerfile, Run, Stage
 from kedge.builder.dockerfile.mounts import parse_mount
@@ -26,15 +28,18 @@ class SourceKind(Enum):
     SCRATCH = auto()
     STAGE = auto()
     IMAGE = auto()
+    CONTEXT = auto()
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """An earlier stage, an image, or nothing at all."""
+    """An earlier stage, an image, a named context, or nothing at all."""
 
     kind: SourceKind
     stage: int = -1
     image: str = ""
+    context: str = ""
+    """Which of the request's named contexts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,14 +75,17 @@ class BuildPlan:
     scope: Mapping[str, str]
     """Global arguments."""
     predefined: Mapping[str, str]
+    contexts: tuple[str, ...] = ()
+    """The names of the named contexts."""
 
     def find_stage(self, name: str, *, user: int) -> Source:
-        """Return the stage or image that ``--from=name`` in stage ``user`` means.
+        """Return the stage, image or context that ``--from=name`` in stage ``user`` means.
 
         Raises:
             DockerfileError: It names the stage itself or a later one.
         """
-        return _find(name, [stage.name for stage in self.stages], user)
+        names = _Names([stage.name for stage in self.stages], self.contexts)
+        return names.find(name, user, self.stages[user].platform)
 
 
 def plan_build(
@@ -87,19 +95,30 @@ def plan_build(
     build_args: Mapping[str, str],
     build_platform: Platform,
     target_platform: Platform,
+    contexts: Iterable[str] = (),
 ) -> BuildPlan:
     """Return the plan for ``target`` (a name or an index; empty for the last stage).
+
+    Args:
+        dockerfile: The stages.
+        target: Which of them to build.
+        build_args: Values of arguments.
+        build_platform: What this machine is.
+        target_platform: What the image is for.
+        contexts: The names of the named contexts.
 
     Raises:
         DockerfileError: The target or a stage does not exist, a FROM expands to nothing or names
             an unknown platform.
     """
     names = [stage.start.name for stage in dockerfile.stages]
+    given = tuple(contexts)
+    known = _Names(names, given)
     predefined = platform_args(build_platform, target_platform, target or names[-1])
     scope = global_scope(dockerfile, build_args, predefined)
     lexer = ShellLexer(escape=dockerfile.escape)
     stages = tuple(
-        _plan_stage(stage, names, lexer, scope, target_platform) for stage in dockerfile.stages
+        _plan_stage(stage, known, lexer, scope, target_platform) for stage in dockerfile.stages
     )
     index = _target_index(target, names)
     return BuildPlan(
@@ -108,6 +127,7 @@ def plan_build(
         order=_order(stages, index),
         scope=scope,
         predefined=predefined,
+        contexts=given,
     )
 
 
@@ -129,7 +149,7 @@ def _last_index(names: list[str], name: str) -> int:
 
 def _plan_stage(
     stage: Stage,
-    names: list[str],
+    names: "_Names",
     lexer: ShellLexer,
     scope: Mapping[str, str],
     target_platform: Platform,
@@ -138,8 +158,10 @@ def _plan_stage(
     try:
         base = _base_name(start.base, lexer, scope)
         platform = _platform(start.platform, lexer, scope, target_platform)
-        source = _base_source(base, names, stage.index)
-        sources = [source, *_command_sources(stage, names)]
+        replaced = names.context(start.name, platform) if start.name else None
+        source = replaced or names.base(base, stage.index, platform)
+        commands = () if replaced else stage.commands
+        sources = [source, *_command_sources(stage, commands, names, platform)]
     except DockerfileError as error:
         raise error.at(start.origin.line) from None
     needs = {each.stage for each in sources if each.kind is SourceKind.STAGE}
@@ -150,7 +172,7 @@ def _plan_stage(
         line=start.origin.line,
         source=source,
         platform=platform,
-        commands=stage.commands,
+        commands=commands,
         needs=tuple(sorted(needs)),
     )
 
@@ -176,19 +198,13 @@ def _platform(
         raise DockerfileError(f"failed to parse platform {text}: {error}") from None
 
 
-def _base_source(base: str, names: list[str], user: int) -> Source:
-    if base in names[:user]:
-        return Source(SourceKind.STAGE, stage=_last_index(names[:user], base))
-    if base == SCRATCH:
-        return Source(SourceKind.SCRATCH)
-    return Source(SourceKind.IMAGE, image=base)
-
-
-def _command_sources(stage: Stage, names: list[str]) -> list[Source]:
+def _command_sources(
+    stage: Stage, commands: tuple[Command, ...], names: "_Names", platform: Platform
+) -> list[Source]:
     found: list[Source] = []
-    for command in stage.commands:
+    for command in commands:
         try:
-            found += [_find(name, names, stage.index) for name in from_names(command)]
+            found += [names.find(name, stage.index, platform) for name in from_names(command)]
         except DockerfileError as error:
             raise error.at(command.origin.line) from None
     return found
@@ -209,22 +225,48 @@ def _keep_nonempty(value: str) -> str:
     return "0" if "$" in value else value
 
 
-def _find(name: str, names: list[str], user: int) -> Source:
-    lowered = name.lower()
-    if lowered in names[:user]:
-        return Source(SourceKind.STAGE, stage=_last_index(names[:user], lowered))
-    if name.isascii() and name.isdecimal():
-        if int(name) >= user:
-            raise DockerfileError(f"invalid stage index {name}: only earlier stages can be used")
-        return Source(SourceKind.STAGE, stage=int(name))
-    if lowered in names:
-        raise DockerfileError(
-            f'cannot copy from stage "{name}", it needs to be defined before current stage '
-            f'"{names[user] or f"stage-{user}"}"'
-        )
-    if lowered == SCRATCH:
-        return Source(SourceKind.SCRATCH)
-    return Source(SourceKind.IMAGE, image=name)
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """What a name in FROM or ``--from`` can mean."""
+
+    stages: list[str]
+    contexts: tuple[str, ...]
+
+    def context(self, name: str, platform: Platform) -> Source | None:
+        key = context_key(name, platform, self.contexts)
+        return Source(SourceKind.CONTEXT, context=key) if key else None
+
+    def base(self, base: str, user: int, platform: Platform) -> Source:
+        """Return what FROM means in stage ``user``."""
+        if base in self.stages[:user]:
+            return Source(SourceKind.STAGE, stage=_last_index(self.stages[:user], base))
+        if base == SCRATCH:
+            return Source(SourceKind.SCRATCH)
+        return self.context(base, platform) or Source(SourceKind.IMAGE, image=base)
+
+    def find(self, name: str, user: int, platform: Platform) -> Source:
+        """Return what ``--from`` means in stage ``user``."""
+        lowered = name.lower()
+        earlier = self.stages[:user]
+        if lowered in earlier:
+            return Source(SourceKind.STAGE, stage=_last_index(earlier, lowered))
+        if name.isascii() and name.isdecimal():
+            if int(name) >= user:
+                raise DockerfileError(
+                    f"invalid stage index {name}: only earlier stages can be used"
+                )
+            return Source(SourceKind.STAGE, stage=int(name))
+        replaced = self.context(name, platform)
+        if replaced is not None:
+            return replaced
+        if lowered in self.stages:
+            raise DockerfileError(
+                f'cannot copy from stage "{name}", it needs to be defined before current stage '
+                f'"{self.stages[user] or f"stage-{user}"}"'
+            )
+        if lowered == SCRATCH:
+            return Source(SourceKind.SCRATCH)
+        return Source(SourceKind.IMAGE, image=name)
 
 
 def _order(stages: tuple[StagePlan, ...], target: int) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from kedge.builder.contexts import NamedContext
 from kedge.builder.files.tree import Tree
 from kedge.builder.run_mounts import Lent
 from kedge.oci.platforms import Platform
@@ -14,6 +15,10 @@ class BuildRequest:
 
     context: Tree | None = None
     """The files COPY and ADD see: `kedge.builder.files` makes one of a folder or a tar stream."""
+    remote: str = ""
+    """The context is fetched from here: a git repository, an archive, or a lone Dockerfile."""
+    contexts: Mapping[str, NamedContext] = field(default_factory=dict[str, NamedContext])
+    """Named contexts: what FROM and ``--from`` mean by these names, before stages and images."""
     dockerfile: str = "Dockerfile"
     """Its path in the context."""
     dockerfile_text: str | None = None

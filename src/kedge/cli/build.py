@@ -6,7 +6,8 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from kedge.cli.buildcontext import Context, check_folder, open_folder, single_file, stream_folder
+from kedge.cli.buildcontext import Context
+from kedge.cli.buildinput import open_context
 from kedge.cli.buildlent import lent_headers
 from kedge.cli.command import Command
 from kedge.cli.config import proxy_environment
@@ -17,15 +18,10 @@ from kedge.cli.options.ulimits import parse_ulimit
 from kedge.cli.options.values import parse_extra_host, parse_memory_swap
 from kedge.client.credentials import CredentialStore, config_directory, registry_config_headers
 from kedge.client.http import EngineClient
-from kedge.errdefs import InvalidParameterError
 from kedge.lib.fields import number, text
 from kedge.lib.jsontypes import JsonObject
 from kedge.lib.units import parse_ram
 from kedge.oci.references import parse_reference
-
-_STDIN_DOCKERFILE: Final = ".kedge-stdin.Dockerfile"
-_TAR_MAGIC: Final = b"ustar"
-_COMPRESSED: Final = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
 
 
 def _run(options: Options, client: EngineClient) -> int:
@@ -37,11 +33,11 @@ def _run(options: Options, client: EngineClient) -> int:
         raise UsageError(f"invalid progress: {options.text('progress')}: must be auto or plain")
     for tag in options.texts("tag"):
         parse_reference(tag)
-    context = _open_context(options.words[0], options.text("file"))
+    context = open_context(options.words[0], options.text("file"), options.texts("build-context"))
     response = client.request(
         "POST",
         "/build",
-        _query(options, context.dockerfile),
+        _query(options, context),
         body=_compressed(context.body) if options.on("compress") else context.body,
         content_type="application/x-tar",
         headers={
@@ -101,41 +97,6 @@ def _show(outcome: _Outcome, messages: Iterable[JsonObject], *, plain: bool) -> 
     show_progress(outcome.pass_on(messages), sys.stdout, plain=plain)
 
 
-def _open_context(where: str, file: str) -> Context:
-    if where == "-":
-        if file == "-":
-            raise UsageError(
-                "invalid argument: can't use stdin for both build context and dockerfile"
-            )
-        return _context_from_stdin(file)
-    if "://" in where or where.startswith("git@"):
-        raise InvalidParameterError(
-            f"cannot build from {where}: fetch it first, and name the folder"
-        )
-    check_folder(where)
-    if file == "-":
-        content = sys.stdin.buffer.read()
-        extra = {_STDIN_DOCKERFILE: content}
-        body = stream_folder(where, dockerfile=_STDIN_DOCKERFILE, extra=extra)
-        return Context(body, _STDIN_DOCKERFILE)
-    return open_folder(where, file)
-
-
-def _context_from_stdin(file: str) -> Context:
-    """Standard input is a tar, compressed or not, or else a Dockerfile."""
-    stream = sys.stdin.buffer
-    head = stream.read(512)
-    if head[257:262] == _TAR_MAGIC or head.startswith(_COMPRESSED):
-        rest = iter(lambda: stream.read(1 << 18), b"")
-        return Context(
-            (piece for pieces in ((head,), rest) for piece in pieces), file or "Dockerfile"
-        )
-    content = head + stream.read()
-    if not content.strip():
-        raise InvalidParameterError("standard input is empty: want a Dockerfile or a tar archive")
-    return Context(single_file("Dockerfile", content), "Dockerfile")
-
-
 def _compressed(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """Yield ``pieces`` as one gzip stream."""
     import zlib  # noqa: PLC0415 - rarely needed
@@ -146,7 +107,7 @@ def _compressed(pieces: Iterable[bytes]) -> Iterator[bytes]:
     yield packer.flush()
 
 
-def _query(options: Options, dockerfile: str) -> dict[str, str | bool | list[str]]:
+def _query(options: Options, context: Context) -> dict[str, str | bool | list[str]]:
     given = [parse_env(pair, os.environ.get) for pair in options.texts("build-arg")]
     arguments = {
         name: content if equals else None
@@ -157,7 +118,9 @@ def _query(options: Options, dockerfile: str) -> dict[str, str | bool | list[str
     labels = to_map(read_key_values((), options.texts("label"), None))
     limits = [parse_ulimit(limit) for limit in options.texts("ulimit")]
     query: dict[str, str | bool | list[str]] = {
-        "dockerfile": dockerfile,
+        "dockerfile": context.dockerfile,
+        "remote": context.remote,
+        "contexts": json.dumps(dict(context.named)) if context.named else "",
         "t": options.texts("tag"),
         "q": options.on("quiet"),
         "nocache": options.on("no-cache"),
@@ -199,7 +162,7 @@ def _query(options: Options, dockerfile: str) -> dict[str, str | bool | list[str
 
 
 COMMAND: Final = Command(
-    usage="[OPTIONS] PATH | -",
+    usage="[OPTIONS] PATH | URL | -",
     summary="Build an image from a Dockerfile and the files around it",
     flags=(
         many("tag", "NAME[:TAG]", "Name of the image", short="t"),
@@ -211,6 +174,11 @@ COMMAND: Final = Command(
             complete="file",
         ),
         many("build-arg", "NAME=VALUE", "Value of an ARG"),
+        many(
+            "build-context",
+            "NAME=PLACE",
+            "What NAME means in FROM and --from: a folder, docker-image://, oci-layout:// or a URL",
+        ),
         value("target", "STAGE", "Stage to stop at"),
         many("label", "NAME=VALUE", "Set a label", check=check_label),
         value("platform", "OS/ARCH", "Platform of the image"),
@@ -274,6 +242,7 @@ COMMAND: Final = Command(
             "kedge build -f deploy/Dockerfile -t my-app .",
             "Dockerfile and context in different places",
         ),
+        ("kedge build https://github.com/docker/hello.git#main:web", "A repository"),
         ("echo 'FROM busybox' | kedge build -t tiny -", "Without a context"),
     ),
     at_least=1,

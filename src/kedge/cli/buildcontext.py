@@ -7,16 +7,30 @@ ones out of COPY itself. Owners are root's, so that a build does not depend on w
 import os
 import stat
 import tarfile
-from collections.abc import Iterable, Iterator
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
+from kedge.cli.flags import UsageError
 from kedge.errdefs import InvalidParameterError, NotFoundError
 from kedge.lib.ignorefile import IgnoreMatcher, MatchState, parse_ignore_file
 
 _CHUNK: Final = 1 << 18
-_IGNORE_FILE: Final = ".dockerignore"
 _OUTSIDE_DOCKERFILE: Final = ".kedge-outside.Dockerfile"
+_NAMED: Final = ".kedge-context-"
+_IGNORE_FILE: Final = ".dockerignore"
 ARCHIVE_END: Final = bytes(2 * tarfile.BLOCKSIZE)
+
+
+class NamedFolder(NamedTuple):
+    """A folder of this machine that stands for a name in the Dockerfile."""
+
+    folder: str
+    place: str
+    """Where it is in the archive."""
+    is_layout: bool
+    """An OCI layout, sent as one file."""
 
 
 class Context(NamedTuple):
@@ -24,9 +38,13 @@ class Context(NamedTuple):
 
     body: Iterable[bytes]
     dockerfile: str
+    remote: str = ""
+    """The engine fetches the context from here; empty when it is sent."""
+    named: Mapping[str, str] = MappingProxyType({})
+    """What the engine is told of the named contexts."""
 
 
-def open_folder(where: str, file: str) -> Context:
+def open_folder(where: str, file: str, named: Sequence[NamedFolder] = ()) -> Context:
     """Return the context of a folder; its Dockerfile may be elsewhere.
 
     Raises:
@@ -36,23 +54,49 @@ def open_folder(where: str, file: str) -> Context:
     if not os.path.isfile(path):
         hint = "name another with -f" if not file else "check the path after -f"
         raise NotFoundError(f"no Dockerfile at {path}: {hint}")
-    relative = os.path.relpath(os.path.realpath(path), os.path.realpath(where))
-    if relative.startswith(".."):
+    name = os.path.relpath(os.path.realpath(path), os.path.realpath(where))
+    extra: dict[str, bytes] = {}
+    if name.startswith(".."):
         with open(path, "rb") as opened:
-            extra = {_OUTSIDE_DOCKERFILE: opened.read()}
-        return Context(
-            stream_folder(where, dockerfile=_OUTSIDE_DOCKERFILE, extra=extra), _OUTSIDE_DOCKERFILE
-        )
-    return Context(stream_folder(where, dockerfile=relative, extra={}), relative)
+            name, extra = _OUTSIDE_DOCKERFILE, {_OUTSIDE_DOCKERFILE: opened.read()}
+    return Context(stream_folder(where, dockerfile=name, extra=extra, named=named), name)
 
 
-def stream_folder(folder: str, *, dockerfile: str, extra: dict[str, bytes]) -> Iterator[bytes]:
-    """Yield the tar of ``folder``.
+def named_contexts(given: Sequence[str]) -> tuple[dict[str, str], list[NamedFolder]]:
+    """Return what the engine is told of each ``NAME=PLACE``, and the folders to send.
+
+    Raises:
+        UsageError: One has no name or no place.
+        NotFoundError: A folder does not exist.
+    """
+    told: dict[str, str] = {}
+    folders: list[NamedFolder] = []
+    for text in given:
+        name, _, place = text.partition("=")
+        if not name or not place:
+            raise UsageError(f"invalid --build-context {text}: want NAME=PATH, NAME=IMAGE or a URL")
+        if place.startswith(("docker-image://", "http://", "https://", "git://", "ssh://", "git@")):
+            told[name] = place
+            continue
+        is_layout = place.startswith("oci-layout://")
+        folder = place.removeprefix("oci-layout://")
+        check_folder(folder)
+        where = f"{_NAMED}{len(folders)}"
+        told[name] = f"layout:{where}" if is_layout else f"body:{where}"
+        folders.append(NamedFolder(folder, where, is_layout))
+    return told, folders
+
+
+def stream_folder(
+    folder: str, *, dockerfile: str, extra: dict[str, bytes], named: Sequence[NamedFolder] = ()
+) -> Iterator[bytes]:
+    """Yield the tar of ``folder``, and of the named contexts below it.
 
     Args:
         folder: The context.
         dockerfile: Path of the Dockerfile in the context, which is never left out.
         extra: Files that are added at its end.
+        named: Folders that are added at its end.
 
     Raises:
         KedgeError: The ignore file is malformed, or a file cannot be read; it is named.
@@ -62,13 +106,43 @@ def stream_folder(folder: str, *, dockerfile: str, extra: dict[str, bytes]) -> I
     yield from _walk(folder, "", matcher, matcher.root, keep)
     for name, content in extra.items():
         yield file_bytes(name, content)
-    yield ARCHIVE_END
+    yield from stream_named(named)
 
 
-def single_file(name: str, content: bytes) -> Iterator[bytes]:
+def single_file(name: str, content: bytes, named: Sequence[NamedFolder] = ()) -> Iterator[bytes]:
     """Yield the tar of one file, for a build without a context."""
     yield file_bytes(name, content)
+    yield from stream_named(named)
+
+
+def stream_named(named: Sequence[NamedFolder]) -> Iterator[bytes]:
+    """Yield the named contexts and the archive's end."""
+    for each in named:
+        if each.is_layout:
+            yield from _archived(each)
+            continue
+        matcher = load_matcher(each.folder)
+        root = os.stat(each.folder)
+        yield from _entry(each.folder, "", root, each.place)
+        keep = {_IGNORE_FILE}
+        yield from _walk(each.folder, "", matcher, matcher.root, keep, each.place)
     yield ARCHIVE_END
+
+
+def _archived(layout: NamedFolder) -> Iterator[bytes]:
+    """Yield an OCI layout as one file, which is itself a tar."""
+    nothing = IgnoreMatcher(())
+    with tempfile.TemporaryFile() as spool:
+        for piece in _walk(layout.folder, "", nothing, nothing.root, set()):
+            spool.write(piece)
+        spool.write(ARCHIVE_END)
+        info = tarfile.TarInfo(layout.place)
+        info.size = spool.tell()
+        spool.seek(0)
+        yield header_bytes(info)
+        while data := spool.read(_CHUNK):
+            yield data
+        yield bytes(-info.size % tarfile.BLOCKSIZE)
 
 
 def load_matcher(folder: str) -> IgnoreMatcher:
@@ -87,7 +161,12 @@ def load_matcher(folder: str) -> IgnoreMatcher:
 
 
 def _walk(
-    folder: str, prefix: str, matcher: IgnoreMatcher, state: MatchState, keep: set[str]
+    folder: str,
+    prefix: str,
+    matcher: IgnoreMatcher,
+    state: MatchState,
+    keep: set[str],
+    under: str = "",
 ) -> Iterator[bytes]:
     path = os.path.join(folder, prefix) if prefix else folder
     try:
@@ -107,14 +186,14 @@ def _walk(
             if not (is_folder and (matcher.has_exceptions or on_the_way)):
                 continue
         else:
-            yield from _entry(folder, relative, status)
+            yield from _entry(folder, relative, status, under)
         if is_folder:
-            yield from _walk(folder, relative, matcher, below, keep)
+            yield from _walk(folder, relative, matcher, below, keep, under)
 
 
-def _entry(folder: str, relative: str, status: os.stat_result) -> Iterator[bytes]:
+def _entry(folder: str, relative: str, status: os.stat_result, under: str) -> Iterator[bytes]:
     path = os.path.join(folder, relative)
-    info = tarfile.TarInfo(relative)
+    info = tarfile.TarInfo("/".join(part for part in (under, relative) if part))
     info.mode = stat.S_IMODE(status.st_mode)
     info.mtime = int(status.st_mtime)
     if stat.S_ISREG(status.st_mode):

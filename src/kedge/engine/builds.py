@@ -25,6 +25,7 @@ from kedge.builder.steps import BaseImage
 from kedge.distribution.progress import PullEvent
 from kedge.distribution.pull import Puller
 from kedge.distribution.registry import parse_registry_address
+from kedge.engine.buildcontexts import body_contexts, check_remote, without_folders
 from kedge.engine.context import EngineContext
 from kedge.engine.failures import host_failure
 from kedge.engine.images import make_credentials, pull_message
@@ -136,13 +137,15 @@ class BuildService:
         """Build an image while its context still comes in.
 
         Raises:
-            NotSupportedError: A remote context or an option this builder does not have.
+            NotSupportedError: An option this builder does not have.
             InvalidParameterError: A platform that is none.
         """
         _refuse_unsupported(options)
+        check_remote(options.remote)
         platform = parse_platform(options.platform) if options.platform else None
         host_certs = self._host_certs(options)
         request = BuildRequest(
+            remote=options.remote,
             dockerfile=options.dockerfile or "Dockerfile",
             tags=options.tags,
             build_args=_build_args(options),
@@ -162,12 +165,13 @@ class BuildService:
         filler = asyncio.create_task(pipe.fill(body))
         self._running = {stream, *(item for item in self._running if item.is_running)}
         bases = EngineBaseResolver(self._context, self._puller, options.auths)
-        stream.run(lambda emit: self._work(request, pipe, bases, emit, cancel))
+        stream.run(lambda emit: self._work(request, options, pipe, bases, emit, cancel))
         return self._messages(stream, filler, pipe, quiet=options.quiet)
 
     def _work(
         self,
         request: BuildRequest,
+        options: BuildOptions,
         pipe: BodyPipe,
         bases: EngineBaseResolver,
         emit: Callable[[Event], None],
@@ -176,14 +180,22 @@ class BuildService:
         with ExitStack() as stack:
             stack.callback(pipe.abandon)
             try:
-                tree: TarTree = read_tar(
-                    cast("BinaryIO", pipe), scratch=self._context.paths.scratch
-                )
-                stack.callback(tree.close)
-                request = dataclasses.replace(request, context=tree)
+                if options.contexts or not request.remote:
+                    request = self._with_body(request, options, pipe, stack)
                 self._builder.build(request, emit, cancel, resolver=bases)
             except OSError as error:
                 raise host_failure(error) from error
+
+    def _with_body(
+        self, request: BuildRequest, options: BuildOptions, pipe: BodyPipe, stack: ExitStack
+    ) -> BuildRequest:
+        """Return the request with the contexts that its body holds."""
+        body: TarTree = read_tar(cast("BinaryIO", pipe), scratch=self._context.paths.scratch)
+        stack.callback(body.close)
+        contexts = body_contexts(options.contexts, body, self._context.images)
+        visible = without_folders(body) if contexts else body
+        context = None if request.remote else visible
+        return dataclasses.replace(request, context=context, contexts=contexts)
 
     async def _messages(
         self,
@@ -286,7 +298,6 @@ def _build_args(options: BuildOptions) -> dict[str, str]:
 
 def _refuse_unsupported(options: BuildOptions) -> None:
     for value, flag in (
-        (options.remote, "a remote context"),
         (options.squash, "--squash"),
         (options.session, "a build session"),
         (options.security_opt, "--security-opt of a build"),

@@ -141,6 +141,7 @@ class ImageLoader:
         *,
         platform: Platform | None = None,
         progress: Callable[[LayerProgress], None] = lambda _layer: None,
+        names: bool = True,
     ) -> None:
         """Load into ``images``.
 
@@ -148,10 +149,12 @@ class ImageLoader:
             images: The store.
             platform: Which image of an index; this machine's best fit where it is None.
             progress: Told each layer that has to be unpacked.
+            names: Give the images the names the archive has for them.
         """
         self._images = images
         self._platform = platform
         self._progress = progress
+        self._tags = names
         self._files = _Files(images)
         self._lease = images.lease()
 
@@ -309,6 +312,7 @@ class ImageLoader:
             )
             layers.append(NewLayer(diff_id, described))
             below = chain_id
+        names = names if self._tags else ()
         image = self._images.add(config_digest, layers, manifest=manifest, names=names)
         self._images.unpacker.sync()
         return Loaded(image, names)

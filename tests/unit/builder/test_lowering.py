@@ -154,8 +154,6 @@ def test_workdir_makes_its_directory_unless_it_is_the_root() -> None:
         ("RUN --security=insecure x", "line 2: RUN --security=insecure is not supported"),
         ("RUN --device=a/b=c x", "line 2: RUN --device is not supported"),
         ("RUN --network=host x", "only allowed when the whole build is started with"),
-        ("ADD https://a/b /c", "ADD https://a/b is not supported yet"),
-        ("ADD git@github.com:a/b.git /c", "is not supported yet"),
     ],
 )
 def test_what_is_understood_but_not_done_is_refused(text: str, reason: str) -> None:
@@ -171,6 +169,9 @@ def test_what_is_understood_but_not_done_is_refused(text: str, reason: str) -> N
         ("USER ${X?no user}", "on line 2: .*X: no user"),
         ("WORKDIR $NONE", "on line 2: WORKDIR expands to nothing"),
         ("ADD --checksum=sha256:0 a /b", "--checksum is only for downloads"),
+        ("ADD --checksum=sha256:0 http://a/b http://a/c /b", "specified for multiple sources"),
+        ("ADD --checksum=sha256:0 http://a/b /b", "ADD http://a/b: invalid checksum digest"),
+        ("ADD https://a/b.git?nosuch=1 /b", 'unexpected query "nosuch"'),
     ],
 )
 def test_wrong_values_name_their_line(text: str, reason: str) -> None:

@@ -214,13 +214,16 @@ def _open_spool(scratch: str) -> BinaryIO:
     return cast("BinaryIO", spool)
 
 
-def try_read_archive(stream: BinaryIO, *, scratch: str, name: str) -> TarTree | None:
+def try_read_archive(
+    stream: BinaryIO, *, scratch: str, name: str, owned: bool = True
+) -> TarTree | None:
     """Read the archive that ADD unpacks, or return None when ``stream`` is no tar archive.
 
     Args:
         stream: A seekable file.
         scratch: Directory on a disk with room for the content.
         name: What error messages call it.
+        owned: Keep the owners the archive gives.
 
     Raises:
         DataLossError: It begins as a tar archive and is damaged later.
@@ -229,7 +232,7 @@ def try_read_archive(stream: BinaryIO, *, scratch: str, name: str) -> TarTree | 
     if not _begins_as_tar(stream, name):
         return None
     stream.seek(0)
-    return read_tar(stream, scratch=scratch, owned=True, name=name)
+    return read_tar(stream, scratch=scratch, owned=owned, name=name)
 
 
 def _begins_as_tar(stream: BinaryIO, name: str) -> bool:

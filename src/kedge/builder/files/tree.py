@@ -156,3 +156,38 @@ class MemoryTree:
         if content is None:
             raise NotFoundError(f"no such file: {path}")
         return content
+
+
+NO_FILES: Final = MemoryTree({})
+"""A tree with nothing in it."""
+
+
+class Subtree:
+    """A directory of another tree as a tree of its own; links cannot lead out of it."""
+
+    def __init__(self, tree: Tree, root: str) -> None:
+        self._tree = tree
+        self._root = root
+
+    def entry(self, path: str) -> Entry | None:
+        """Return what is at ``path``."""
+        return self._tree.entry(self._full(path))
+
+    def names(self, path: str) -> tuple[str, ...]:
+        """Return the names in a directory."""
+        return self._tree.names(self._full(path))
+
+    def digest(self, path: str) -> str:
+        """Return the digest of a file."""
+        return self._tree.digest(self._full(path))
+
+    def write_to(self, path: str, descriptor: int) -> None:
+        """Write the content of a file to an open file."""
+        self._tree.write_to(self._full(path), descriptor)
+
+    def open(self, path: str) -> BinaryIO:
+        """Open a file for reading."""
+        return self._tree.open(self._full(path))
+
+    def _full(self, path: str) -> str:
+        return join(self._root, path) if path else self._root

@@ -1,0 +1,1 @@
+"""Files from elsewhere: what ADD downloads, git repositories, contexts that are URLs."""
