@@ -4,7 +4,7 @@ For tests of what a build makes; `tests.engine` has a whole engine.
 """
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -146,7 +146,7 @@ class Engine:
 @contextmanager
 def open_engine(
     root: Path, kind: Callable[[str, Database], Snapshotter] = OverlaySnapshotter
-) -> Iterator[Engine]:
+) -> Generator[Engine]:
     """Yield a builder below ``root``; in the end nothing half made may be left."""
     for name in ("snapshots", "scratch", "context"):
         (root / name).mkdir()

@@ -1,13 +1,16 @@
 """Builds from named contexts, downloads and git repositories, served on loopback."""
 
+import bz2
+import gzip
 import hashlib
 import http.server
 import io
+import lzma
 import os
 import subprocess
 import tarfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -105,14 +108,21 @@ def tree_context(**files: str) -> TreeContext:
     return TreeContext(open=lambda: MemoryTree(contents))
 
 
+PACKERS: dict[str, Callable[[bytes], bytes]] = {
+    "": bytes,
+    "gz": gzip.compress,
+    "bz2": bz2.compress,
+    "xz": lzma.compress,
+}
+
+
 def archive(compression: str = "gz") -> bytes:
     stream = io.BytesIO()
-    mode = {"gz": "w:gz", "bz2": "w:bz2", "xz": "w:xz", "": "w"}[compression]
-    with tarfile.open(fileobj=stream, mode=mode) as tar:  # type: ignore[call-overload]
+    with tarfile.open(fileobj=stream, mode="w") as tar:
         info = tarfile.TarInfo("in/a.txt")
         info.size, info.uid = 3, 7
         tar.addfile(info, io.BytesIO(b"abc"))
-    return stream.getvalue()
+    return PACKERS[compression](stream.getvalue())
 
 
 # Named contexts.
