@@ -7,6 +7,7 @@ Times are nanoseconds since the epoch. Names and references are as the client wr
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from kedge.api.buildoutputs import BuildOutput
 from kedge.api.types.system import AuthConfig
 from kedge.lib.filters import Filters
 
@@ -94,6 +95,8 @@ class BuildOptions:
         secrets: Values for ``RUN --mount=type=secret``, by id.
         agents: Paths of sockets for ``RUN --mount=type=ssh``, by id.
         host_certs: Share the host's CA bundle with RUN steps; None leaves it to the engine.
+        outputs: Where the result goes; none means the image store.
+        no_cache_stages: Stages that are built anew.
     """
 
     dockerfile: str = ""
@@ -132,6 +135,8 @@ class BuildOptions:
     auths: dict[str, AuthConfig] = field(default_factory=dict)
     content_type: str = ""
     host_certs: bool | None = None
+    outputs: tuple[BuildOutput, ...] = ()
+    no_cache_stages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

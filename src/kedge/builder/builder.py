@@ -10,14 +10,18 @@ import os
 import shutil
 import threading
 from collections.abc import Callable
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, NamedTuple
 
 from kedge.builder.cache import BuildCache
 from kedge.builder.cache_mounts import CacheMounts
 from kedge.builder.dockerfile.instructions import Dockerfile
 from kedge.builder.dockerfile.typed import parse_dockerfile
-from kedge.builder.events import Event, ImageBuilt, ImageTagged
-from kedge.builder.executor import Execution, build_scope
+from kedge.builder.events import Event
+from kedge.builder.executor import BuildScope, Execution, build_scope
+from kedge.builder.exporters.export import Exporting
+from kedge.builder.exporters.registry import Registries
+from kedge.builder.exporters.result import BuiltImage
+from kedge.builder.exporters.sinks import Sinks
 from kedge.builder.failures import BuildCancelledError
 from kedge.builder.files.directory import DigestMemo, DirectoryTree
 from kedge.builder.files.tar import TarTree, read_tar
@@ -29,17 +33,17 @@ from kedge.builder.remote.fetching import Fetching
 from kedge.builder.request import BuildRequest, BuildResult
 from kedge.builder.run_mounts import RunMounts
 from kedge.builder.run_step import RunStep
-from kedge.builder.sources import Sources
-from kedge.builder.state import StageState
+from kedge.builder.sources import Input, Sources
 from kedge.builder.steps import BaseResolver, StepRunner
+from kedge.content.leases import Lease
 from kedge.content.store import ContentStore
 from kedge.errdefs import InvalidParameterError, NotSupportedError
-from kedge.images.image import Image, NewLayer
 from kedge.images.layering import Layering
 from kedge.images.store import ImageStore
 from kedge.lib.clock import SYSTEM_CLOCK, Clock
 from kedge.lib.database import Database
-from kedge.oci.platforms import host_platform
+from kedge.oci.image_spec import encode_document
+from kedge.oci.platforms import Platform, host_platform
 from kedge.oci.references import Reference, parse_reference
 from kedge.snapshots.snapshotter import Snapshotter
 
@@ -134,14 +138,16 @@ class Builder:
         cancel: threading.Event,
         *,
         resolver: BaseResolver | None = None,
+        outlets: "Outlets | None" = None,
     ) -> BuildResult:
-        """Build an image, tag it, and return what was made.
+        """Build an image for each platform, write the outputs, and return what was made.
 
         Args:
             request: What to build; the caller closes its context afterwards.
             on_event: Told what happens, from this thread.
             cancel: Set it to end the build between or inside steps.
             resolver: Finds base images for this build alone, with its user's credentials.
+            outlets: Takes the outputs that leave the engine.
 
         Raises:
             DockerfileError: The Dockerfile cannot be understood; the message names the line.
@@ -149,62 +155,100 @@ class Builder:
             BuildCancelledError: ``cancel`` was set.
             KedgeError: Anything else, in one line; nothing half made is left.
         """
+        outlets = outlets or _NO_OUTLETS
         names = [_tag(tag) for tag in request.tags]
-        with self._fetching(request, cancel) as fetching:
-            image, performer = self._built(request, fetching, names, on_event, cancel, resolver)
-        on_event(ImageBuilt(image_id=image.id))
-        for name in names:
-            on_event(ImageTagged(name=name.familiar()))
-        return BuildResult(
-            image_id=image.id,
-            tags=tuple(name.familiar() for name in names),
-            cached_steps=len(performer.used_keys),
-            executed_steps=len(performer.made_keys),
-        )
-
-    def _built(
-        self,
-        request: BuildRequest,
-        fetching: Fetching,
-        names: list[Reference],
-        on_event: Callable[[Event], None],
-        cancel: threading.Event,
-        resolver: BaseResolver | None,
-    ) -> tuple[Image, Performer]:
-        sources = Sources(request, fetching, self._workshop.scratch)
-        with sources, self._images.lease() as lease:
+        with (
+            self._fetching(request, cancel) as fetching,
+            Sources(request, fetching, self._workshop.scratch) as sources,
+            self._images.lease() as lease,
+        ):
             given = sources.read_input()
-            dockerfile = _parse(given.dockerfile, request)
-            plan = plan_build(
-                dockerfile,
-                target=request.target,
-                build_args=request.build_args,
-                build_platform=self._workshop.host,
-                target_platform=request.platform or self._workshop.host,
-                contexts=request.contexts,
-            )
-            scope = build_scope(dockerfile, plan, request)
-            performer = Performer(
-                workshop=self._workshop,
-                lease=lease,
-                run_step=self._run_step(request, on_event, cancel),
-                run_mounts=self._run_mounts(request, cancel),
+            work = _Work(
+                request=request,
+                dockerfile=_parse(given.dockerfile, request),
+                given=given,
+                sources=sources,
                 fetching=fetching,
-                epoch_ns=scope.epoch_ns,
-                no_cache=request.no_cache,
+                lease=lease,
+                resolver=resolver or self._resolver,
                 on_event=on_event,
                 cancel=cancel,
             )
-            execution = Execution(
-                scope, given.context, sources, resolver or self._resolver, performer
-            )
-            try:
-                state = execution.run()
-            finally:
-                now_ns = self._workshop.clock.time_ns()
-                self._workshop.cache.touch(performer.used_keys, now_ns)
-            performer.check()
-            return self._store(state, scope.epoch_ns, names), performer
+            performers: list[Performer] = []
+            built: list[BuiltImage] = []
+            for platform in (request.platform or self._workshop.host, *request.more_platforms):
+                scope = self._scope(work, platform)
+                performers.append(self._performer(work, scope))
+                built.append(self._build_one(work, scope, performers[-1]))
+            response = self._export(work, built, outlets, performers[0])
+        return BuildResult(
+            image_id=built[0].image_id,
+            tags=tuple(name.familiar() for name in names),
+            cached_steps=sum(len(each.used_keys) for each in performers),
+            executed_steps=sum(len(each.made_keys) for each in performers),
+            response=response,
+        )
+
+    def _export(
+        self, work: "_Work", built: list[BuiltImage], outlets: "Outlets", performer: Performer
+    ) -> dict[str, str]:
+        exporting = Exporting(
+            images=self._images,
+            layering=self._workshop.layering,
+            lease=work.lease,
+            sinks=outlets.sinks,
+            registries=outlets.registries,
+            epoch_ns=performer.epoch_ns,
+            on_event=work.on_event,
+            check=performer.check,
+        )
+        names = [_tag(tag) for tag in work.request.tags]
+        return exporting.export(work.request.outputs, built, names)
+
+    def _scope(self, work: "_Work", platform: Platform) -> BuildScope:
+        plan = plan_build(
+            work.dockerfile,
+            target=work.request.target,
+            build_args=work.request.build_args,
+            build_platform=self._workshop.host,
+            target_platform=platform,
+            contexts=work.request.contexts,
+        )
+        return build_scope(work.dockerfile, plan, work.request)
+
+    def _performer(self, work: "_Work", scope: BuildScope) -> Performer:
+        return Performer(
+            workshop=self._workshop,
+            lease=work.lease,
+            run_step=self._run_step(work.request, work.on_event, work.cancel),
+            run_mounts=self._run_mounts(work.request, work.cancel),
+            fetching=work.fetching,
+            epoch_ns=scope.epoch_ns,
+            no_cache=work.request.no_cache,
+            on_event=work.on_event,
+            cancel=work.cancel,
+        )
+
+    def _build_one(self, work: "_Work", scope: BuildScope, performer: Performer) -> BuiltImage:
+        execution = Execution(scope, work.given.context, work.sources, work.resolver, performer)
+        try:
+            state = execution.run()
+        finally:
+            self._workshop.cache.touch(performer.used_keys, self._workshop.clock.time_ns())
+        performer.check()
+        unchanged_id = state.unchanged_id
+        config = state.image_config(scope.epoch_ns)
+        if unchanged_id and self._images.has(unchanged_id):
+            data = self._images.config_bytes(unchanged_id)
+        else:
+            unchanged_id, data = "", encode_document(config)
+        return BuiltImage(
+            platform=state.platform,
+            config=config,
+            data=data,
+            layers=tuple(state.layers),
+            unchanged_id=unchanged_id,
+        )
 
     def _fetching(self, request: BuildRequest, cancel: threading.Event) -> Fetching:
         return Fetching(
@@ -238,14 +282,30 @@ class Builder:
             check=lambda: _check(cancel),
         )
 
-    def _store(self, state: StageState, epoch_ns: int | None, names: list[Reference]) -> Image:
-        unchanged = self._images.find(state.unchanged_id) if state.unchanged_id else None
-        if unchanged is not None:
-            for name in names:
-                self._images.tag(unchanged.id, name)
-            return unchanged
-        layers = [NewLayer(layer.diff_id, layer.blob) for layer in state.layers]
-        return self._images.create_image(state.image_config(epoch_ns), layers, names=names)
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Outlets:
+    """How the results of one build leave the engine."""
+
+    sinks: Sinks | None = None
+    registries: Registries | None = None
+
+
+_NO_OUTLETS: Final = Outlets()
+
+
+class _Work(NamedTuple):
+    """One build on its way."""
+
+    request: BuildRequest
+    dockerfile: Dockerfile
+    given: Input
+    sources: Sources
+    fetching: Fetching
+    lease: Lease
+    resolver: BaseResolver
+    on_event: Callable[[Event], None]
+    cancel: threading.Event
 
 
 def _tag(text: str) -> Reference:

@@ -11,10 +11,13 @@ from kedge.builder.events import (
     CacheHit,
     CacheMiss,
     Event,
+    ExportDone,
+    ExportStarted,
     ImageBuilt,
     ImageTagged,
     Notice,
     Output,
+    OutputReady,
     PullProgress,
     RunFinished,
     RunStarted,
@@ -61,12 +64,20 @@ def classic_stream(event: Event) -> list[JsonObject]:  # noqa: C901 - one case p
             ]
         case ImageTagged():
             return [{"stream": f"Successfully tagged {event.name}\n"}]
+        case ExportStarted():
+            return [{"stream": f"{event.text[:1].upper()}{event.text[1:]}\n"}]
+        case ExportDone():
+            return [{"aux": {"Export": dict(event.response)}}]
+        case OutputReady():
+            return [{"aux": {"Output": {"Index": event.index, "Token": event.token}}}]
         case _:
             assert_never(event)
 
 
 def classic_quiet(event: Event) -> list[JsonObject]:
     """Return what ``q=1`` leaves of ``classic_stream``: the image's id."""
+    if isinstance(event, ExportDone | OutputReady):
+        return classic_stream(event)
     return [{"stream": f"{event.image_id}\n"}] if isinstance(event, ImageBuilt) else []
 
 

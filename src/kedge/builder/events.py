@@ -4,6 +4,7 @@ The executor emits these in order, from its own thread; `kedge.builder.classic` 
 the stream of ``POST /build``, and other front doors into theirs.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -102,6 +103,31 @@ class ImageTagged:
     name: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportStarted:
+    """A result is being written, sent or pushed."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportDone:
+    """It is there."""
+
+    text: str
+    response: Mapping[str, str]
+    """What BuildKit's exporter of this kind answers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputReady:
+    """The receiver of an output may fetch its bytes now."""
+
+    index: int
+    """Of the output in the request."""
+    token: str
+
+
 Event: TypeAlias = (
     StepStarted
     | CacheHit
@@ -115,4 +141,7 @@ Event: TypeAlias = (
     | Warned
     | ImageBuilt
     | ImageTagged
+    | ExportStarted
+    | ExportDone
+    | OutputReady
 )

@@ -137,8 +137,11 @@ class Execution:
         def report(event: Event) -> None:
             self._turns.report(index, event)
 
+        stage = self._scope.plan.stages[index]
+        names = {name.lower() for name in self._scope.request.no_cache_stages}
+        anew = not names.isdisjoint((stage.label.lower(), str(index)))
         try:
-            self._stage(index, self._performer.reporting_to(report))
+            self._stage(index, self._performer.for_stage(report, anew=anew))
         except BuildCancelledError:
             raise
         except KedgeError:

@@ -66,10 +66,16 @@ class Performer:
     used_keys: list[str] = field(default_factory=list[str])
     made_keys: list[str] = field(default_factory=list[str])
 
-    def reporting_to(self, on_event: Callable[[Event], None]) -> "Performer":
-        """Return the same for a stage whose reports go elsewhere; both count together."""
+    def for_stage(self, on_event: Callable[[Event], None], *, anew: bool) -> "Performer":
+        """Return the same for a stage whose reports go elsewhere; both count together.
+
+        Args:
+            on_event: Told what the stage does.
+            anew: Whether nothing that is remembered counts in this stage.
+        """
         run_step = self.run_step.reporting_to(on_event)
-        return replace(self, on_event=on_event, run_step=run_step)
+        no_cache = self.no_cache or anew
+        return replace(self, on_event=on_event, run_step=run_step, no_cache=no_cache)
 
     def check(self) -> None:
         """Raise BuildCancelledError once the build is cancelled."""

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from kedge.api.buildoutputs import BuildOutput
 from kedge.builder.contexts import NamedContext
 from kedge.builder.files.tree import Tree
 from kedge.builder.run_mounts import Lent
@@ -28,10 +29,16 @@ class BuildRequest:
     target: str = ""
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
     no_cache: bool = False
+    no_cache_stages: tuple[str, ...] = ()
+    """Stages, by name or number, that are built anew whatever is remembered."""
+    outputs: tuple[BuildOutput, ...] = ()
+    """Where the result goes; none means the image store."""
     pull: bool = False
     """Ask the registry for the base images even if they are here."""
     platform: Platform | None = None
     """None for this machine's."""
+    more_platforms: tuple[Platform, ...] = ()
+    """Built, too, for outputs that hold several."""
     network_mode: str = "default"
     """Of the RUNs that do not say."""
     extra_hosts: tuple[str, ...] = ()
@@ -52,3 +59,5 @@ class BuildResult:
     """How many layers came from the cache."""
     executed_steps: int
     """How many layers were made."""
+    response: Mapping[str, str] = field(default_factory=dict[str, str])
+    """What BuildKit's exporters answer: ``containerimage.digest`` and its siblings."""

@@ -2,24 +2,23 @@
 
 import json
 import os
-import sys
 from collections.abc import Iterable, Iterator
 from typing import Final
 
 from kedge.cli.buildcontext import Context
 from kedge.cli.buildinput import open_context
 from kedge.cli.buildlent import lent_headers
+from kedge.cli.buildoutcome import PROGRESS as _PROGRESS
+from kedge.cli.buildoutcome import Outcome
+from kedge.cli.buildoutputs import outputs_of
 from kedge.cli.command import Command
 from kedge.cli.config import proxy_environment
-from kedge.cli.exitcodes import FAILED, OK
 from kedge.cli.flags import Options, UsageError, grouped, integer, many, switch, value
 from kedge.cli.options.environment import check_label, parse_env, read_key_values, to_map
 from kedge.cli.options.ulimits import parse_ulimit
 from kedge.cli.options.values import parse_extra_host, parse_memory_swap
 from kedge.client.credentials import CredentialStore, config_directory, registry_config_headers
 from kedge.client.http import EngineClient
-from kedge.lib.fields import number, text
-from kedge.lib.jsontypes import JsonObject
 from kedge.lib.units import parse_ram
 from kedge.oci.references import parse_reference
 
@@ -29,15 +28,17 @@ def _run(options: Options, client: EngineClient) -> int:
         raise UsageError(
             "conflicting options: cannot specify both --host-certs and --no-host-certs"
         )
-    if options.text("progress") not in {"auto", "plain", "quiet", "tty"}:
-        raise UsageError(f"invalid progress: {options.text('progress')}: must be auto or plain")
+    if options.text("progress") not in _PROGRESS:
+        known = ", ".join(_PROGRESS)
+        raise UsageError(f"invalid progress: {options.text('progress')}: must be one of {known}")
     for tag in options.texts("tag"):
         parse_reference(tag)
+    outputs = outputs_of(options)
     context = open_context(options.words[0], options.text("file"), options.texts("build-context"))
     response = client.request(
         "POST",
         "/build",
-        _query(options, context),
+        {**_query(options, context), "outputs": outputs.query()},
         body=_compressed(context.body) if options.on("compress") else context.body,
         content_type="application/x-tar",
         headers={
@@ -45,56 +46,10 @@ def _run(options: Options, client: EngineClient) -> int:
             **lent_headers(options.texts("secret"), options.texts("ssh"), os.environ),
         },
     )
-    quiet = options.on("quiet") or options.text("progress") == "quiet"
-    outcome = _Outcome(quiet=quiet)
-    plain = quiet or options.text("progress") == "plain"
-    _show(outcome, response.messages(), plain=plain)
-    return outcome.finish(options)
-
-
-class _Outcome:
-    """What a build came to, gathered while its messages are shown."""
-
-    def __init__(self, *, quiet: bool) -> None:
-        self.quiet = quiet
-        self.image = ""
-        self._held: list[str] = []
-        self._error = ""
-        self._code = OK
-
-    def pass_on(self, messages: Iterable[JsonObject]) -> Iterator[JsonObject]:
-        """Yield what is to be shown; a failure ends it."""
-        for message in messages:
-            self.image = text(message, "aux", "ID") or self.image
-            self._error = text(message, "errorDetail", "message") or text(message, "error")
-            if self._error:
-                self._code = number(message, "errorDetail", "code") or FAILED
-                return
-            if self.quiet:
-                self._held.append(text(message, "stream"))
-            elif "aux" not in message:
-                yield message
-
-    def finish(self, options: Options) -> int:
-        """Print the result and return the exit code."""
-        if self._error:
-            sys.stdout.flush()
-            sys.stderr.write("".join(self._held))
-            sys.stderr.write(f"kedge: build failed: {self._error}\n")
-            return self._code
-        if self.quiet:
-            held = "".join(self._held).strip()
-            sys.stdout.write(f"{self.image or held}\n")
-        if options.text("iidfile"):
-            with open(options.text("iidfile"), "w", encoding="ascii") as file:
-                file.write(self.image)
-        return OK
-
-
-def _show(outcome: _Outcome, messages: Iterable[JsonObject], *, plain: bool) -> None:
-    from kedge.cli.progress import show_progress  # noqa: PLC0415 - the body goes first
-
-    show_progress(outcome.pass_on(messages), sys.stdout, plain=plain)
+    progress = "quiet" if options.on("quiet") else options.text("progress")
+    outcome = Outcome(client, outputs, progress=progress)
+    outcome.show(response.messages())
+    return outcome.finish(iidfile=options.text("iidfile"), metadata=options.text("metadata-file"))
 
 
 def _compressed(pieces: Iterable[bytes]) -> Iterator[bytes]:
@@ -124,6 +79,9 @@ def _query(options: Options, context: Context) -> dict[str, str | bool | list[st
         "t": options.texts("tag"),
         "q": options.on("quiet"),
         "nocache": options.on("no-cache"),
+        "nocachefilter": [
+            name for text in options.texts("no-cache-filter") for name in text.split(",")
+        ],
         "pull": options.on("pull"),
         "target": options.text("target"),
         "platform": options.text("platform"),
@@ -181,10 +139,11 @@ COMMAND: Final = Command(
         ),
         value("target", "STAGE", "Stage to stop at"),
         many("label", "NAME=VALUE", "Set a label", check=check_label),
-        value("platform", "OS/ARCH", "Platform of the image"),
+        value("platform", "OS/ARCH[,...]", "Platform of the image; several make an index"),
         *grouped(
             "Cache",
             switch("no-cache", "Run every step again"),
+            many("no-cache-filter", "STAGE", "Run every step of these stages again"),
             switch("pull", "Look for newer base images"),
             many("cache-from", "IMAGE", "Images whose layers count as cache", complete="image"),
         ),
@@ -218,14 +177,24 @@ COMMAND: Final = Command(
         *grouped(
             "Output",
             switch("quiet", "Print the image's id only", short="q"),
+            many(
+                "output",
+                "type=TYPE,dest=PATH",
+                "Where the result goes: image, registry, local, tar, oci, docker; DIR or - alone",
+                short="o",
+                complete="file",
+            ),
+            switch("push", "Push the image to its registry, too"),
+            switch("load", "Keep the image in the store beside other outputs"),
             value(
                 "progress",
-                "auto|plain",
+                "auto|plain|tty|rawjson|quiet",
                 "How to show progress",
                 default="auto",
-                complete="auto|plain",
+                complete="|".join(_PROGRESS),
             ),
             value("iidfile", "FILE", "Write the image's id to a file", complete="file"),
+            value("metadata-file", "FILE", "Write what was built to a file", complete="file"),
             switch("compress", "Send the context compressed"),
             switch("rm", "Remove intermediate containers (they always are)", default=True),
             switch("force-rm", "Remove them also when a step fails (they always are)"),
@@ -243,6 +212,8 @@ COMMAND: Final = Command(
             "Dockerfile and context in different places",
         ),
         ("kedge build https://github.com/docker/hello.git#main:web", "A repository"),
+        ("kedge build -o out .", "The files of the image, in a folder"),
+        ("kedge build -o type=oci,dest=image.tar .", "The image, as an OCI layout"),
         ("echo 'FROM busybox' | kedge build -t tiny -", "Without a context"),
     ),
     at_least=1,

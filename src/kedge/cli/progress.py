@@ -35,13 +35,21 @@ def checked(messages: Iterable[JsonObject]) -> Iterator[JsonObject]:
         yield message
 
 
-def show_progress(messages: Iterable[JsonObject], stream: TextIO, *, plain: bool = False) -> None:
+def show_progress(
+    messages: Iterable[JsonObject], stream: TextIO, *, plain: bool = False, bars: bool = False
+) -> None:
     """Show messages until they end.
+
+    Args:
+        messages: The engine's.
+        stream: Where to.
+        plain: Lines even on a terminal.
+        bars: Bars even where ``stream`` is no terminal.
 
     Raises:
         SystemFailureError: The engine tells of a failure.
     """
-    if wants_bars(stream) and not plain:
+    if (bars or wants_bars(stream)) and not plain:
         from kedge.cli.bars import show_bars  # noqa: PLC0415 - rich is large
 
         show_bars(checked(messages), stream)

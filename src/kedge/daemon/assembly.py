@@ -106,7 +106,7 @@ async def open_engine(config: DaemonConfig) -> AsyncGenerator[Engine, None]:
         stack.push_async_callback(_stop, context, lifecycle)
         # Before the builder, which removes layers that a stray build step may still write to.
         problems = await restore(context, lifecycle)
-        builds = BuildService(context, puller, asyncio.get_running_loop())
+        builds = BuildService(context, puller, asyncio.get_running_loop(), settings)
         stack.push_async_callback(builds.close)
         volumes = VolumeService(context)
         stack.callback(volumes.close)

@@ -8,24 +8,28 @@ import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import ExitStack
 from types import MappingProxyType
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import BinaryIO, NamedTuple, cast
 
 import msgspec
 
 from kedge.api.options import BuildOptions, BuildPruneOptions
 from kedge.api.types.progress import ProgressMessage
 from kedge.api.types.system import AuthConfig, BuildCacheRecord, BuildPruneResponse
-from kedge.builder.builder import Builder
+from kedge.builder.builder import Builder, Outlets
 from kedge.builder.classic import classic_error, classic_quiet, classic_stream
 from kedge.builder.events import Event, PullProgress
 from kedge.builder.files.tar import TarTree, read_tar
 from kedge.builder.request import BuildRequest
 from kedge.builder.run_mounts import Lent
 from kedge.builder.steps import BaseImage
+from kedge.distribution.access import RegistryAccess
+from kedge.distribution.credentials import Credentials
+from kedge.distribution.endpoints import RegistrySettings
 from kedge.distribution.progress import PullEvent
 from kedge.distribution.pull import Puller
 from kedge.distribution.registry import parse_registry_address
 from kedge.engine.buildcontexts import body_contexts, check_remote, without_folders
+from kedge.engine.buildoutputs import FetchedSinks, OutputDesk
 from kedge.engine.context import EngineContext
 from kedge.engine.failures import host_failure
 from kedge.engine.images import make_credentials, pull_message
@@ -42,11 +46,9 @@ from kedge.errdefs import (
 )
 from kedge.images.image import Image
 from kedge.lib import hostcerts
+from kedge.lib.jsontypes import JsonObject
 from kedge.oci.platforms import Platform, parse_platform
 from kedge.oci.references import parse_reference
-
-if TYPE_CHECKING:
-    from kedge.lib.jsontypes import JsonObject
 
 
 class EngineBaseResolver:
@@ -67,6 +69,10 @@ class EngineBaseResolver:
             with contextlib.suppress(InvalidParameterError):
                 self._auths[parse_registry_address(host)] = auth
 
+    def credentials(self, domain: str) -> Credentials:
+        """Return who the build's user is at a registry."""
+        return make_credentials(self._auths.get(domain))
+
     def resolve(
         self,
         reference: str,
@@ -82,13 +88,13 @@ class EngineBaseResolver:
             name = parse_reference(reference).with_default_tag()
 
             def report(event: PullEvent) -> None:
-                message: JsonObject = msgspec.to_builtins(pull_message(event))
+                message = cast("JsonObject", msgspec.to_builtins(pull_message(event)))
                 on_event(PullProgress(message=message))
 
             result = self._puller.pull(
                 name,
                 platform=platform,
-                credentials=make_credentials(self._auths.get(name.domain)),
+                credentials=self.credentials(name.domain),
                 progress=report,
                 cancel=cancel,
             )
@@ -112,11 +118,17 @@ class BuildService:
     """Satisfies the server's ``BuildBackend``."""
 
     def __init__(
-        self, context: EngineContext, puller: Puller, loop: asyncio.AbstractEventLoop
+        self,
+        context: EngineContext,
+        puller: Puller,
+        loop: asyncio.AbstractEventLoop,
+        registries: RegistrySettings,
     ) -> None:
         """Open the builder on ``context``'s stores."""
         self._context = context
         self._puller = puller
+        self._registries = registries
+        self._desk = OutputDesk()
         self._running: set[ThreadStream[Event]] = set()
         self._builder = Builder(
             context.database,
@@ -142,7 +154,7 @@ class BuildService:
         """
         _refuse_unsupported(options)
         check_remote(options.remote)
-        platform = parse_platform(options.platform) if options.platform else None
+        platforms = [parse_platform(text) for text in options.platform.split(",") if text]
         host_certs = self._host_certs(options)
         request = BuildRequest(
             remote=options.remote,
@@ -153,11 +165,14 @@ class BuildService:
             labels=options.labels,
             no_cache=options.no_cache,
             pull=options.pull,
-            platform=platform,
+            platform=platforms[0] if platforms else None,
+            more_platforms=tuple(platforms[1:]),
             network_mode=options.network_mode or "default",
             extra_hosts=options.extra_hosts,
             host_certs=host_certs,
             lent=Lent(secrets=options.secrets, agents=options.agents),
+            outputs=options.outputs,
+            no_cache_stages=options.no_cache_stages,
         )
         cancel = threading.Event()
         pipe = BodyPipe()
@@ -165,7 +180,15 @@ class BuildService:
         filler = asyncio.create_task(pipe.fill(body))
         self._running = {stream, *(item for item in self._running if item.is_running)}
         bases = EngineBaseResolver(self._context, self._puller, options.auths)
-        stream.run(lambda emit: self._work(request, options, pipe, bases, emit, cancel))
+        registries = RegistryAccess(self._registries, bases.credentials)
+
+        def work(emit: Callable[[Event], None]) -> None:
+            sinks = FetchedSinks(self._desk, emit, cancel)
+            outlets = Outlets(sinks=sinks, registries=registries)
+            with contextlib.closing(registries):
+                self._work(request, options, pipe, _Ends(bases, outlets, emit, cancel))
+
+        stream.run(work)
         return self._messages(stream, filler, pipe, quiet=options.quiet)
 
     def _work(
@@ -173,16 +196,16 @@ class BuildService:
         request: BuildRequest,
         options: BuildOptions,
         pipe: BodyPipe,
-        bases: EngineBaseResolver,
-        emit: Callable[[Event], None],
-        cancel: threading.Event,
+        ends: "_Ends",
     ) -> None:
         with ExitStack() as stack:
             stack.callback(pipe.abandon)
             try:
                 if options.contexts or not request.remote:
                     request = self._with_body(request, options, pipe, stack)
-                self._builder.build(request, emit, cancel, resolver=bases)
+                self._builder.build(
+                    request, ends.emit, ends.cancel, resolver=ends.bases, outlets=ends.outlets
+                )
             except OSError as error:
                 raise host_failure(error) from error
 
@@ -212,7 +235,7 @@ class BuildService:
                 async for event in stream:
                     for message in convert(event):
                         begun = True
-                        yield msgspec.convert(message, ProgressMessage)
+                        yield _progress(message)
         except KedgeError as error:
             if not begun:
                 raise
@@ -222,6 +245,14 @@ class BuildService:
             filler.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await filler
+
+    async def output(self, token: str) -> AsyncIterator[bytes]:
+        """Return the bytes of an output as the build makes them.
+
+        Raises:
+            NotFoundError: No output waits under this token.
+        """
+        return self._desk.fetch(token)
 
     async def close(self) -> None:
         """Cancel every build and wait until nothing of them runs."""
@@ -284,6 +315,23 @@ class BuildService:
             )
             for folder in self._builder.cache_mounts.folders()
         ]
+
+
+class _Ends(NamedTuple):
+    """Whom one build talks to."""
+
+    bases: EngineBaseResolver
+    outlets: Outlets
+    emit: Callable[[Event], None]
+    cancel: threading.Event
+
+
+def _progress(message: JsonObject) -> ProgressMessage:
+    """Return a message on its way out; what only kedge's own client reads stays as it is."""
+    aux = message.get("aux")
+    if isinstance(aux, dict) and "ID" not in aux:
+        return ProgressMessage(aux=msgspec.Raw(msgspec.json.encode(aux)))
+    return msgspec.convert(message, ProgressMessage)
 
 
 def _build_args(options: BuildOptions) -> dict[str, str]:

@@ -15,7 +15,7 @@ _AHEAD: Final = 4
 """Pieces, each of about a megabyte, that wait for a slow client."""
 
 
-class _ReaderGoneError(Exception):
+class ReaderGoneError(Exception):
     """Ends the writing when nobody reads any more."""
 
 
@@ -31,7 +31,7 @@ class _Sink:
     def write(self, data: bytes, /) -> None:
         self._room.acquire()
         if self._closed:
-            raise _ReaderGoneError
+            raise ReaderGoneError
         self._loop.call_soon_threadsafe(self.pieces.put_nowait, bytes(data))
 
     async def read(self) -> bytes | None:

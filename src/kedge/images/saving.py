@@ -22,7 +22,7 @@ from kedge.oci.references import Reference, parse_any_reference
 
 NAME_ANNOTATION: Final = "io.containerd.image.name"
 TAG_ANNOTATION: Final = "org.opencontainers.image.ref.name"
-_LAYOUT: Final = b'{"imageLayoutVersion": "1.0.0"}'
+LAYOUT: Final = b'{"imageLayoutVersion": "1.0.0"}'
 _READ_BYTES: Final = 1 << 20
 
 
@@ -87,7 +87,7 @@ def write_images(images: ImageStore, saved: Sequence[Saved], out: Writable) -> N
         _note_tags(repositories, image, tags)
     index = Index(schema_version=2, media_type=media_types.OCI_INDEX, manifests=manifests)
     writer = TarWriter(out)
-    _add(writer, "oci-layout", _LAYOUT)
+    _add(writer, "oci-layout", LAYOUT)
     _add(writer, "index.json", encode_document(index))
     _add(writer, "manifest.json", msgspec.json.encode(listing))
     if repositories:
@@ -95,9 +95,9 @@ def write_images(images: ImageStore, saved: Sequence[Saved], out: Writable) -> N
     for folder in ("blobs", "blobs/sha256"):
         writer.add(Entry(folder, Kind.DIRECTORY, 0o755))
     for digest, data in documents.items():
-        _add(writer, _blob_path(digest), data)
+        _add(writer, blob_path(digest), data)
     for digest, size in blobs.items():
-        entry = Entry(_blob_path(digest), Kind.REGULAR, size=size)
+        entry = Entry(blob_path(digest), Kind.REGULAR, size=size)
         writer.add(entry, _read_blob(images, digest))
     writer.finish()
 
@@ -143,7 +143,7 @@ def _docker_entry(image: Image, tags: Sequence[Reference]) -> Json:
     sources: dict[str, Json] = {}
     for layer in image.layers:
         if layer.blob is not None:
-            layers.append(_blob_path(layer.blob.digest))
+            layers.append(blob_path(layer.blob.digest))
             sources[layer.diff_id] = {
                 "mediaType": layer.blob.media_type,
                 "size": layer.blob.size,
@@ -151,7 +151,7 @@ def _docker_entry(image: Image, tags: Sequence[Reference]) -> Json:
             }
     names: list[Json] = [tag.familiar() for tag in tags]
     return {
-        "Config": _blob_path(image.id),
+        "Config": blob_path(image.id),
         "RepoTags": names or None,
         "Layers": layers,
         "LayerSources": sources,
@@ -165,7 +165,8 @@ def _note_tags(repositories: dict[str, Json], image: Image, tags: Sequence[Refer
             known[tag.tag] = image.layers[-1].diff_id.partition(":")[2]
 
 
-def _blob_path(digest: str) -> str:
+def blob_path(digest: str) -> str:
+    """Return where a layout keeps a blob."""
     return f"blobs/{digest.replace(':', '/', 1)}"
 
 

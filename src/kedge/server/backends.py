@@ -323,6 +323,10 @@ class BuildBackend(Protocol):
         """
         ...
 
+    async def output(self, token: str) -> AsyncIterator[bytes]:
+        """Return the bytes of an output as the build makes them."""
+        ...
+
     async def prune(self, options: BuildPruneOptions) -> BuildPruneResponse:
         """Remove build cache."""
         ...

@@ -7,10 +7,8 @@ import hashlib
 import io
 import json
 import shutil
-import socket
 import subprocess
 import tarfile
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -28,6 +26,7 @@ from kedge.oci import media_types
 from kedge.oci.platforms import Platform
 from kedge.oci.references import parse_reference
 from kedge.snapshots.overlay import OverlaySnapshotter
+from tests.registry import Registry
 
 pytestmark = [pytest.mark.interop, pytest.mark.integration]
 
@@ -44,50 +43,6 @@ class Facts(NamedTuple):
     gid: int
     mtime: int
     content: str
-
-
-class Registry:
-    """One docker-registry process on a free loopback port."""
-
-    def __init__(self, root: Path, *, htpasswd: str = "") -> None:
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            port = probe.getsockname()[1]
-        self.host = f"127.0.0.1:{port}"
-        root.mkdir()
-        config: dict[str, object] = {
-            "version": "0.1",
-            "log": {"level": "error"},
-            "storage": {"filesystem": {"rootdirectory": str(root / "data")}},
-            "http": {"addr": self.host},
-        }
-        if htpasswd:
-            (root / "htpasswd").write_text(htpasswd)
-            config["auth"] = {"htpasswd": {"realm": "test", "path": str(root / "htpasswd")}}
-        (root / "config.yml").write_text(json.dumps(config))
-        self._log = (root / "log").open("wb")
-        self._process = subprocess.Popen(
-            ["docker-registry", "serve", str(root / "config.yml")],
-            stdout=self._log,
-            stderr=self._log,
-        )
-        self._wait(port)
-
-    def close(self) -> None:
-        self._process.terminate()
-        self._process.wait(timeout=10)
-        self._log.close()
-
-    def _wait(self, port: int) -> None:
-        deadline = time.monotonic() + 20
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            except OSError:
-                if self._process.poll() is not None or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.05)
-            else:
-                return
 
 
 class Layout:

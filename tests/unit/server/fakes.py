@@ -368,6 +368,12 @@ class FakeBuilds:
         yield ProgressMessage(aux=Aux(id=IMAGE_ID))
         yield ProgressMessage(stream=f"Successfully built {IMAGE_ID[7:19]}\n")
 
+    async def output(self, token: str) -> AsyncIterator[bytes]:
+        async def pieces() -> AsyncIterator[bytes]:
+            yield f"output {token}".encode()
+
+        return pieces()
+
     async def prune(self, options: BuildPruneOptions) -> BuildPruneResponse:
         return BuildPruneResponse(space_reclaimed=options.reserved_space)
 

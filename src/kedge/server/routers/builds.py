@@ -4,7 +4,10 @@ import base64
 from collections.abc import Mapping
 from typing import Final, TypeVar
 
+import msgspec
+
 from kedge.api import codec
+from kedge.api.buildoutputs import BuildOutput, make_output
 from kedge.api.options import BuildOptions, BuildPruneOptions
 from kedge.api.types.config import Ulimit
 from kedge.errdefs import InvalidParameterError
@@ -12,6 +15,7 @@ from kedge.server.backends import BuildBackend
 from kedge.server.request import Request
 from kedge.server.response import Response, StreamResponse, json_response
 from kedge.server.router import Handler
+from kedge.server.routers.container_files import TAR
 from kedge.server.routers.credentials import parse_registry_config
 from kedge.server.routers.progress import progress_response
 
@@ -29,12 +33,20 @@ class BuildRouter:
 
     def handlers(self) -> Mapping[str, Handler]:
         """Return the handlers by operation."""
-        return {"ImageBuild": self.build, "BuildPrune": self.prune}
+        return {
+            "ImageBuild": self.build,
+            "BuildPrune": self.prune,
+            "KedgeBuildOutput": self.output,
+        }
 
     async def build(self, request: Request) -> StreamResponse:
         """Build an image; progress flows while the context still comes in."""
         messages = await self._backend.build(parse_build_options(request), aiter(request.body))
         return await progress_response(messages)
+
+    async def output(self, request: Request) -> StreamResponse:
+        """Stream what an output of a running build writes; its stream named the token."""
+        return StreamResponse(await self._backend.output(request.name), TAR)
 
     async def prune(self, request: Request) -> Response:
         """Remove build cache."""
@@ -98,6 +110,8 @@ def parse_build_options(request: Request) -> BuildOptions:
         agents=_lent(request, "x-kedge-build-ssh", str),
         content_type=content_type,
         host_certs=request.optional_flag("hostcerts"),
+        outputs=_outputs(request),
+        no_cache_stages=tuple(name for name in request.texts("nocachefilter") if name),
     )
 
 
@@ -109,6 +123,18 @@ def _json_parameter(request: Request, key: str, wire_type: type[T]) -> T | None:
         return codec.decode(text.encode(), wire_type)
     except InvalidParameterError as error:
         raise InvalidParameterError(f"error reading {key}: {error}") from None
+
+
+class _Output(msgspec.Struct, rename="pascal"):
+    """An output as Docker's API has it."""
+
+    type: str
+    attrs: dict[str, str] | None = None
+
+
+def _outputs(request: Request) -> tuple[BuildOutput, ...]:
+    given = _json_parameter(request, "outputs", list[_Output]) or []
+    return tuple(make_output(each.type, each.attrs or {}) for each in given)
 
 
 def _lent(request: Request, header: str, kind: type[T]) -> dict[str, T]:
