@@ -21,7 +21,16 @@ from bench.processes import MeasureError, private_memory_kib, run
 from bench.rows import Field
 from bench.targets import Number, Target
 
-NAMES: Final = ("x-exec", "x-hundred", "x-ps", "x-memory", "x-intake", "x-logs", "x-followers")
+NAMES: Final = (
+    "x-exec",
+    "x-exec-api",
+    "x-hundred",
+    "x-ps",
+    "x-memory",
+    "x-intake",
+    "x-logs",
+    "x-followers",
+)
 """Of the numbers, as ``--only`` takes them."""
 
 _MB: Final = 1_000_000
@@ -47,6 +56,7 @@ def measure(field: Field, wanted: set[str], sizes: Sizes, runs: int) -> list[Num
     found: list[Number] = []
     for name, prepare in (
         ("x-exec", _exec),
+        ("x-exec-api", _exec_over_api),
         ("x-hundred", _hundred),
         ("x-ps", _listing),
         ("x-memory", _memory),
@@ -126,6 +136,34 @@ def _exec(field: Field, _sizes: Sizes) -> Iterator[Number]:
     for client, environment in clients.values():
         with contextlib.suppress(MeasureError):
             run([*client, "rm", "-f", "inner"], environment=environment)
+
+
+@contextlib.contextmanager
+def _exec_over_api(field: Field, _sizes: Sizes) -> Iterator[Number]:
+    made = {name: _start(daemon, ["sleep", "9999"]) for name, daemon in _daemons(field)}
+
+    def execute(daemon: Daemon, identity: str) -> float:
+        client = daemon.client()
+        begin = time.perf_counter()
+        request = {"Cmd": ["true"], "AttachStdout": True}
+        answer = client.ask("POST", f"/containers/{identity}/exec", document=request)
+        session = str(json.loads(answer)["Id"])
+        # The stream ends when the program does.
+        client.ask("POST", f"/exec/{session}/start", document={"Detach": False})
+        ended: dict[str, object] = json.loads(client.ask("GET", f"/exec/{session}/json"))
+        if ended["ExitCode"] != 0:
+            raise MeasureError(f"exec ended with {ended['ExitCode']}")
+        return (time.perf_counter() - begin) * 1000
+
+    yield Number(
+        title="an exec over the API: create, start, read to the end, inspect",
+        unit="ms",
+        probes={name: partial(execute, daemon, made[name]) for name, daemon in _daemons(field)},
+        target=Target(times=4),
+        skipped=_skipped(field),
+    )
+    for name, daemon in _daemons(field):
+        _remove(daemon, made[name])
 
 
 @contextlib.contextmanager

@@ -88,6 +88,8 @@ class RuntimeTask:
         spec = self._load()
         document.setdefault("oomScoreAdj", _own_oom_score(spec))
         document["terminal"] = request.terminal
+        # Found once here, not by each child for itself.
+        self._cgroup.directories()
         started = exec_process(
             self._pidfd,
             spec,

@@ -21,22 +21,30 @@ class Hierarchy(NamedTuple):
         That is the tree's root and then the calling process's own cgroup: a process that was
         itself confined (a container, a CI job, a delegated unit) may be allowed only the second.
         """
-        mount = self.controllers[controller]
-        own = self._own_directory(controller, mount)
-        return (mount,) if own is None or own == mount else (mount, own)
+        return self._bases(controller, *self._read_own())
 
-    def _own_directory(self, controller: str, mount: str) -> str | None:
-        path = _own_path(read_text(f"{self.proc}/cgroup"), controller)
+    def all_bases(self) -> dict[str, tuple[str, ...]]:
+        """Return the `bases` of every controller."""
+        own = self._read_own()
+        return {controller: self._bases(controller, *own) for controller in self.controllers}
+
+    def _read_own(self) -> tuple[str, str]:
+        return read_text(f"{self.proc}/cgroup"), read_text(f"{self.proc}/mountinfo")
+
+    def _bases(self, controller: str, cgroups: str, mounts: str) -> tuple[str, ...]:
+        mount = self.controllers[controller]
+        path = _own_path(cgroups, controller)
         if path is None:
-            return None
+            return (mount,)
         # Inside a container without a cgroup namespace the mount shows a part of the tree, and
         # the path counts from the whole tree's root.
-        shown = _mount_root(read_text(f"{self.proc}/mountinfo"), mount)
+        shown = _mount_root(mounts, mount)
         if shown != "/":
             if path != shown and not path.startswith(f"{shown}/"):
-                return None
+                return (mount,)
             path = path[len(shown) :]
-        return f"{mount}{path}".rstrip("/")
+        own = f"{mount}{path}".rstrip("/")
+        return (mount,) if own == mount else (mount, own)
 
 
 def _own_path(text: str, controller: str) -> str | None:

@@ -54,8 +54,8 @@ class CgroupV1:
         """Return the absolute directory per controller the cgroup exists in."""
         if self._directories is None:
             found: dict[str, str] = {}
-            for controller in self._hierarchy.controllers:
-                for base in self._hierarchy.bases(controller):
+            for controller, bases in self._hierarchy.all_bases().items():
+                for base in bases:
                     directory = f"{base}/{self._path}"
                     if os.path.isdir(directory):
                         found[controller] = directory
@@ -256,6 +256,6 @@ class CgroupV1:
 
     def delete_empty_ancestors(self) -> None:
         """Remove the unused directories above in every tree."""
-        for controller in self._hierarchy.controllers:
-            for base in self._hierarchy.bases(controller):
+        for bases in self._hierarchy.all_bases().values():
+            for base in bases:
                 directories.remove_empty_ancestors(base, self._path)
