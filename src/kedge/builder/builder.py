@@ -25,6 +25,7 @@ from kedge.builder.exporters.sinks import Sinks
 from kedge.builder.failures import BuildCancelledError
 from kedge.builder.files.directory import DigestMemo, DirectoryTree
 from kedge.builder.files.tar import TarTree, read_tar
+from kedge.builder.keeping import CacheKeeper
 from kedge.builder.parallel import Once
 from kedge.builder.perform import Performer, Workshop
 from kedge.builder.plan import plan_build
@@ -100,6 +101,7 @@ class Builder:
         )
         self._workshop.layering.remove_leftovers()
         self._cache_mounts = CacheMounts(database, caches or f"{scratch}-caches", clock)
+        self._keeper = CacheKeeper(self._workshop.cache, self._cache_mounts, images, scratch, clock)
         self._private = private or f"{scratch}-private"
         shutil.rmtree(self._private, ignore_errors=True)
         os.makedirs(self._private, mode=0o700)
@@ -110,9 +112,9 @@ class Builder:
         return self._workshop.cache
 
     @property
-    def cache_mounts(self) -> CacheMounts:
-        """The folders RUN steps keep between builds."""
-        return self._cache_mounts
+    def keeper(self) -> CacheKeeper:
+        """What looks after remembered steps and the folders RUN steps keep."""
+        return self._keeper
 
     def open_directory(self, path: str) -> DirectoryTree:
         """Return a folder of the host as a build context; the caller closes it.

@@ -30,7 +30,16 @@ _SCHEMA: Final = (
         uses INTEGER NOT NULL,
         inputs TEXT NOT NULL
     ) STRICT""",
+    """CREATE TABLE IF NOT EXISTS build_cache_times (
+        key TEXT PRIMARY KEY,
+        duration_ms INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS build_cache_evicted (
+        key TEXT PRIMARY KEY,
+        evicted_ns INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID""",
 )
+_MOST_EVICTED: Final = 10_000
 _COLUMNS: Final = (
     "key, step, parent, diff_id, chain_id, blob_type, blob_digest, blob_size, size_bytes, "
     "created_ns, last_used_ns, uses, inputs"
@@ -124,12 +133,45 @@ class BuildCache:
                     "UPDATE build_cache SET last_used_ns=?, uses=uses+1 WHERE key=?", (now_ns, key)
                 )
 
-    def forget(self, *keys: str) -> None:
-        """Remove records; a garbage collection then frees the layers nobody else needs."""
+    def note_duration(self, key: str, duration_ms: int) -> None:
+        """Remember how long the step took; a power cut may lose that."""
+        with self._database.transaction(durable=False):
+            self._database.execute(
+                "INSERT OR REPLACE INTO build_cache_times VALUES (?, ?)", (key, duration_ms)
+            )
+
+    def duration_ms(self, key: str) -> int:
+        """Return how long the step took when it was carried out; 0 where nobody knows."""
+        row = self._database.query_one(
+            "SELECT duration_ms FROM build_cache_times WHERE key=?", (key,)
+        )
+        return cast("tuple[int]", row)[0] if row else 0
+
+    def evicted_ns(self, key: str) -> int:
+        """Return when the step's record was removed; 0 for one that never was."""
+        row = self._database.query_one(
+            "SELECT evicted_ns FROM build_cache_evicted WHERE key=?", (key,)
+        )
+        return cast("tuple[int]", row)[0] if row else 0
+
+    def forget(self, *keys: str, now_ns: int) -> None:
+        """Remove records; a garbage collection then frees the layers nobody else needs.
+
+        That they were here once is known for as long as ten thousand others have not gone since.
+        """
         with self._lock:
             with self._database.transaction():
                 for key in keys:
                     self._database.execute("DELETE FROM build_cache WHERE key=?", (key,))
+                    self._database.execute("DELETE FROM build_cache_times WHERE key=?", (key,))
+                    self._database.execute(
+                        "INSERT OR REPLACE INTO build_cache_evicted VALUES (?, ?)", (key, now_ns)
+                    )
+                self._database.execute(
+                    "DELETE FROM build_cache_evicted WHERE key NOT IN (SELECT key FROM "
+                    "build_cache_evicted ORDER BY evicted_ns DESC LIMIT ?)",
+                    (_MOST_EVICTED,),
+                )
             old, self._lease = self._lease, self._lease_all()
             old.release()
 

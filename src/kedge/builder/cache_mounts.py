@@ -8,7 +8,7 @@ cache key. Follows BuildKit's words: shared, private, locked.
 import os
 import shutil
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, cast
@@ -142,11 +142,13 @@ class CacheMounts:
             for name, cache_id, created_ns, last_used_ns, uses in self._rows()
         ]
 
-    def prune(self) -> tuple[list[str], int]:
-        """Remove every folder no step uses; return their names and the bytes freed."""
+    def prune(self, names: Collection[str]) -> tuple[list[str], int]:
+        """Remove those of these folders no step uses; return their names and the bytes freed."""
         removed: list[str] = []
         freed = 0
-        for folder in self.folders():
+        for folder in self.folders() if names else ():
+            if folder.name not in names:
+                continue
             with self._changed:
                 if self._users.get(folder.name):
                     continue

@@ -5,7 +5,7 @@ Clients parse these texts: docker-py finds the image by ``Successfully built``, 
 object left out.
 """
 
-from typing import assert_never
+from typing import Final, assert_never
 
 from kedge.builder.events import (
     CacheHit,
@@ -29,6 +29,8 @@ from kedge.builder.failures import StepFailedError
 from kedge.lib.ids import short_id
 from kedge.lib.jsontypes import JsonObject
 
+_WORTH_SAYING_MS: Final = 100
+
 
 def classic_stream(event: Event) -> list[JsonObject]:  # noqa: C901 - one case per event
     """Return what the classic builder's stream says about ``event``, in order."""
@@ -37,7 +39,7 @@ def classic_stream(event: Event) -> list[JsonObject]:  # noqa: C901 - one case p
             step = f"Step {event.number}/{event.total} : {event.text}"
             return [{"stream": step}, {"stream": "\n"}]
         case CacheHit():
-            return [{"stream": " ---> Using cache\n"}]
+            return [{"stream": f" ---> Using cache{_saved(event.saved_ms)}\n"}]
         case CacheMiss():
             return [{"stream": f" ---> Not in cache: {event.reason}\n"}]
         case RunStarted():
@@ -72,6 +74,15 @@ def classic_stream(event: Event) -> list[JsonObject]:  # noqa: C901 - one case p
             return [{"aux": {"Output": {"Index": event.index, "Token": event.token}}}]
         case _:
             assert_never(event)
+
+
+def _saved(duration_ms: int) -> str:
+    """Return what a hit saved, where that is worth a word."""
+    if duration_ms < _WORTH_SAYING_MS:
+        return ""
+    seconds = duration_ms / 1000
+    shown = f"{seconds:.1f} s" if seconds < 60 else f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
+    return f" (saved {shown})"
 
 
 def classic_quiet(event: Event) -> list[JsonObject]:

@@ -32,6 +32,7 @@ from kedge.content.leases import Lease
 from kedge.errdefs import InvalidParameterError, NotSupportedError, SystemFailureError
 from kedge.images.layering import Layering, LayerRecord, OpenLayer, clamp_times
 from kedge.lib.clock import Clock
+from kedge.lib.durations import human_duration
 from kedge.lib.jsontypes import Json, JsonObject
 from kedge.oci.platforms import Platform, best_match
 
@@ -193,11 +194,14 @@ class Performer:
 
     def _explain(self, key: str, document: str, text: str, parent: str) -> None:
         cache = self.workshop.cache
-        reason = (
-            "its layer was evicted"
-            if cache.find(key)
-            else explain_miss(document, text, cache.siblings(parent))
-        )
+        evicted_ns = cache.evicted_ns(key)
+        if cache.find(key):
+            reason = "its layer is gone"
+        elif evicted_ns:
+            ago_ns = self.workshop.clock.time_ns() - evicted_ns
+            reason = f"evicted {human_duration(ago_ns).lower()} ago"
+        else:
+            reason = explain_miss(document, text, cache.siblings(parent))
         if reason:
             self.on_event(CacheMiss(reason=reason))
 
@@ -210,6 +214,7 @@ class Performer:
         change: Callable[[OpenLayer], None],
     ) -> LayerRecord:
         self.check()
+        begun_s = self.workshop.clock.monotonic()
         try:
             with self.workshop.layering.open(parent) as layer:
                 change(layer)
@@ -218,6 +223,8 @@ class Performer:
         except OSError as error:
             raise SystemFailureError(f"{text}: {error.strerror}") from error
         self._remember(key, document, text, parent, written.record, written.size_bytes)
+        duration_s = self.workshop.clock.monotonic() - begun_s
+        self.workshop.cache.note_duration(key, int(duration_s * 1000))
         self.made_keys.append(key)
         return written.record
 
@@ -229,7 +236,7 @@ class Performer:
         if not self.workshop.layering.is_whole(record.layer):
             return None
         self.used_keys.append(key)
-        self.on_event(CacheHit(key=key))
+        self.on_event(CacheHit(key=key, saved_ms=self.workshop.cache.duration_ms(key)))
         return record.layer
 
     def _remember(

@@ -18,9 +18,10 @@ def _run(options: Options, client: EngineClient) -> int:
     query: Query = {
         "all": options.on("all"),
         "filters": parse_filters(options.texts("filter")),
-        "keep-storage": str(parse_size(options.text("keep-storage")))
-        if options.given("keep-storage")
-        else "",
+        **{
+            name: str(parse_size(options.text(name))) if options.given(name) else ""
+            for name in ("reserved-space", "max-used-space", "min-free-space", "keep-storage")
+        },
     }
     report = client.post("/build/prune", query).object()
     return show(removed(report, "CachesDeleted", "Deleted build cache objects"), reclaimed(report))
@@ -33,9 +34,16 @@ COMMAND: Final = Command(
         switch("all", "Remove everything, not only what no image uses", short="a"),
         filter_flag("until=24h"),
         FORCE,
-        value("keep-storage", "SIZE", "How much to keep, such as 10GB", check=parse_size),
+        value("reserved-space", "SIZE", "How much to keep, such as 10GB", check=parse_size),
+        value("max-used-space", "SIZE", "Remove until this much is left", check=parse_size),
+        value("min-free-space", "SIZE", "Remove until the disk has this free", check=parse_size),
+        value("keep-storage", "SIZE", "Older name of --reserved-space", check=parse_size),
     ),
     run=_run,
-    examples=(("kedge builder prune -af", "Start the next build from nothing"),),
+    examples=(
+        ("kedge builder prune -af", "Start the next build from nothing"),
+        ("kedge builder prune --filter until=48h", "What no build used for two days"),
+        ("kedge builder prune -af --max-used-space 5GB", "What was used longest ago"),
+    ),
     at_most=0,
 )

@@ -141,6 +141,7 @@ GROUP_ONLY: Final = {
     ("context", "show"): Entry("show", "contextshow", "Print the name of the context in use"),
     ("context", "update"): Entry("update", "contextupdate", "Change a context"),
     ("context", "use"): Entry("use", "contextuse", "Use a context from now on"),
+    ("builder", "du"): Entry("du", "builderdu", "Show what the cache of builds takes"),
     ("builder", "prune"): Entry("prune", "builderprune", "Remove the cache of builds"),
     ("image", "bootstrap"): Entry(
         "bootstrap", "bootstrap", "Make a base image from the distribution's packages"

@@ -174,6 +174,7 @@ def _settings(config: DaemonConfig) -> EngineSettings:
         labels=config.labels,
         live_restore=config.live_restore,
         host_certs=config.host_certs,
+        builder_gc=config.builder_gc,
         log_driver=config.log_driver,
         log_opts=config.log_opts,
         debug=config.debug,

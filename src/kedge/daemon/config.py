@@ -18,6 +18,7 @@ from kedge.daemon.containerflags import (
     read_container_flags,
     read_container_keys,
 )
+from kedge.engine.buildgc import parse_gc
 from kedge.engine.cdi import DEFAULT_SPEC_DIRS
 from kedge.engine.defaults import SHM_SIZE_BYTES
 from kedge.errdefs import InvalidParameterError
@@ -69,6 +70,8 @@ class DaemonConfig:
     default_shm_size: int = SHM_SIZE_BYTES
     default_ulimits: dict[str, str] = field(default_factory=dict[str, str])
     runtimes: dict[str, str] = field(default_factory=dict[str, str])
+    builder_gc: JsonObject = field(default_factory=dict[str, Json])
+    """``builder.gc``: how much build cache is kept."""
 
     @property
     def listen(self) -> tuple[str, ...]:
@@ -222,12 +225,17 @@ def _load_file(path: str, *, required: bool) -> JsonObject:
     if not isinstance(proxies, dict):
         raise InvalidParameterError(f"configuration file {path}: proxies: not a JSON object")
     document.update(proxies)
+    builder = document.pop("builder", {})
+    if not isinstance(builder, dict) or set(builder) - {"gc", "entitlements"}:
+        raise InvalidParameterError(f"configuration file {path}: builder: want an object with gc")
+    parse_gc(builder.get("gc"))
     unknown = sorted(set(document) - set(_FILE_KEYS))
     if unknown:
         raise InvalidParameterError(
             f"configuration file {path}: unknown directives: {', '.join(unknown)}"
         )
-    return read_container_keys({_FILE_KEYS[key]: value for key, value in document.items()})
+    values = read_container_keys({_FILE_KEYS[key]: value for key, value in document.items()})
+    return {**values, "builder_gc": builder["gc"]} if builder.get("gc") else values
 
 
 def _parse_options(values: Json) -> JsonObject:
@@ -273,6 +281,8 @@ def _convert_one(name: str, value: Json, default: object) -> object:
             return value
         case tuple() if isinstance(value, list) and all(isinstance(item, str) for item in value):
             return tuple(value)
+        case dict() if isinstance(value, dict) and name == "builder_gc":
+            return value
         case dict() if isinstance(value, dict):
             return {key: str(item) for key, item in value.items()}
         case _:

@@ -14,7 +14,7 @@ import msgspec
 
 from kedge.api.options import BuildOptions, BuildPruneOptions
 from kedge.api.types.progress import ProgressMessage
-from kedge.api.types.system import AuthConfig, BuildCacheRecord, BuildPruneResponse
+from kedge.api.types.system import AuthConfig, BuildPruneResponse
 from kedge.builder.builder import Builder, Outlets
 from kedge.builder.classic import classic_error, classic_quiet, classic_stream
 from kedge.builder.events import Event, PullProgress
@@ -28,12 +28,12 @@ from kedge.distribution.endpoints import RegistrySettings
 from kedge.distribution.progress import PullEvent
 from kedge.distribution.pull import Puller
 from kedge.distribution.registry import parse_registry_address
+from kedge.engine.buildcache import BuildCacheService
 from kedge.engine.buildcontexts import body_contexts, check_remote, without_folders
 from kedge.engine.buildoutputs import FetchedSinks, OutputDesk
 from kedge.engine.context import EngineContext
 from kedge.engine.failures import host_failure
 from kedge.engine.images import make_credentials, pull_message
-from kedge.engine.inspect import format_time
 from kedge.engine.pipe import BodyPipe
 from kedge.engine.steprunner import EngineStepRunner
 from kedge.engine.threadstream import ThreadStream
@@ -142,6 +142,7 @@ class BuildService:
             private=context.paths.build_secrets,
             clock=context.clock,
         )
+        self._cache = BuildCacheService(context, self._builder.keeper)
 
     async def build(
         self, options: BuildOptions, body: AsyncIterator[bytes]
@@ -187,6 +188,7 @@ class BuildService:
             outlets = Outlets(sinks=sinks, registries=registries)
             with contextlib.closing(registries):
                 self._work(request, options, pipe, _Ends(bases, outlets, emit, cancel))
+            self._context.workers.submit(self._cache.collect)
 
         stream.run(work)
         return self._messages(stream, filler, pipe, quiet=options.quiet)
@@ -246,6 +248,15 @@ class BuildService:
             with contextlib.suppress(asyncio.CancelledError):
                 await filler
 
+    @property
+    def cache(self) -> BuildCacheService:
+        """The build cache."""
+        return self._cache
+
+    async def prune(self, options: BuildPruneOptions) -> BuildPruneResponse:
+        """Forget build cache and free what only it kept."""
+        return await self._cache.prune(options)
+
     async def output(self, token: str) -> AsyncIterator[bytes]:
         """Return the bytes of an output as the build makes them.
 
@@ -275,46 +286,6 @@ class BuildService:
                 "--host-certs: this host has no CA bundle: install ca-certificates"
             )
         return bundle
-
-    async def prune(self, options: BuildPruneOptions) -> BuildPruneResponse:
-        """Forget build cache and free what only it kept."""
-        cache, context = self._builder.cache, self._context
-        response = BuildPruneResponse()
-        response.caches_deleted = [record.key for record in cache.records()]
-        cache.forget(*response.caches_deleted)
-        collected = await context.run_blocking(context.images.collect_garbage)
-        response.space_reclaimed = collected.freed_bytes
-        folders, freed_bytes = await context.run_blocking(self._builder.cache_mounts.prune)
-        response.caches_deleted += folders
-        response.space_reclaimed += freed_bytes
-        return response
-
-    def cache_records(self) -> list[BuildCacheRecord]:
-        """Return the build cache as ``system df`` shows it."""
-        return [
-            BuildCacheRecord(
-                id=record.key.removeprefix("sha256:")[:25],
-                type="regular",
-                description=record.step,
-                size=record.size_bytes,
-                created_at=format_time(record.created_ns),
-                last_used_at=format_time(record.last_used_ns),
-                usage_count=record.uses,
-            )
-            for record in self._builder.cache.records()
-        ] + [
-            BuildCacheRecord(
-                id=folder.name[:25],
-                type="exec.cachemount",
-                description=f"cache mount {folder.id}",
-                in_use=folder.is_used,
-                size=folder.size_bytes,
-                created_at=format_time(folder.created_ns),
-                last_used_at=format_time(folder.last_used_ns),
-                usage_count=folder.uses,
-            )
-            for folder in self._builder.cache_mounts.folders()
-        ]
 
 
 class _Ends(NamedTuple):

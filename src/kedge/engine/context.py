@@ -16,6 +16,7 @@ from kedge.engine.userns import IdMaps
 from kedge.images.store import ImageStore
 from kedge.lib.clock import Clock
 from kedge.lib.database import Database
+from kedge.lib.jsontypes import Json, JsonObject
 from kedge.lib.safestore import SafeStore
 from kedge.logdrivers.watch import DirectoryWatcher
 from kedge.network.controller import NetworkController
@@ -54,6 +55,8 @@ class EngineSettings:
     default_cgroupns_mode: str = ""
     default_shm_size: int = SHM_SIZE_BYTES
     default_ulimits: dict[str, str] = field(default_factory=dict[str, str])
+    builder_gc: JsonObject = field(default_factory=dict[str, Json])
+    """``builder.gc`` of the configuration file."""
     runtimes: dict[str, str] = field(default_factory=dict[str, str])
     """Path of each further OCI runtime, by name."""
 

@@ -163,7 +163,7 @@ class SystemService:
         if "volume" in wanted:
             usage.volumes = list(await self._volumes.usage())
         if "build-cache" in wanted:
-            usage.build_cache = self._builds.cache_records()
+            usage.build_cache = await self._context.run_blocking(self._builds.cache.records)
         return usage
 
 

@@ -145,6 +145,10 @@ class ImageStore:
         """Tell whether there is an image of this full id."""
         return self._records.row(image_id) is not None
 
+    def has_layer(self, chain_id: str) -> bool:
+        """Tell whether an image has the layer of this chain id."""
+        return self._records.has_chain(chain_id)
+
     def id_of(self, name: Reference) -> str | None:
         """Return the id of the image that a tag or a name by digest names, or None."""
         return self._records.named(name.with_default_tag())
