@@ -118,8 +118,6 @@ class Execution:
 
     def _warn(self) -> None:
         scope = self._scope
-        for warning in scope.dockerfile.warnings:
-            self._on_event(Warned(text=warning))
         names = unconsumed_args(scope.dockerfile, scope.request.build_args, scope.plan.predefined)
         if names:
             listed = " ".join(names)

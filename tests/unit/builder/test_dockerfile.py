@@ -81,12 +81,6 @@ def test_stages_and_global_arguments() -> None:
     assert copy.from_ == "build"
 
 
-def test_empty_continuation_lines_are_warned_about() -> None:
-    assert parse_dockerfile("FROM a\nRUN x \\\n\n  y\n").warnings == (
-        "Empty continuation line (line 2)",
-    )
-
-
 def test_triggers_survive_the_image_configuration() -> None:
     stage = parse_dockerfile("FROM a\nonbuild RUN <<EOF\necho hi\nEOF\n").stages[0]
     onbuild = stage.commands[0]

@@ -30,3 +30,9 @@ def suggestion(word: str, valid: Iterable[str]) -> str:
     by_folded = {name.casefold(): name for name in valid}
     near = difflib.get_close_matches(word.casefold(), by_folded, n=1, cutoff=0.6)
     return f" (did you mean {by_folded[near[0]]}?)" if near else ""
+
+
+def nearest(word: str, valid: Iterable[str]) -> str:
+    """Return the name nearest to ``word``, case included, or an empty string."""
+    near = difflib.get_close_matches(word, sorted(valid), n=1, cutoff=0.7)
+    return near[0] if near else ""

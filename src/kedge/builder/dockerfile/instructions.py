@@ -289,4 +289,3 @@ class Dockerfile:
     global_args: tuple[Arg, ...]
     escape: str
     syntax: str = ""
-    warnings: tuple[str, ...] = ()

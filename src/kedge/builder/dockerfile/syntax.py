@@ -60,7 +60,7 @@ class Document:
     escape: str
     directives: tuple[Directive, ...]
     empty_continuations: tuple[tuple[int, str], ...]
-    """Line and text of instructions that have an empty line inside."""
+    """Last line and text of instructions that have an empty line inside."""
 
 
 _Arguments = tuple[list[str], bool]
@@ -168,7 +168,7 @@ def parse_document(text: str) -> Document:
         raise DockerfileError("the Dockerfile cannot be empty")
     directives = parse_directives(text)
     escape = next((each.value for each in directives if each.name == "escape"), DEFAULT_ESCAPE)
-    reader = _Reader(text=text.removeprefix("\ufeff"), escape=escape)
+    reader = _Reader(text=text.removeprefix("\ufeff"), escape=escape, directives=len(directives))
     nodes: list[Node] = []
     while (node := reader.next_node()) is not None:
         nodes.append(node)
@@ -190,6 +190,8 @@ def _is_comment(line: str) -> bool:
 class _Reader:
     text: str
     escape: str
+    directives: int
+    """How many lines at the top are directives, which describe nothing."""
     lines: list[str] = field(init=False)
     line: int = 0
     """How many lines have been read, which is the number of the current one."""
@@ -209,11 +211,13 @@ class _Reader:
         while self.line < len(self.lines):
             first = self._read().lstrip(SPACES)
             if _is_comment(first):
-                self._note_comment(first[1:].strip(SPACES))
+                if self.line > self.directives:
+                    self._note_comment(first[1:].strip(SPACES))
                 continue
             start = self.line
             logical, complete = self._cut_continuation(first)
             if complete and logical == "":
+                self.comments.clear()
                 continue
             logical = self._continue(logical, complete=complete)
             if logical.strip(SPACES):
@@ -245,7 +249,6 @@ class _Reader:
 
     def _continue(self, logical: str, *, complete: bool) -> str:
         parts = [logical]
-        start = self.line
         has_empty = False
         while not complete and self.line < len(self.lines):
             line = self._read()
@@ -258,7 +261,7 @@ class _Reader:
             parts.append(part)
         joined = "".join(parts)
         if has_empty:
-            self.empty_continuations.append((start, joined))
+            self.empty_continuations.append((self.line, joined))
         return joined
 
     def _node(self, logical: str, start: int) -> Node:

@@ -134,9 +134,6 @@ def parse_dockerfile(text: str) -> Dockerfile:
         global_args=tuple(global_args),
         escape=document.escape,
         syntax=first_word(syntax.value) if syntax else "",
-        warnings=tuple(
-            f"Empty continuation line (line {line})" for line, _ in document.empty_continuations
-        ),
     )
 
 
