@@ -88,6 +88,7 @@ class BuildOptions:
     """All that ``POST /build`` takes beside the context; sizes in bytes, -1/0 as Docker reads them.
 
     Attributes:
+        call: Asks for checks, an outline or the targets in place of an image.
         remote: URL of a Dockerfile or context; empty when the body is the context.
         contexts: Named contexts by name: an image, a URL, or ``body:FOLDER`` of the body.
         build_args: Values by name; None means "take the engine's environment variable".
@@ -102,6 +103,7 @@ class BuildOptions:
     dockerfile: str = ""
     tags: tuple[str, ...] = ()
     remote: str = ""
+    call: str = ""
     contexts: dict[str, str] = field(default_factory=dict)
     quiet: bool = False
     no_cache: bool = False

@@ -14,6 +14,9 @@ from typing import BinaryIO, Final, NamedTuple
 
 from kedge.builder.cache import BuildCache
 from kedge.builder.cache_mounts import CacheMounts
+from kedge.builder.checks.around import BuildChecks
+from kedge.builder.checks.calls import Call, answer_call
+from kedge.builder.checks.checking import CheckRequest
 from kedge.builder.dockerfile.instructions import Dockerfile
 from kedge.builder.dockerfile.typed import parse_dockerfile
 from kedge.builder.events import Event
@@ -25,6 +28,7 @@ from kedge.builder.exporters.sinks import Sinks
 from kedge.builder.failures import BuildCancelledError
 from kedge.builder.files.directory import DigestMemo, DirectoryTree
 from kedge.builder.files.tar import TarTree, read_tar
+from kedge.builder.findings import Answer
 from kedge.builder.keeping import CacheKeeper
 from kedge.builder.parallel import Once
 from kedge.builder.perform import Performer, Workshop
@@ -38,12 +42,12 @@ from kedge.builder.sources import Input, Sources
 from kedge.builder.steps import BaseResolver, StepRunner
 from kedge.content.leases import Lease
 from kedge.content.store import ContentStore
-from kedge.errdefs import InvalidParameterError, NotSupportedError
+from kedge.errdefs import InvalidParameterError, KedgeError, NotSupportedError
 from kedge.images.layering import Layering
 from kedge.images.store import ImageStore
 from kedge.lib.clock import SYSTEM_CLOCK, Clock
 from kedge.lib.database import Database
-from kedge.oci.image_spec import encode_document
+from kedge.oci.image_spec import ImageConfig, encode_document
 from kedge.oci.platforms import Platform, host_platform
 from kedge.oci.references import Reference, parse_reference
 from kedge.snapshots.snapshotter import Snapshotter
@@ -165,6 +169,8 @@ class Builder:
             self._images.lease() as lease,
         ):
             given = sources.read_input()
+            checks = BuildChecks(self._check_request(request, given), on_event)
+            checks.before()
             work = _Work(
                 request=request,
                 dockerfile=_parse(given.dockerfile, request),
@@ -178,10 +184,11 @@ class Builder:
             )
             performers: list[Performer] = []
             built: list[BuiltImage] = []
-            for platform in (request.platform or self._workshop.host, *request.more_platforms):
-                scope = self._scope(work, platform)
-                performers.append(self._performer(work, scope))
-                built.append(self._build_one(work, scope, performers[-1]))
+            with checks:
+                for platform in (request.platform or self._workshop.host, *request.more_platforms):
+                    scope = self._scope(work, platform)
+                    performers.append(self._performer(work, scope))
+                    built.append(self._build_one(work, scope, performers[-1]))
             response = self._export(work, built, outlets, performers[0])
         return BuildResult(
             image_id=built[0].image_id,
@@ -190,6 +197,46 @@ class Builder:
             executed_steps=sum(len(each.made_keys) for each in performers),
             response=response,
         )
+
+    def call(self, call: Call, request: BuildRequest, cancel: threading.Event) -> Answer:
+        """Return what is asked of a Dockerfile in place of building it.
+
+        Args:
+            call: The question.
+            request: What would be built.
+            cancel: Set it to end the fetching of a remote context.
+
+        Raises:
+            DockerfileError: The Dockerfile cannot be understood; checks answer that themselves.
+            KedgeError: The Dockerfile cannot be read.
+        """
+        with (
+            self._fetching(request, cancel) as fetching,
+            Sources(request, fetching, self._workshop.scratch) as sources,
+        ):
+            given = sources.read_input()
+            asked = self._check_request(request, given)
+            asked = dataclasses.replace(asked, only_needed=False)
+            return answer_call(call, asked, request.dockerfile)
+
+    def _check_request(self, request: BuildRequest, given: Input) -> CheckRequest:
+        return CheckRequest(
+            text=_readable(given.dockerfile),
+            build_args=request.build_args,
+            target=request.target,
+            only_needed=True,
+            ignored=given.ignored,
+            contexts=tuple(request.contexts),
+            build_platform=self._workshop.host,
+            target_platform=request.platform or self._workshop.host,
+            find_config=self._known_config,
+        )
+
+    def _known_config(self, reference: str, _platform: Platform) -> ImageConfig | None:
+        try:
+            return self._images.resolve(reference).config
+        except KedgeError:
+            return None
 
     def _export(
         self, work: "_Work", built: list[BuiltImage], outlets: "Outlets", performer: Performer
@@ -322,10 +369,13 @@ def _check(cancel: threading.Event) -> None:
         raise BuildCancelledError("build cancelled")
 
 
-def _parse(text: str, request: BuildRequest) -> Dockerfile:
+def _readable(text: str) -> str:
     # An image configuration is JSON, which has no place for bytes that are no UTF-8.
-    readable = text.encode(errors="surrogateescape").decode(errors="replace")
-    dockerfile = parse_dockerfile(readable)
+    return text.encode(errors="surrogateescape").decode(errors="replace")
+
+
+def _parse(text: str, request: BuildRequest) -> Dockerfile:
+    dockerfile = parse_dockerfile(_readable(text))
     syntax = request.build_args.get(_SYNTAX_ARG, dockerfile.syntax)
     if syntax and syntax.partition(":")[0].partition("@")[0] not in _OWN_FRONTENDS:
         raise NotSupportedError(

@@ -8,6 +8,7 @@ object left out.
 from typing import Final, assert_never
 
 from kedge.builder.events import (
+    Answered,
     CacheHit,
     CacheMiss,
     Event,
@@ -26,6 +27,7 @@ from kedge.builder.events import (
     Warned,
 )
 from kedge.builder.failures import StepFailedError
+from kedge.builder.findings import Answer
 from kedge.lib.ids import short_id
 from kedge.lib.jsontypes import JsonObject
 
@@ -57,6 +59,8 @@ def classic_stream(event: Event) -> list[JsonObject]:  # noqa: C901 - one case p
             return [event.message]
         case Notice():
             return [{"stream": f"{event.text}\n"}]
+        case Answered():
+            return _answered(event.answer)
         case Warned():
             return [{"stream": f"[Warning] {event.text}\n"}]
         case ImageBuilt():
@@ -74,6 +78,13 @@ def classic_stream(event: Event) -> list[JsonObject]:  # noqa: C901 - one case p
             return [{"aux": {"Output": {"Index": event.index, "Token": event.token}}}]
         case _:
             assert_never(event)
+
+
+def _answered(answer: Answer) -> list[JsonObject]:
+    """Return what was asked: the text, and what a program reads."""
+    document: JsonObject = {"Document": answer.document, "StatusCode": answer.status_code}
+    shown = f"{answer.summary}\n{answer.text}" if answer.summary else answer.text
+    return [{"stream": shown}, {"aux": {"Answer": document}}]
 
 
 def _saved(duration_ms: int) -> str:

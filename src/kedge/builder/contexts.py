@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from kedge.builder.files.tree import Tree
-from kedge.builder.gitrefs import is_git_ref
+from kedge.builder.gitrefs import is_remote
 from kedge.builder.steps import BaseImage
 from kedge.errdefs import InvalidParameterError
 from kedge.oci.platforms import Platform
@@ -68,11 +68,6 @@ def parse_context(name: str, value: str) -> NamedContext:
     raise InvalidParameterError(
         f"build context {name}={value}: want docker-image://IMAGE, a git URL or an http(s) URL"
     )
-
-
-def is_remote(text: str) -> bool:
-    """Say whether ``text`` names a place to fetch from, and no local path."""
-    return text.startswith(("http://", "https://")) or is_git_ref(text)
 
 
 def context_key(name: str, platform: Platform, names: Iterable[str]) -> str:

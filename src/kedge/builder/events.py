@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from kedge.builder.findings import Answer, CheckWarning
 from kedge.lib.jsontypes import JsonObject
 
 
@@ -89,6 +90,15 @@ class Warned:
     """One line about something that is allowed but probably not meant."""
 
     text: str
+    check: CheckWarning | None = None
+    """The build check that found it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """What was asked of the Dockerfile in place of building it."""
+
+    answer: Answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +151,7 @@ Event: TypeAlias = (
     | PullProgress
     | Notice
     | Warned
+    | Answered
     | ImageBuilt
     | ImageTagged
     | ExportStarted

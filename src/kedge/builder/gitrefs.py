@@ -168,6 +168,11 @@ def is_git_ref(text: str) -> bool:
     return True
 
 
+def is_remote(text: str) -> bool:
+    """Say whether ``text`` names a place to fetch from, and no local path."""
+    return text.startswith(("http://", "https://")) or is_git_ref(text)
+
+
 def is_like_path(text: str) -> bool:
     """Say whether ``text`` is also a path: ``github.com/...`` is a repository only as context."""
     return text.startswith("github.com/")

@@ -12,7 +12,6 @@ from typing import Final, assert_never
 from urllib.parse import urlsplit
 
 from kedge.builder.arguments import argument_value
-from kedge.builder.contexts import is_remote
 from kedge.builder.dockerfile.errors import DockerfileError
 from kedge.builder.dockerfile.health import describe_health
 from kedge.builder.dockerfile.heredocs import Heredoc, try_parse_heredoc
@@ -44,7 +43,7 @@ from kedge.builder.dockerfile.mounts import MountKind, RunMount, parse_mount
 from kedge.builder.dockerfile.ports import parse_exposed_ports
 from kedge.builder.dockerfile.shell import ShellLexer
 from kedge.builder.dockerfile.signals import is_signal
-from kedge.builder.gitrefs import is_git_ref, is_like_path, parse_git_ref
+from kedge.builder.gitrefs import is_git_ref, is_like_path, is_remote, parse_git_ref
 from kedge.builder.operations import (
     CopyOperation,
     InlineFile,

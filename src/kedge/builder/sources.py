@@ -39,6 +39,11 @@ class Input:
     whole: Tree | None
     """The context with everything in it."""
 
+    @property
+    def ignored(self) -> IgnoreMatcher | None:
+        """What the ignore file leaves out."""
+        return self.context.matcher if isinstance(self.context, IgnoredTree) else None
+
 
 class Sources:
     """The places files of one build come from; thread-safe. A context manager that closes them."""

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from kedge.cli.buildcall import ask
 from kedge.cli.buildcontext import Context
 from kedge.cli.buildinput import open_context
 from kedge.cli.buildlent import lent_headers
@@ -33,6 +34,8 @@ def _run(options: Options, client: EngineClient) -> int:
         raise UsageError(f"invalid progress: {options.text('progress')}: must be one of {known}")
     for tag in options.texts("tag"):
         parse_reference(tag)
+    if options.on("check") or options.given("call"):
+        return ask(options, client, _query)
     outputs = outputs_of(options)
     context = open_context(options.words[0], options.text("file"), options.texts("build-context"))
     response = client.request(
@@ -137,6 +140,14 @@ COMMAND: Final = Command(
             "NAME=PLACE",
             "What NAME means in FROM and --from: a folder, docker-image://, oci-layout:// or a URL",
         ),
+        switch("check", "Check the Dockerfile and build nothing"),
+        value(
+            "call",
+            "check|outline|targets[,format=json]",
+            "Ask the Dockerfile something and build nothing",
+            default="build",
+            complete="check|outline|targets",
+        ),
         value("target", "STAGE", "Stage to stop at"),
         many("label", "NAME=VALUE", "Set a label", check=check_label),
         value("platform", "OS/ARCH[,...]", "Platform of the image; several make an index"),
@@ -212,6 +223,7 @@ COMMAND: Final = Command(
             "Dockerfile and context in different places",
         ),
         ("kedge build https://github.com/docker/hello.git#main:web", "A repository"),
+        ("kedge build --check .", "What could be better in a Dockerfile"),
         ("kedge build -o out .", "The files of the image, in a folder"),
         ("kedge build -o type=oci,dest=image.tar .", "The image, as an OCI layout"),
         ("echo 'FROM busybox' | kedge build -t tiny -", "Without a context"),

@@ -8,15 +8,16 @@ itself is what is beside them.
 from collections.abc import Mapping
 from typing import Final
 
+from kedge.builder.checks.calls import Call
 from kedge.builder.contexts import (
     NamedContext,
     ResultContext,
     TreeContext,
-    is_remote,
     parse_context,
 )
 from kedge.builder.files.ignored import IgnoredTree
 from kedge.builder.files.tree import Subtree, Tree
+from kedge.builder.gitrefs import is_remote
 from kedge.builder.steps import BaseImage
 from kedge.errdefs import InvalidParameterError
 from kedge.images.loading import ImageLoader
@@ -38,6 +39,16 @@ def check_remote(url: str) -> None:
         raise InvalidParameterError(
             f"remote context {url} is no URL: want a git repository or an http(s) URL"
         )
+
+
+def check_call(call: str) -> None:
+    """Refuse to answer what nobody knows.
+
+    Raises:
+        InvalidParameterError: ``call`` is no question.
+    """
+    if call and call not in tuple(Call):
+        raise InvalidParameterError(f"unknown call {call}: want one of {', '.join(Call)}")
 
 
 def body_contexts(

@@ -16,8 +16,9 @@ from kedge.api.options import BuildOptions, BuildPruneOptions
 from kedge.api.types.progress import ProgressMessage
 from kedge.api.types.system import AuthConfig, BuildPruneResponse
 from kedge.builder.builder import Builder, Outlets
+from kedge.builder.checks.calls import Call
 from kedge.builder.classic import classic_error, classic_quiet, classic_stream
-from kedge.builder.events import Event, PullProgress
+from kedge.builder.events import Answered, Event, PullProgress
 from kedge.builder.files.tar import TarTree, read_tar
 from kedge.builder.request import BuildRequest
 from kedge.builder.run_mounts import Lent
@@ -29,7 +30,12 @@ from kedge.distribution.progress import PullEvent
 from kedge.distribution.pull import Puller
 from kedge.distribution.registry import parse_registry_address
 from kedge.engine.buildcache import BuildCacheService
-from kedge.engine.buildcontexts import body_contexts, check_remote, without_folders
+from kedge.engine.buildcontexts import (
+    body_contexts,
+    check_call,
+    check_remote,
+    without_folders,
+)
 from kedge.engine.buildoutputs import FetchedSinks, OutputDesk
 from kedge.engine.context import EngineContext
 from kedge.engine.failures import host_failure
@@ -155,6 +161,7 @@ class BuildService:
         """
         _refuse_unsupported(options)
         check_remote(options.remote)
+        check_call(options.call)
         platforms = [parse_platform(text) for text in options.platform.split(",") if text]
         host_certs = self._host_certs(options)
         request = BuildRequest(
@@ -205,6 +212,10 @@ class BuildService:
             try:
                 if options.contexts or not request.remote:
                     request = self._with_body(request, options, pipe, stack)
+                if options.call:
+                    answer = self._builder.call(Call(options.call), request, ends.cancel)
+                    ends.emit(Answered(answer=answer))
+                    return
                 self._builder.build(
                     request, ends.emit, ends.cancel, resolver=ends.bases, outlets=ends.outlets
                 )

@@ -11,13 +11,13 @@ from typing import Final
 from kedge.builder.arguments import global_scope, platform_args
 from kedge.builder.checks.instage import CheckedStage, StageChecks
 from kedge.builder.checks.options import CheckOptions, parse_check_options
-from kedge.builder.checks.rules import CheckWarning
 from kedge.builder.checks.wholefile import Arguments, FileChecks
 from kedge.builder.dockerfile.directives import find_directive
 from kedge.builder.dockerfile.errors import DockerfileError
 from kedge.builder.dockerfile.instructions import Dockerfile
 from kedge.builder.dockerfile.syntax import Document, Node, parse_document
 from kedge.builder.dockerfile.typed import parse_dockerfile, parse_instruction
+from kedge.builder.findings import CheckWarning
 from kedge.builder.lowering import Scope
 from kedge.builder.plan import SourceKind, StagePlan, plan_build
 from kedge.builder.state import image_state, scratch_state

@@ -11,7 +11,6 @@ from typing import Final
 
 from kedge.builder.checks import rules
 from kedge.builder.checks.options import CheckOptions
-from kedge.builder.checks.rules import CheckWarning, Rule
 from kedge.builder.dockerfile.errors import DockerfileError, nearest
 from kedge.builder.dockerfile.instructions import (
     Add,
@@ -31,6 +30,7 @@ from kedge.builder.dockerfile.instructions import (
     Workdir,
 )
 from kedge.builder.dockerfile.shell import ShellLexer
+from kedge.builder.findings import CheckWarning, Rule
 from kedge.builder.lowering import Scope, lower
 from kedge.builder.state import StageState
 from kedge.errdefs import NotSupportedError
@@ -91,6 +91,10 @@ class StageChecks:
             except NotSupportedError:
                 # What this engine does not run is understood all the same.
                 continue
+            except DockerfileError:
+                # With the variables of the base image it may be right.
+                if self._stage.is_known:
+                    raise
 
     def _warn(self, rule: Rule, command: Command, detail: str) -> Iterator[CheckWarning]:
         origin = command.origin

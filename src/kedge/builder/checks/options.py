@@ -9,9 +9,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from kedge.builder.checks.rules import RULES, Rule
+from kedge.builder.checks.rules import RULES
 from kedge.builder.dockerfile.directives import first_word
 from kedge.builder.dockerfile.errors import DockerfileError, suggestion
+from kedge.builder.findings import Rule
 
 _ALL: Final = "all"
 _KEYS: Final = ("skip", "error", "experimental")

@@ -6,7 +6,7 @@ from typing import Final
 
 from kedge.builder.checks.checking import CheckReport
 from kedge.builder.checks.outline import Argument, Needed, Outline, Place, Target
-from kedge.builder.checks.rules import CheckWarning
+from kedge.builder.findings import CheckWarning
 from kedge.lib.jsontypes import Json, JsonObject
 
 _RULER: Final = "-" * 20

@@ -1,39 +1,8 @@
 """The 22 build checks, with BuildKit's names, descriptions and messages."""
 
-from dataclasses import dataclass
 from typing import Final
 
-_PAGES: Final = "https://docs.docker.com/go/dockerfile/rule/"
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """One check."""
-
-    name: str
-    description: str
-    page: str
-    """Last part of the address of its page; empty where it has none."""
-    is_experimental: bool = False
-
-    @property
-    def url(self) -> str:
-        """The address of its page."""
-        return f"{_PAGES}{self.page}/" if self.page else ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckWarning:
-    """One thing a check found."""
-
-    rule: Rule
-    detail: str
-    line: int
-    end_line: int
-
-    def __str__(self) -> str:
-        return f"{self.rule.name}: {self.detail} (line {self.line})"
-
+from kedge.builder.findings import Rule
 
 STAGE_NAME_CASING: Final = Rule(
     "StageNameCasing", "Stage names should be lowercase", "stage-name-casing"

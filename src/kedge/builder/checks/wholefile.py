@@ -6,11 +6,11 @@ from typing import Final, NamedTuple
 
 from kedge.builder.checks import rules
 from kedge.builder.checks.options import CheckOptions
-from kedge.builder.checks.rules import CheckWarning, Rule
 from kedge.builder.dockerfile.errors import DockerfileError, nearest
 from kedge.builder.dockerfile.flags import FlagKind, parse_flags
 from kedge.builder.dockerfile.shell import ShellLexer
 from kedge.builder.dockerfile.syntax import Document, Node
+from kedge.builder.findings import CheckWarning, Rule
 from kedge.errdefs import InvalidParameterError
 from kedge.oci.platforms import parse_platform
 from kedge.oci.references import parse_reference

@@ -22,6 +22,11 @@ class IgnoredTree:
         self._states: dict[str, MatchState] = {"": matcher.root}
         self._visible: dict[str, bool] = {"": True}
 
+    @property
+    def matcher(self) -> IgnoreMatcher:
+        """The rules."""
+        return self._matcher
+
     def entry(self, path: str) -> Entry | None:
         """Return what is at ``path`` unless it is ignored."""
         found = self._tree.entry(path)

@@ -78,6 +78,7 @@ def parse_build_options(request: Request) -> BuildOptions:
         dockerfile=request.text("dockerfile"),
         tags=tuple(tag for tag in request.texts("t") if tag),
         remote=request.text("remote"),
+        call=request.text("call"),
         contexts=_json_parameter(request, "contexts", dict[str, str]) or {},
         quiet=request.flag("q"),
         no_cache=request.flag("nocache"),
