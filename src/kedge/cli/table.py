@@ -101,12 +101,22 @@ ALIASES: Final = {
 }
 """Group and verb to the verb that does it."""
 
+_COMPOSE: Final = {
+    "build": "Build the images of services",
+    "config": "Print the model the Compose files make",
+    "create": "Create everything without starting it",
+    "down": "Stop and remove containers and networks",
+    "pull": "Download the images of services",
+    "push": "Upload the images services build",
+    "restart": "Restart services",
+    "scale": "Run more or fewer containers of services",
+    "start": "Start services that were created",
+    "stop": "Stop services",
+    "up": "Build, create and start everything",
+}
+
 GROUP_ONLY: Final = {
-    ("compose", "config"): Entry(
-        "config", "compose.config", "Print the model the Compose files make"
-    ),
-    ("compose", "down"): Entry("down", "compose.down", "Stop and remove containers and networks"),
-    ("compose", "up"): Entry("up", "compose.up", "Build, create and start everything"),
+    **{("compose", verb): Entry(verb, f"compose.{verb}", text) for verb, text in _COMPOSE.items()},
     ("image", "copy"): Entry(
         "copy", "imagecopy", "Copy an image between registries and OCI layouts"
     ),

@@ -6,7 +6,7 @@ A service is in the form `kedge.compose.presentation` gives it.
 from collections.abc import Mapping
 from typing import Final
 
-from kedge.compose.values import parse_span
+from kedge.compose.values import parse_span, shell_words
 from kedge.errdefs import InvalidParameterError
 from kedge.lib.durations import SECOND
 from kedge.lib.fields import items, mapping, objects, text, texts
@@ -69,6 +69,21 @@ def environment_list(environment: JsonObject) -> list[Json]:
     return [
         name if value is None else f"{name}={value}" for name, value in sorted(environment.items())
     ]
+
+
+def command_words(hook: JsonObject) -> list[str]:
+    """Return the words of a hook's command."""
+    command = hook.get("command")
+    return shell_words(command) if isinstance(command, str) else texts(hook, "command")
+
+
+def hook_environment(hook: JsonObject) -> JsonObject:
+    """Return a hook's environment by name."""
+    given = hook.get("environment")
+    if isinstance(given, list):
+        pairs = [str(one).partition("=") for one in given]
+        return {key: value if equals else None for key, equals, value in pairs}
+    return mapping(hook, "environment")
 
 
 def grace_period_s(service: JsonObject) -> int:

@@ -9,13 +9,20 @@ from typing import Final, NamedTuple
 from kedge import __version__
 from kedge.compose import labels
 from kedge.compose.application import Application
-from kedge.compose.containerconfig import container_config
+from kedge.compose.containerconfig import (
+    command_words,
+    container_config,
+    environment_list,
+    hook_environment,
+    truth,
+)
 from kedge.compose.endpoints import networking
 from kedge.compose.fingerprint import format_parts, parts_of
 from kedge.compose.hostconfig import host_config
 from kedge.compose.mountspec import CopiedFile, mounts
 from kedge.compose.printing import service_hash
-from kedge.lib.fields import mapping, text, texts
+from kedge.errdefs import NotSupportedError
+from kedge.lib.fields import items, mapping, objects, text, texts
 from kedge.lib.jsontypes import JsonObject
 
 _SOCKET: Final = "/var/run/docker.sock"
@@ -106,6 +113,50 @@ def _links(app: Application, service: JsonObject) -> list[str]:
     for link in texts(service, "external_links"):
         container, _, alias = link.partition(":")
         found.append(f"{container}:{alias or container}")
+    return found
+
+
+def pre_start_specs(app: Application, service_name: str) -> tuple[ContainerSpec, ...]:
+    """Return the containers that run a service's ``pre_start``, in order.
+
+    Raises:
+        NotSupportedError: ``per_replica``, which nobody has yet.
+    """
+    found: list[ContainerSpec] = []
+    for index, hook in enumerate(objects(app.service(service_name), "pre_start")):
+        if truth(hook.get("per_replica")):
+            raise NotSupportedError(f"service {service_name}: pre_start: per_replica must be false")
+        own = {
+            labels.PROJECT: app.name,
+            labels.SERVICE: service_name,
+            labels.VERSION: __version__,
+            labels.HOOK: "pre_start",
+        }
+        request, files = request_of(app, service_name, [], own)
+        request = _hook_request(request, hook)
+        name = app.separator.join((app.name, service_name, "pre_start", str(index + 1)))
+        platform = text(app.service(service_name), "platform")
+        found.append(ContainerSpec(name, service_name, 0, request, files, platform))
+    return tuple(found)
+
+
+def _hook_request(request: JsonObject, hook: JsonObject) -> JsonObject:
+    words = command_words(hook)
+    gone = ("Entrypoint", "ExposedPorts", "Healthcheck", "Hostname")
+    found: JsonObject = {key: one for key, one in request.items() if key not in gone}
+    host = {**mapping(request, "HostConfig")}
+    host["RestartPolicy"] = {"Name": "no"}
+    host.pop("PortBindings", None)
+    if "privileged" in hook:
+        host["Privileged"] = truth(hook["privileged"])
+    # What it runs is the program itself, not a word for the image's own.
+    found |= {"HostConfig": host, "Entrypoint": [*words[:1]], "Cmd": [*words[1:]]}
+    for name, field in (("image", "Image"), ("user", "User"), ("working_dir", "WorkingDir")):
+        if hook.get(name):
+            found[field] = text(hook, name)
+    environment = hook_environment(hook)
+    if environment:
+        found["Env"] = [*items(request, "Env"), *environment_list(environment)]
     return found
 
 

@@ -2,20 +2,24 @@
 
 from typing import Final
 
-from kedge.compose.events import Event, Kind, done
+from kedge.compose.events import Event, Kind, done, warning
 from kedge.compose.steps import (
     BuildImage,
     CreateContainer,
     CreateNetwork,
     CreateVolume,
     KeepContainer,
+    PrepareService,
     PullImage,
+    PushImage,
     RecreateContainer,
     RemoveContainer,
     RemoveImage,
     RemoveNetwork,
     RemoveVolume,
+    RestartContainer,
     RunProvider,
+    SkipImage,
     StartContainer,
     Step,
     StopContainer,
@@ -35,24 +39,36 @@ _WORDS: Final[dict[type[Step], str]] = {
     RemoveImage: "Removed",
     PullImage: "Pulled",
     BuildImage: "Built",
+    PushImage: "Pushed",
+    RestartContainer: "Started",
 }
 
 
 def describe(step: Step) -> list[Event]:
     """Return what doing a step would end with."""
-    if isinstance(step, WaitFor):
-        word = "Healthy" if step.condition == "service_healthy" else "Exited"
-        return [done(Kind.CONTAINER, name, word) for name in step.containers]
     kind, name = target(step)
-    if isinstance(step, StartContainer):
-        return [done(kind, name, f"{step.word}ed")]
-    if isinstance(step, KeepContainer):
-        return [done(kind, name, step.word)]
-    if isinstance(step, RunProvider):
-        return [done(kind, name, step.verb.capitalize())]
-    reason = "" if isinstance(step, (CreateContainer, StopContainer)) else _reason(step)
-    return [done(kind, name, _WORDS[type(step)], reason)]
-
-
-def _reason(step: Step) -> str:
-    return str(getattr(step, "reason", ""))
+    match step:
+        case WaitFor():
+            word = "Healthy" if step.condition == "service_healthy" else "Exited"
+            return [done(Kind.CONTAINER, one, word) for one in step.containers]
+        case PrepareService():
+            return [done(Kind.CONTAINER, spec.name, "Exited") for spec in step.hooks]
+        case StartContainer():
+            return [done(kind, name, f"{step.word}ed")]
+        case KeepContainer():
+            return [done(kind, name, step.word)]
+        case RunProvider():
+            return [done(kind, name, "Created" if step.verb == "up" else "Removed")]
+        case SkipImage():
+            return [warning(kind, name, "Skipped", step.reason)]
+        case (
+            CreateNetwork()
+            | CreateVolume()
+            | RecreateContainer()
+            | RemoveContainer()
+            | PullImage()
+            | BuildImage()
+        ):
+            return [done(kind, name, _WORDS[type(step)], step.reason)]
+        case _:
+            return [done(kind, name, _WORDS[type(step)])]

@@ -5,12 +5,12 @@ A service with a ``build`` is built where its image is not there; others are pul
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from kedge.client.http import EngineClient, percent_encode
 from kedge.compose.application import Application
-from kedge.compose.steps import BuildImage, Plan, PullImage, Step
+from kedge.compose.steps import BuildImage, Plan, PullImage, PushImage, SkipImage, Step
 from kedge.compose.values import parse_span
 from kedge.errdefs import InvalidParameterError, NotFoundError
 from kedge.lib.durations import HOUR, SECOND
@@ -132,6 +132,74 @@ def _period(service: str, policy: str, refresh: str) -> int:
     if policy not in _POLICIES:
         raise InvalidParameterError(f"service {service}: unsupported pull_policy {policy}")
     return parse_span(refresh) if policy == "refresh" and refresh else 0
+
+
+def plan_builds(app: Application, services: Sequence[str]) -> Plan:
+    """Return the builds of those of ``services`` that have one."""
+    steps: dict[str, Step] = {}
+    for name in services:
+        if app.service(name).get("build"):
+            step = build_step(app, name)
+            steps[step.key] = step
+    return Plan(tuple(_after_contexts(app, steps)))
+
+
+class PullWishes(NamedTuple):
+    """What ``pull`` asks for."""
+
+    policy: str = ""
+    ignore_buildable: bool = False
+
+
+def plan_pulls(
+    app: Application, services: Sequence[str], local: Mapping[str, LocalImage], wishes: PullWishes
+) -> Plan:
+    """Return the pulls of the services' images, and why others are left alone."""
+    steps: dict[str, Step] = {}
+    for name in services:
+        service, image = app.service(name), app.image(name)
+        if service.get("provider"):
+            continue
+        reason = _no_pull(service, image in local, wishes)
+        if reason:
+            step: Step = SkipImage(f"skip:{image}", (), image, reason)
+        else:
+            platform = text(service, "platform") or app.env.get("DOCKER_DEFAULT_PLATFORM", "")
+            step = PullImage(f"pull:{image}", (), image, name, platform)
+        steps.setdefault(step.key, step)
+    return Plan(tuple(steps.values()))
+
+
+def _no_pull(service: JsonObject, known: bool, wishes: PullWishes) -> str:  # noqa: FBT001 - private
+    policy = text(service, "pull_policy")
+    if not service.get("image") or (service.get("build") and policy == "build"):
+        return "it is built"
+    if service.get("build") and wishes.ignore_buildable:
+        return "it can be built"
+    if policy == "never" and not wishes.policy:
+        return "its pull_policy is never"
+    if known and (wishes.policy == "missing" or (policy == "missing" and not wishes.policy)):
+        return "it is here already"
+    return ""
+
+
+def plan_pushes(
+    app: Application,
+    services: Sequence[str],
+    needs: Callable[[str], tuple[str, ...]] = lambda _name: (),
+) -> Plan:
+    """Return the pushes of what the services build, and why others are left alone."""
+    steps: dict[str, Step] = {}
+    for name in services:
+        service, image = app.service(name), app.image(name)
+        if not service.get("build"):
+            continue
+        if not service.get("image"):
+            step: Step = SkipImage(f"skip:{image}", (), image, "it has no name: set 'image'")
+        else:
+            step = PushImage(f"push:{image}", needs(name), image, name)
+        steps.setdefault(step.key, step)
+    return Plan(tuple(steps.values()))
 
 
 def build_step(app: Application, name: str, reason: str = "") -> BuildImage:

@@ -36,6 +36,11 @@ def create(stage: Stage, spec: ContainerSpec) -> None:
     stage.report(events.done(Kind.CONTAINER, spec.name, "Created"))
 
 
+def made_for_hook(client: EngineClient, stage: Stage, spec: ContainerSpec) -> str:
+    """Make a container of nobody's that runs a hook, and return its id."""
+    return _post(client, stage, spec, spec.name, resolved(stage, spec.service, spec.request))
+
+
 def recreate(stage: Stage, step: RecreateContainer) -> None:
     """Make a container in place of another one."""
     spec, old = step.spec, step.old

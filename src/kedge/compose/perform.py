@@ -2,25 +2,31 @@
 
 from typing import Protocol, assert_never
 
-from kedge.client.http import percent_encode
 from kedge.compose import events, resources
 from kedge.compose.events import Kind
 from kedge.compose.executor import Cancel
+from kedge.compose.hooks import prepare
 from kedge.compose.making import create, recreate
-from kedge.compose.stage import ServiceError, Stage
+from kedge.compose.provider import run_provider
+from kedge.compose.stage import Stage
+from kedge.compose.starting import restart, start
 from kedge.compose.steps import (
     BuildImage,
     CreateContainer,
     CreateNetwork,
     CreateVolume,
     KeepContainer,
+    PrepareService,
     PullImage,
+    PushImage,
     RecreateContainer,
     RemoveContainer,
     RemoveImage,
     RemoveNetwork,
     RemoveVolume,
+    RestartContainer,
     RunProvider,
+    SkipImage,
     StartContainer,
     Step,
     StopContainer,
@@ -41,6 +47,10 @@ class Images(Protocol):
 
     def build(self, stage: Stage, step: BuildImage) -> None:
         """Build the image of a service."""
+        ...
+
+    def push(self, stage: Stage, step: PushImage) -> None:
+        """Push the image of a service."""
         ...
 
 
@@ -83,6 +93,10 @@ class Performer:
                 start(stage, step)
             case StopContainer():
                 stop(stage, step)
+            case RestartContainer():
+                restart(stage, step)
+            case PrepareService():
+                prepare(stage, step)
             case RemoveContainer():
                 remove(stage, step)
             case RemoveNetwork():
@@ -95,32 +109,15 @@ class Performer:
                 self._images.pull(stage, step)
             case BuildImage():
                 self._images.build(stage, step)
+            case PushImage():
+                self._images.push(stage, step)
+            case SkipImage():
+                stage.report(events.warning(Kind.IMAGE, step.image, "Skipped", step.reason))
+            case RunProvider():
+                run_provider(stage, step)
             case KeepContainer():
                 stage.report(events.done(Kind.CONTAINER, step.name, step.word))
-            case RunProvider() | WaitFor():
-                pass
+            case WaitFor():
+                raise AssertionError("waits are done elsewhere")
             case _:
                 assert_never(step)
-
-
-def start(stage: Stage, step: StartContainer) -> None:
-    """Start a container.
-
-    Raises:
-        ServiceError: It does not start.
-    """
-    restarting = step.word == "Restart"
-    stage.report(
-        events.working(Kind.CONTAINER, step.name, "Restarting" if restarting else "Starting")
-    )
-    container = step.container or stage.id_of(step.name)
-    try:
-        with stage.pool.client() as client:
-            client.post(f"/containers/{percent_encode(container)}/start").read()
-    except KedgeError as error:
-        raise ServiceError(
-            f"service {step.service}: container {step.name} does not start: {error}",
-            service=step.service,
-            container=container,
-        ) from None
-    stage.report(events.done(Kind.CONTAINER, step.name, "Restarted" if restarting else "Started"))

@@ -5,14 +5,20 @@ its service depends on is as it asks. Nothing here talks to an engine.
 """
 
 from collections.abc import Collection, Mapping
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from kedge.compose import labels
 from kedge.compose.application import Application
-from kedge.compose.createspec import container_spec, resource_labels, volume_request
+from kedge.compose.createspec import (
+    container_spec,
+    pre_start_specs,
+    resource_labels,
+    volume_request,
+)
 from kedge.compose.decisions import Circumstances, Decision, Recreate, decide, parents
 from kedge.compose.endpoints import network_request
 from kedge.compose.facts import Facts
+from kedge.compose.lifecycle import READY
 from kedge.compose.observed import Container, Network
 from kedge.compose.steps import (
     CreateContainer,
@@ -20,6 +26,7 @@ from kedge.compose.steps import (
     CreateVolume,
     KeepContainer,
     Plan,
+    PrepareService,
     RecreateContainer,
     RemoveContainer,
     RunProvider,
@@ -30,9 +37,6 @@ from kedge.compose.steps import (
 )
 from kedge.errdefs import NotFoundError
 from kedge.lib.fields import mapping, objects, text
-
-READY: Final = "ready"
-"""Condition of ``--wait``: running, and healthy where there is a health check."""
 
 
 class Wishes(NamedTuple):
@@ -283,13 +287,14 @@ class _Planner:
         decision = self._decisions[name]
         made = self._made.setdefault(name, [])
         started = self._started.setdefault(name, [])
+        prepared = self._prepared(name)
         for one in decision.removed:
             self._remove(one)
         for container in decision.kept:
             if container.id in decision.recreated:
                 key = self._recreate(name, container, decision.recreated[container.id])
                 made.append(key)
-                self._start(name, self._name(name, container.number), (key,))
+                self._start(name, self._name(name, container.number), (key, *prepared))
             else:
                 self._keep(name, container)
         for number in decision.new:
@@ -299,9 +304,22 @@ class _Planner:
             needs = (*self._materials(name), *self._present(removed))
             self._steps.append(CreateContainer(key, needs, spec))
             made.append(key)
-            self._start(name, spec.name, (key,))
+            self._start(name, spec.name, (key, *prepared))
         if not self._wishes.start:
             started.extend(made)
+
+    def _prepared(self, name: str) -> tuple[str, ...]:
+        """Return the step of the service's ``pre_start``, where its containers are new."""
+        decision = self._decisions[name]
+        if not self._wishes.start or not (decision.new or decision.recreated):
+            return ()
+        specs = pre_start_specs(self._app, name)
+        if not specs:
+            return ()
+        key = f"prepare:{name}"
+        needs = (*self._materials(name), *self._readiness(name))
+        self._steps.append(PrepareService(key, needs, name, specs))
+        return (key,)
 
     def _name(self, service: str, number: int) -> str:
         return self._app.container_name(service, number)

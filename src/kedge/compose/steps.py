@@ -102,6 +102,29 @@ class StopContainer(NamedTuple):
     """``pre_stop`` of the service."""
 
 
+class RestartContainer(NamedTuple):
+    """Stop a container and start it again."""
+
+    key: str
+    needs: Needs
+    container: Container
+    service: str
+    timeout_s: int | None = None
+    before: tuple[JsonObject, ...] = ()
+    """``pre_stop`` of the service."""
+    after: tuple[JsonObject, ...] = ()
+    """``post_start`` of the service."""
+
+
+class PrepareService(NamedTuple):
+    """Run the ``pre_start`` programs of a service, each in a container of its own."""
+
+    key: str
+    needs: Needs
+    service: str
+    hooks: tuple[ContainerSpec, ...]
+
+
 class RemoveContainer(NamedTuple):
     """Stop a container if it runs, and remove it."""
 
@@ -163,6 +186,24 @@ class BuildImage(NamedTuple):
     reason: str = ""
 
 
+class PushImage(NamedTuple):
+    """Push the image of a service."""
+
+    key: str
+    needs: Needs
+    image: str
+    service: str
+
+
+class SkipImage(NamedTuple):
+    """Leave an image alone, and say why."""
+
+    key: str
+    needs: Needs
+    image: str
+    reason: str
+
+
 class RunProvider(NamedTuple):
     """Let a program outside bring a service up or down."""
 
@@ -182,12 +223,16 @@ Step: TypeAlias = (
     | KeepContainer
     | WaitFor
     | StopContainer
+    | RestartContainer
+    | PrepareService
     | RemoveContainer
     | RemoveNetwork
     | RemoveVolume
     | RemoveImage
     | PullImage
     | BuildImage
+    | PushImage
+    | SkipImage
     | RunProvider
 )
 
@@ -203,11 +248,11 @@ def target(step: Step) -> tuple[Kind, str]:
             return Kind.CONTAINER, step.spec.name
         case StartContainer() | KeepContainer():
             return Kind.CONTAINER, step.name
-        case StopContainer() | RemoveContainer():
+        case StopContainer() | RestartContainer() | RemoveContainer():
             return Kind.CONTAINER, step.container.name
-        case PullImage() | BuildImage() | RemoveImage():
+        case PullImage() | BuildImage() | PushImage() | SkipImage() | RemoveImage():
             return Kind.IMAGE, step.image
-        case WaitFor() | RunProvider():
+        case WaitFor() | PrepareService() | RunProvider():
             return Kind.SERVICE, step.service
         case _:
             assert_never(step)

@@ -5,6 +5,7 @@ import contextlib
 from kedge.client.http import EngineClient
 from kedge.compose import events
 from kedge.compose.events import Kind
+from kedge.compose.hooks import run_hooks
 from kedge.compose.stage import Stage
 from kedge.compose.steps import RemoveContainer, StopContainer
 from kedge.errdefs import ConflictError, NotFoundError, NotModifiedError
@@ -19,6 +20,8 @@ def stop(stage: Stage, step: StopContainer) -> None:
 def _stop(stage: Stage, client: EngineClient, step: StopContainer | RemoveContainer) -> None:
     name = step.container.name
     stage.report(events.working(Kind.CONTAINER, name, "Stopping"))
+    if step.container.state == "running" and step.hooks:
+        run_hooks(client, step.container.id, step.container.service, "pre_stop", step.hooks)
     query = {} if step.timeout_s is None else {"t": step.timeout_s}
     with contextlib.suppress(NotModifiedError, NotFoundError):
         client.post(f"/containers/{step.container.id}/stop", query).read()

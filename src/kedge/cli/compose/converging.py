@@ -6,8 +6,9 @@ from typing import Final
 
 from kedge.cli.compose.imaging import BuildFlags, Imaging
 from kedge.cli.compose.opening import is_set
-from kedge.cli.compose.progress import Progress
-from kedge.cli.compose.running import carry_out, open_stage
+from kedge.cli.compose.progress import Progress, open_progress
+from kedge.cli.compose.running import carry_out, open_stage, tell_failure
+from kedge.cli.exitcodes import OK
 from kedge.cli.flags import Options, UsageError, grouped, integer, many, switch, value
 from kedge.client.http import EngineClient
 from kedge.compose.application import Application
@@ -16,7 +17,7 @@ from kedge.compose.facts import gather
 from kedge.compose.images import ImageWishes, look_up, plan_images
 from kedge.compose.plan import Wishes, changed_volumes, plan_up
 from kedge.compose.stage import Stage
-from kedge.errdefs import InvalidParameterError
+from kedge.errdefs import InvalidParameterError, KedgeError
 from kedge.lib.clock import SYSTEM_CLOCK
 from kedge.lib.durations import SECOND
 
@@ -109,6 +110,18 @@ def wishes_of(
         remove_orphans=options.on("remove-orphans") or is_set(app.env, "COMPOSE_REMOVE_ORPHANS"),
         ignore_orphans=is_set(app.env, "COMPOSE_IGNORE_ORPHANS"),
     )
+
+
+def converge_verb(
+    app: Application, client: EngineClient, options: Options, wishes: Wishes, operation: str
+) -> int:
+    """Make it so, show progress, tell a failure; return the exit code."""
+    try:
+        with open_progress(options, app.env, operation) as progress:
+            converge(app, client, options, wishes, progress)
+    except KedgeError as error:
+        return tell_failure(error, client)
+    return OK
 
 
 def converge(

@@ -4,17 +4,13 @@ from typing import Final
 
 from kedge.cli.command import Command
 from kedge.cli.compose.converging import TIMEOUT_FLAG, timeout_s
-from kedge.cli.compose.imaging import Imaging
 from kedge.cli.compose.opening import find_application, is_set
-from kedge.cli.compose.progress import open_progress
 from kedge.cli.compose.projectflags import PROJECT_FLAGS
-from kedge.cli.compose.running import carry_out, open_stage, tell_failure
-from kedge.cli.exitcodes import OK
+from kedge.cli.compose.running import run_plan
 from kedge.cli.flags import Options, UsageError, switch, value
 from kedge.client.http import EngineClient
 from kedge.compose.observed import observe
 from kedge.compose.removal import DownWishes, plan_down
-from kedge.errdefs import KedgeError
 
 
 def _run(options: Options, client: EngineClient) -> int:
@@ -29,14 +25,8 @@ def _run(options: Options, client: EngineClient) -> int:
         options.text("rmi"),
         timeout_s(options),
     )
-    plan = plan_down(app, observe(client, app.name), wishes)
-    try:
-        with open_progress(options, app.env, "down") as progress:
-            stage = open_stage(app, client, progress)
-            carry_out(plan, stage, options, app.env, Imaging())
-    except KedgeError as error:
-        return tell_failure(error, client)
-    return OK
+    observed = observe(client, app.name)
+    return run_plan(plan_down(app, observed, wishes), app, client, options, "down", observed)
 
 
 COMMAND: Final = Command(

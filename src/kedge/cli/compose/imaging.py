@@ -15,14 +15,14 @@ from kedge.client.credentials import (
     registry_auth_headers,
     registry_config_headers,
 )
-from kedge.client.http import EngineClient
+from kedge.client.http import EngineClient, percent_encode
 from kedge.compose import events, labels
 from kedge.compose.application import Application
 from kedge.compose.containerconfig import truth
 from kedge.compose.events import Event, Kind, Status
 from kedge.compose.images import build_step
 from kedge.compose.stage import ServiceError, Stage
-from kedge.compose.steps import BuildImage, PullImage
+from kedge.compose.steps import BuildImage, PullImage, PushImage
 from kedge.compose.values import parse_bytes
 from kedge.errdefs import InvalidParameterError, KedgeError, NotSupportedError
 from kedge.lib.fields import items, mapping, number, objects, text, texts
@@ -50,9 +50,10 @@ class BuildFlags(NamedTuple):
 class Imaging:
     """Gets images for a command."""
 
-    def __init__(self, flags: BuildFlags | None = None) -> None:
-        """Build with ``flags``."""
+    def __init__(self, flags: BuildFlags | None = None, *, may_fail: bool = False) -> None:
+        """Build with ``flags``; ``may_fail`` makes warnings of pulls and pushes that fail."""
         self._flags = flags or BuildFlags()
+        self._may_fail = may_fail
 
     def pull(self, stage: Stage, step: PullImage) -> None:
         """Pull an image; a build stands in where the service has one.
@@ -66,6 +67,9 @@ class Imaging:
                 _pull(client, stage, step)
         except KedgeError as error:
             if not step.else_build:
+                if self._may_fail:
+                    stage.report(events.warning(Kind.IMAGE, step.image, "Skipped", str(error)))
+                    return
                 message = f"service {step.service}: cannot pull {step.image}: {error}"
                 raise ServiceError(message, service=step.service) from None
             reason = f"cannot pull it: {error}"
@@ -88,6 +92,24 @@ class Imaging:
             message = f"service {step.service}: cannot build {step.image}: {error}"
             raise ServiceError(message, service=step.service) from None
         stage.report(events.done(Kind.IMAGE, step.image, "Built"))
+
+    def push(self, stage: Stage, step: PushImage) -> None:
+        """Push the image of a service.
+
+        Raises:
+            ServiceError: It cannot be pushed.
+        """
+        stage.report(events.working(Kind.IMAGE, step.image, "Pushing"))
+        try:
+            with stage.pool.client() as client:
+                _push(client, step.image)
+        except KedgeError as error:
+            if self._may_fail:
+                stage.report(events.warning(Kind.IMAGE, step.image, "Skipped", str(error)))
+                return
+            message = f"service {step.service}: cannot push {step.image}: {error}"
+            raise ServiceError(message, service=step.service) from None
+        stage.report(events.done(Kind.IMAGE, step.image, "Pushed"))
 
     def _build(self, client: EngineClient, stage: Stage, step: BuildImage) -> None:
         build = step.build
@@ -239,3 +261,16 @@ def _pull(client: EngineClient, stage: Stage, step: PullImage) -> None:
                     total=sum(total for _, total in layers.values()),
                 )
             )  # fmt: skip
+
+
+def _push(client: EngineClient, image: str) -> None:
+    reference = parse_reference(image)
+    store = CredentialStore(config_directory(os.environ))
+    response = client.request(
+        "POST",
+        f"/images/{percent_encode(reference.name, keep='/:')}/push",
+        {"tag": reference.tag or "latest"},
+        headers=registry_auth_headers(store, reference.domain),
+    )
+    for _ in checked(response.messages()):
+        pass

@@ -6,8 +6,9 @@ from typing import Final
 
 from kedge.cli.compose.imaging import Imaging
 from kedge.cli.compose.opening import parallel_limit
-from kedge.cli.compose.progress import Progress
+from kedge.cli.compose.progress import Progress, open_progress
 from kedge.cli.compose.projectflags import warn
+from kedge.cli.exitcodes import OK
 from kedge.cli.flags import Options
 from kedge.client.http import EngineClient
 from kedge.client.streams import Demultiplexer
@@ -15,6 +16,7 @@ from kedge.compose.application import Application
 from kedge.compose.clients import ClientPool
 from kedge.compose.dryrun import describe
 from kedge.compose.executor import execute
+from kedge.compose.observed import Observed
 from kedge.compose.perform import Performer
 from kedge.compose.stage import ServiceError, Stage
 from kedge.compose.steps import Plan
@@ -40,6 +42,27 @@ def carry_out(
                 stage.report(event)
         return
     execute(plan.steps, Performer(stage, images), parallel=parallel_limit(options, env))
+
+
+def run_plan(
+    plan: Plan,
+    app: Application,
+    client: EngineClient,
+    options: Options,
+    operation: str,
+    observed: Observed | None = None,
+    *,
+    images: Imaging | None = None,
+) -> int:
+    """Do a plan, show progress, tell a failure; return the exit code."""
+    try:
+        with open_progress(options, app.env, operation) as progress:
+            stage = open_stage(app, client, progress)
+            stage.know(observed.containers if observed else ())
+            carry_out(plan, stage, options, app.env, images or Imaging())
+    except KedgeError as error:
+        return tell_failure(error, client)
+    return OK
 
 
 def open_stage(app: Application, client: EngineClient, progress: Progress) -> Stage:

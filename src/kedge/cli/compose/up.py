@@ -7,19 +7,15 @@ from kedge.cli.compose.converging import (
     CONVERGE_FLAGS,
     TIMEOUT_FLAG,
     check_converge_flags,
-    converge,
+    converge_verb,
     timeout_s,
     wishes_of,
 )
 from kedge.cli.compose.opening import open_application
-from kedge.cli.compose.progress import open_progress
 from kedge.cli.compose.projectflags import PROJECT_FLAGS
-from kedge.cli.compose.running import tell_failure
-from kedge.cli.exitcodes import OK
 from kedge.cli.flags import Options, UsageError, grouped, integer, switch, value
 from kedge.client.http import EngineClient
 from kedge.compose.decisions import Recreate
-from kedge.errdefs import KedgeError
 
 
 def _run(options: Options, client: EngineClient) -> int:
@@ -36,14 +32,7 @@ def _run(options: Options, client: EngineClient) -> int:
     )
     if options.on("always-recreate-deps"):
         wishes = wishes._replace(recreate_dependencies=Recreate.FORCE)
-    try:
-        with open_progress(options, app.env, "up") as progress:
-            converge(app, client, options, wishes, progress)
-    except UsageError:
-        raise
-    except KedgeError as error:
-        return tell_failure(error, client)
-    return OK
+    return converge_verb(app, client, options, wishes, "up")
 
 
 COMMAND: Final = Command(
