@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable
 from typing import Final
 
+from kedge.cli.attachedrun import run_attached
 from kedge.cli.command import Command
 from kedge.cli.config import configured_detach_keys
 from kedge.cli.containerflags import CONTAINER_FLAGS
@@ -11,7 +12,7 @@ from kedge.cli.createrequest import attached_streams
 from kedge.cli.creating import create_container
 from kedge.cli.exitcodes import OK, USAGE, code_of_failed_run
 from kedge.cli.flags import Options, UsageError, grouped, switch, value
-from kedge.cli.wanted import Wanted, check_terminal, open_wait
+from kedge.cli.wanted import Wanted, check_terminal
 from kedge.client.http import EngineClient, Response
 from kedge.errdefs import KedgeError
 
@@ -42,51 +43,18 @@ def _run(options: Options, client: EngineClient) -> int:
     check_terminal(wanted)
     container = create_container(options, client)
     try:
-        return _run_attached(options, client, container, wanted)
+        return run_attached(
+            client,
+            container,
+            wanted,
+            remove=options.on("rm"),
+            detach_keys=configured_detach_keys(options),
+            check_start=lambda finish: _check_start(finish, options, container),
+        )
     except KeyboardInterrupt:
         if options.on("rm"):
             _remove(client, container)
         raise
-
-
-def _run_attached(options: Options, client: EngineClient, container: str, wanted: Wanted) -> int:
-    path = f"/containers/{container}"
-    hijacked = client.hijack(
-        f"{path}/attach",
-        {
-            "stream": True,
-            "stdin": wanted.stdin,
-            "stdout": wanted.stdout,
-            "stderr": wanted.stderr,
-            "detachKeys": configured_detach_keys(options),
-        },
-    )
-    condition = "removed" if options.on("rm") else "next-exit"
-    waiter, read_code = open_wait(client, container, condition)
-    finish_start = client.begin_post(
-        f"{path}/start", {"detachKeys": configured_detach_keys(options)}
-    )
-    # The engine makes the container while this process loads the rest of its code.
-    from kedge.cli.session import Session  # noqa: PLC0415 - see above
-
-    session = Session(
-        hijacked,
-        wanted,
-        resize_path=f"{path}/resize",
-        control=client,
-        kill_path=f"{path}/kill",
-        detach_keys=configured_detach_keys(options),
-    )
-    with session:
-        code = _check_start(finish_start, options, container)
-        if code != OK:
-            waiter.close()
-            return code
-        session.run()
-        if session.has_detached:
-            waiter.close()
-            return OK
-        return session.wait(waiter, read_code)
 
 
 def _check_start(finish_start: Callable[[], Response], options: Options, container: str) -> int:

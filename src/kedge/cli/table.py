@@ -109,6 +109,7 @@ _COMPOSE: Final = {
     "pull": "Download the images of services",
     "push": "Upload the images services build",
     "restart": "Restart services",
+    "run": "Run one command in a new container of a service",
     "scale": "Run more or fewer containers of services",
     "start": "Start services that were created",
     "stop": "Stop services",

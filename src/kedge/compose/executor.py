@@ -33,25 +33,31 @@ class CancelledStepError(KedgeError):
     """A step ended because another one failed or the user interrupted; no failure of its own."""
 
 
-def execute(steps: Sequence[Step], perform: Perform, *, parallel: int = -1) -> None:
+def execute(
+    steps: Sequence[Step], perform: Perform, *, parallel: int = -1, cancel: Cancel | None = None
+) -> None:
     """Do every step; return when all are done.
 
     Args:
         steps: In an order that respects their needs; needs without a step count as done.
         perform: Does one step; called from several threads.
         parallel: How many are done at once; -1 is without limit. Waiting does not count.
+        cancel: Lets another thread give up the rest.
 
     Raises:
         KedgeError: The first step that failed.
+        CancelledStepError: Another thread gave up the rest.
         KeyboardInterrupt: The user interrupted; what had begun has ended.
     """
-    _Execution(steps, perform, parallel).run()
+    _Execution(steps, perform, parallel, cancel or Cancel()).run()
 
 
 class _Execution:
-    def __init__(self, steps: Sequence[Step], perform: Perform, parallel: int) -> None:
+    def __init__(
+        self, steps: Sequence[Step], perform: Perform, parallel: int, cancel: Cancel
+    ) -> None:
         self._perform = perform
-        self._cancel = Cancel()
+        self._cancel = cancel
         self._slots = threading.Semaphore(parallel) if parallel > 0 else None
         self._changed = threading.Condition()
         keys = {step.key for step in steps}
@@ -77,11 +83,13 @@ class _Execution:
                     self._changed.wait()
         if self._failure is not None:
             raise self._failure
+        if self._cancel.is_set():
+            raise CancelledStepError("given up")
         if self._waiting:
             raise AssertionError(f"steps need each other: {sorted(self._waiting)}")
 
     def _begin(self, keys: Sequence[str]) -> None:
-        if self._failure is not None:
+        if self._cancel.is_set():
             return
         for key in keys:
             step = self._waiting.pop(key)

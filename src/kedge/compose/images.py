@@ -14,7 +14,7 @@ from kedge.compose.steps import BuildImage, Plan, PullImage, PushImage, SkipImag
 from kedge.compose.values import parse_span
 from kedge.errdefs import InvalidParameterError, NotFoundError
 from kedge.lib.durations import HOUR, SECOND
-from kedge.lib.fields import mapping, text
+from kedge.lib.fields import mapping, objects, text
 from kedge.lib.jsontypes import JsonObject
 
 _PERIODS: Final = {"daily": 24 * HOUR, "weekly": 7 * 24 * HOUR}
@@ -79,7 +79,18 @@ def plan_images(
         step = _step(app, name, local, wishes)
         if step is not None:
             steps.setdefault(step.key, step)
+        for image in hook_images(app, name):
+            if image not in local:
+                steps.setdefault(
+                    f"pull:{image}", PullImage(f"pull:{image}", (), image, name, reason="not there")
+                )
     return Plan(tuple(_after_contexts(app, steps)))
+
+
+def hook_images(app: Application, name: str) -> list[str]:
+    """Return the images a service's ``pre_start`` needs besides its own."""
+    named = [text(hook, "image") for hook in objects(app.service(name), "pre_start")]
+    return [image for image in dict.fromkeys(named) if image and image != app.image(name)]
 
 
 def _step(

@@ -21,6 +21,16 @@ READY: Final = "ready"
 """Condition of ``--wait``: running, and healthy where there is a health check."""
 
 
+def final_condition(app: Application, name: str) -> str:
+    """Return what ``--wait`` waits for: one-shots others depend on have to end well."""
+    completed = "service_completed_successfully"
+    for other in app.services:
+        how = mapping(app.service(other), "depends_on").get(name)
+        if text(how, "condition") == completed:
+            return completed
+    return READY
+
+
 def plan_stop(
     app: Application, observed: Observed, services: Sequence[str], timeout_s: int | None
 ) -> Plan:
@@ -47,7 +57,12 @@ def _direct_dependents(app: Application, name: str) -> list[str]:
 
 
 def plan_start(
-    app: Application, observed: Observed, services: Sequence[str], *, wait: bool
+    app: Application,
+    observed: Observed,
+    services: Sequence[str],
+    *,
+    wait: bool,
+    wait_timeout_s: int = 0,
 ) -> Plan:
     """Return the steps that start services that were created, in the order they depend.
 
@@ -73,8 +88,13 @@ def plan_start(
     if wait:
         for name in ordered:
             names = tuple(one.name for one in observed.of_service(name))
-            key = f"wait:{name}:{READY}"
-            steps.append(WaitFor(key, started[name], name, READY, True, names))  # noqa: FBT003 - a record
+            condition = final_condition(app, name)
+            key = f"wait:{name}:{condition}:last"
+            steps.append(
+                WaitFor(
+                    key, started[name], name, condition, containers=names, timeout_s=wait_timeout_s
+                )
+            )
     return Plan(tuple(steps))
 
 

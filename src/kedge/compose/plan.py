@@ -18,7 +18,7 @@ from kedge.compose.createspec import (
 from kedge.compose.decisions import Circumstances, Decision, Recreate, decide, parents
 from kedge.compose.endpoints import network_request
 from kedge.compose.facts import Facts
-from kedge.compose.lifecycle import READY
+from kedge.compose.lifecycle import final_condition
 from kedge.compose.observed import Container, Network
 from kedge.compose.steps import (
     CreateContainer,
@@ -53,8 +53,14 @@ class Wishes(NamedTuple):
     timeout_s: int | None = None
     remove_orphans: bool = False
     ignore_orphans: bool = False
+    keep: bool = False
+    """Leave all containers alone and only make networks and volumes; ``run`` makes its own."""
+    ready_for: str = ""
+    """A service outside of ``services`` whose dependencies have to be as it asks."""
     start: bool = True
     wait: bool = False
+    wait_timeout_s: int = 0
+    """How long ``wait`` may take; 0 is for ever."""
     recreate_volumes: frozenset[str] = frozenset()
     """Keys of changed volumes that may be made anew, data lost."""
 
@@ -125,14 +131,21 @@ class _Planner:
             self._decide(name, changed, volumes)
         self._plan_networks(changed)
         self._plan_volumes(volumes)
+        if self._wishes.keep:
+            return Plan(tuple(self._steps), tuple(self._warnings))
         self._plan_orphans()
         for name in self._wishes.services:
             self._plan_stops(name)
         for name in self._wishes.services:
             self._plan_service(name)
+        if self._wishes.ready_for:
+            self._readiness(self._wishes.ready_for)
         if self._wishes.wait:
             for name in self._wishes.services:
-                self._wait_for(name, READY, required=True)
+                condition = final_condition(self._app, name)
+                self._wait_for(
+                    name, condition, required=True, timeout_s=self._wishes.wait_timeout_s
+                )
         return Plan(tuple(self._steps), tuple(self._warnings))
 
     def _changed_networks(self) -> frozenset[str]:
@@ -402,7 +415,7 @@ class _Planner:
                 found.append(self._wait_for(other, condition, required=required))
         return tuple(found)
 
-    def _wait_for(self, name: str, condition: str, *, required: bool) -> str:
+    def _wait_for(self, name: str, condition: str, *, required: bool, timeout_s: int = 0) -> str:
         key = f"wait:{name}:{condition}{'' if required else ':optional'}"
         if key not in self._waits:
             self._waits[key] = key
@@ -413,5 +426,7 @@ class _Planner:
                 for one in decision.kept
             ]
             needs = tuple(self._started.get(name, []))
-            self._steps.append(WaitFor(key, needs, name, condition, required, tuple(names)))
+            self._steps.append(
+                WaitFor(key, needs, name, condition, required, tuple(names), timeout_s)
+            )
         return key

@@ -10,6 +10,7 @@ from kedge.compose.clients import ClientPool
 from kedge.compose.events import Report
 from kedge.compose.observed import Container
 from kedge.errdefs import KedgeError, NotFoundError
+from kedge.lib.clock import SYSTEM_CLOCK
 from kedge.lib.fields import text
 from kedge.lib.jsontypes import JsonObject
 
@@ -37,10 +38,15 @@ class Stage:
         self.pool = pool
         self.report = report
         self.changes = Changes(pool, app.name)
+        self._began_s = SYSTEM_CLOCK.monotonic()
         self._lock = threading.Lock()
         self._ids: dict[str, str] = {}
         self._services: dict[str, list[str]] = {}
         self._environment: dict[str, dict[str, str]] = {}
+
+    def age_s(self) -> float:
+        """Return the seconds since the command began its work."""
+        return SYSTEM_CLOCK.monotonic() - self._began_s
 
     def know(self, containers: Iterable[Container]) -> None:
         """Remember containers that are there."""

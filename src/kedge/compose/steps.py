@@ -89,6 +89,8 @@ class WaitFor(NamedTuple):
     required: bool = True
     containers: tuple[str, ...] = ()
     """Names of the service's containers."""
+    timeout_s: int = 0
+    """How long to wait, from the beginning of the command; 0 is for ever."""
 
 
 class StopContainer(NamedTuple):

@@ -53,8 +53,20 @@ def _wait_for_one(stage: Stage, step: WaitFor, name: str, cancel: Cancel) -> str
         word = _state(step, name, record)
         if word:
             return word
+        if step.timeout_s and stage.age_s() > step.timeout_s:
+            raise ServiceError(
+                f"application not healthy after {step.timeout_s}s: container {name} is "
+                f"{_shown_state(record)}",
+                service=step.service,
+                container=container,
+            )
         stage.changes.wait(seen, _LOOK_S)
     raise CancelledStepError(f"no longer waiting for {name}")
+
+
+def _shown_state(record: JsonObject) -> str:
+    health = text(record, "State", "Health", "Status")
+    return health if health not in {"", "none"} else text(record, "State", "Status")
 
 
 def _state(step: WaitFor, name: str, record: JsonObject) -> str:
@@ -69,8 +81,6 @@ def _state(step: WaitFor, name: str, record: JsonObject) -> str:
         message = f'service "{step.service}" didn\'t complete successfully: exit {code}'
         raise ServiceError(message, service=step.service, container=text(record, "Id"))
     if status in {"exited", "dead"}:
-        if step.condition == "ready" and code == 0:
-            return "Exited"
         raise _broken(step, name, record, f"exited ({code})")
     health = text(state, "Health", "Status")
     if health == "unhealthy":

@@ -14,9 +14,10 @@ from kedge.client.http import EngineClient
 from kedge.compose.application import Application
 from kedge.compose.decisions import Recreate
 from kedge.compose.facts import gather
-from kedge.compose.images import ImageWishes, look_up, plan_images
+from kedge.compose.images import ImageWishes, hook_images, look_up, plan_images
 from kedge.compose.plan import Wishes, changed_volumes, plan_up
 from kedge.compose.stage import Stage
+from kedge.compose.steps import Plan
 from kedge.errdefs import InvalidParameterError, KedgeError
 from kedge.lib.clock import SYSTEM_CLOCK
 from kedge.lib.durations import SECOND
@@ -55,14 +56,24 @@ TIMEOUT_FLAG: Final = value(
 
 
 def check_converge_flags(options: Options) -> None:
-    """Refuse flags that contradict each other.
+    """Refuse flags of `CONVERGE_FLAGS` that contradict each other.
 
     Raises:
         UsageError: They do.
     """
-    for one, other in (("force-recreate", "no-recreate"), ("build", "no-build")):
-        if options.on(one) and options.on(other):
-            raise UsageError(f"--{one} and --{other} are incompatible")
+    if options.on("force-recreate") and options.on("no-recreate"):
+        raise UsageError("--force-recreate and --no-recreate are incompatible")
+    check_image_flags(options)
+
+
+def check_image_flags(options: Options) -> None:
+    """Refuse flags of `IMAGE_FLAGS` that contradict each other.
+
+    Raises:
+        UsageError: They do.
+    """
+    if options.on("build") and options.on("no-build"):
+        raise UsageError("--build and --no-build are incompatible")
     if options.text("pull") not in _PULL_POLICIES:
         raise UsageError(
             f'invalid --pull option "{options.text("pull")}": '
@@ -118,32 +129,27 @@ def converge_verb(
     """Make it so, show progress, tell a failure; return the exit code."""
     try:
         with open_progress(options, app.env, operation) as progress:
-            converge(app, client, options, wishes, progress)
+            stage, plan = prepare(app, client, options, wishes, progress)
+            carry_out(plan, stage, options, app.env, Imaging())
     except KedgeError as error:
         return tell_failure(error, client)
     return OK
 
 
-def converge(
-    app: Application,
-    client: EngineClient,
-    options: Options,
-    wishes: Wishes,
-    progress: Progress,
-) -> Stage:
-    """Make the engine's state what the application asks for; return the stage it happened on.
+def prepare(
+    app: Application, client: EngineClient, options: Options, wishes: Wishes, progress: Progress
+) -> tuple[Stage, Plan]:
+    """Get the images, look at what is there, and return what is to be done.
 
     Raises:
-        KedgeError: A step failed.
+        KedgeError: An image cannot be had, or the application asks for the impossible.
     """
     stage = open_stage(app, client, progress)
     image_ids = ensure_images(stage, client, options, wishes.services)
     facts = gather(client, app, image_ids)
     stage.know(facts.observed.containers)
     recreated = confirmed_volumes(options, changed_volumes(app, facts, wishes.services))
-    plan = plan_up(app, facts, wishes._replace(recreate_volumes=recreated))
-    carry_out(plan, stage, options, app.env, Imaging())
-    return stage
+    return stage, plan_up(app, facts, wishes._replace(recreate_volumes=recreated))
 
 
 def ensure_images(
@@ -151,7 +157,10 @@ def ensure_images(
 ) -> dict[str, str]:
     """Pull and build what is missing; return image ids by service."""
     app = stage.app
-    images = [app.image(name) for name in services]
+    images = [
+        image for name in services for image in (app.image(name), *hook_images(app, name))
+        if not app.service(name).get("provider")
+    ]  # fmt: skip
     local = look_up(client, images)
     pull = options.text("pull")
     wanted = ImageWishes(

@@ -3,7 +3,12 @@
 from typing import Final
 
 from kedge.cli.command import Command
-from kedge.cli.compose.converging import IMAGE_FLAGS, converge_verb, parse_scale
+from kedge.cli.compose.converging import (
+    IMAGE_FLAGS,
+    check_image_flags,
+    converge_verb,
+    parse_scale,
+)
 from kedge.cli.compose.opening import is_set, open_application
 from kedge.cli.compose.projectflags import PROJECT_FLAGS
 from kedge.cli.flags import Options, switch
@@ -12,6 +17,7 @@ from kedge.compose.plan import Wishes
 
 
 def _run(options: Options, client: EngineClient) -> int:
+    check_image_flags(options)
     scale = parse_scale(options.words)
     app = open_application(options, list(scale))
     names = app.checked(scale)

@@ -19,7 +19,13 @@ def _run(options: Options, client: EngineClient) -> int:
     if not options.words:
         # Services without containers were not created: there is nothing of them to start.
         services = [name for name in services if observed.of_service(name)] or services
-    plan = plan_start(app, observed, services, wait=options.on("wait"))
+    plan = plan_start(
+        app,
+        observed,
+        services,
+        wait=options.on("wait"),
+        wait_timeout_s=options.integer("wait-timeout"),
+    )
     return run_plan(plan, app, client, options, "start", observed)
 
 

@@ -1,0 +1,186 @@
+"""What running containers print and when they exit, as messages of one queue.
+
+One thread follows the project's events, one each container's output. Attaching happens before a
+container starts, so nothing it prints is lost; when the engine starts it again, its output is taken
+up where it ended.
+"""
+
+import json
+import queue
+import threading
+from collections.abc import Callable
+from typing import Final, NamedTuple, TypeAlias
+
+from kedge.client.http import EngineClient
+from kedge.client.streams import Demultiplexer
+from kedge.compose import labels
+from kedge.compose.clients import ClientPool
+from kedge.errdefs import KedgeError
+from kedge.lib.fields import number, text
+from kedge.lib.jsontypes import JsonObject
+
+_CHUNK: Final = 65536
+
+
+class Exited(NamedTuple):
+    """A container's program ended."""
+
+    container: str
+    name: str
+    service: str
+    code: int
+
+
+class Started(NamedTuple):
+    """A container was started, by this command or by the engine."""
+
+    container: str
+    name: str
+    service: str
+
+
+class Lost(NamedTuple):
+    """The event stream ended: the engine has gone."""
+
+    reason: str
+
+
+class Finished(NamedTuple):
+    """What this command had to start has started, or failed to."""
+
+    error: BaseException | None
+
+
+Message: TypeAlias = Exited | Started | Lost | Finished
+Write: TypeAlias = Callable[[str, int, bytes], None]
+
+
+class Follower:
+    """Follows one project."""
+
+    def __init__(self, pool: ClientPool, project: str, write: Write) -> None:
+        """Hand output to ``write`` with the container's name and the stream's number."""
+        self.messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self._pool = pool
+        self._project = project
+        self._write = write
+        self._readers: dict[str, threading.Thread] = {}
+        self._lock = threading.Lock()
+
+    def follow_events(self) -> None:
+        """Begin to follow events; returns when none can be missed any more."""
+        ready = threading.Event()
+        threading.Thread(target=self._follow_events, args=(ready,), daemon=True).start()
+        ready.wait()
+
+    def _follow_events(self, ready: threading.Event) -> None:
+        client = EngineClient(self._pool.host)
+        filters = json.dumps(
+            {
+                "type": ["container"],
+                "event": ["start", "die"],
+                "label": [*labels.project_filter(self._project), f"{labels.ONEOFF}=False"],
+            }
+        )
+        try:
+            answer = client.get("/events", {"filters": filters})
+            ready.set()
+            for message in answer.messages():
+                self._take(message)
+            reason = "the engine ended the stream of events"
+        except (KedgeError, OSError) as error:
+            reason = str(error)
+        ready.set()
+        self.messages.put(Lost(reason))
+
+    def _take(self, message: JsonObject) -> None:
+        container = text(message, "Actor", "ID")
+        attributes = ("Actor", "Attributes")
+        name = text(message, *attributes, "name")
+        service = text(message, *attributes, labels.SERVICE)
+        if text(message, "Action") == "die":
+            code = int(text(message, *attributes, "exitCode") or "0")
+            self.messages.put(Exited(container, name, service, code))
+        else:
+            self.messages.put(Started(container, name, service))
+
+    def attach(self, container: str, name: str) -> None:
+        """Follow the output of a container that is about to start, or that runs.
+
+        Raises:
+            KedgeError: The engine refuses.
+        """
+        client = EngineClient(self._pool.host)
+        query = {"stream": True, "stdout": True, "stderr": True}
+        connection, pending, headers = client.hijack(f"/containers/{container}/attach", query)
+        feed = self._feed(name, headers.get("content-type", ""))
+
+        def read() -> None:
+            data = pending
+            try:
+                while True:
+                    if data:
+                        feed(data)
+                    data = connection.recv(_CHUNK)
+                    if not data:
+                        return
+            except (OSError, KedgeError):
+                # The engine has gone, which the stream of events tells.
+                return
+            finally:
+                connection.close()
+
+        self._read(container, read)
+
+    def resume(self, container: str, name: str) -> None:
+        """Follow the output of a container the engine started again, from that start on."""
+
+        def read() -> None:
+            with self._pool.client() as client:
+                try:
+                    record = client.get(f"/containers/{container}/json").object()
+                    query: dict[str, str | bool] = {
+                        "stdout": True,
+                        "stderr": True,
+                        "follow": True,
+                        "since": text(record, "State", "StartedAt"),
+                    }
+                    answer = client.get(f"/containers/{container}/logs", query)
+                    feed = self._feed(name, answer.headers.get("content-type", ""))
+                    for chunk in answer.chunks():
+                        feed(chunk)
+                except (KedgeError, OSError):
+                    return
+
+        self.drain(container)
+        self._read(container, read)
+
+    def _feed(self, name: str, content_type: str) -> Callable[[bytes], None]:
+        if "raw-stream" in content_type:
+            return lambda data: self._write(name, 1, data)
+        return Demultiplexer(lambda stream, data: self._write(name, stream, data)).feed
+
+    def _read(self, container: str, read: Callable[[], None]) -> None:
+        thread = threading.Thread(target=read, daemon=True)
+        with self._lock:
+            self._readers[container] = thread
+        thread.start()
+
+    def follows(self, container: str) -> bool:
+        """Whether output of a container is being read."""
+        with self._lock:
+            thread = self._readers.get(container)
+        return thread is not None and thread.is_alive()
+
+    def drain(self, container: str, seconds: float = 5.0) -> None:
+        """Return when everything a container printed before it ended has been handed over."""
+        with self._lock:
+            thread = self._readers.get(container)
+        if thread is not None:
+            thread.join(seconds)
+
+
+def exit_code(pool: ClientPool, container: str) -> int:
+    """Return the code a container ended with."""
+    with pool.client() as client:
+        return number(client.get(f"/containers/{container}/json").object(), "State", "ExitCode")
