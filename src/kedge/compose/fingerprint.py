@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator
 from typing import Final, cast
 
-from kedge.compose.printing import NOT_HASHED
+from kedge.compose.printing import hashed_attributes
 from kedge.lib.jsontypes import Json, JsonObject
 
 _BY_KEY: Final = {"environment": "env", "labels": "label"}
@@ -23,14 +23,10 @@ def parts_of(service: JsonObject) -> dict[str, str]:
 
 
 def _attributes(service: JsonObject) -> Iterator[tuple[str, Json]]:
-    for name, value in sorted(service.items()):
-        if name in NOT_HASHED:
-            continue
+    for name, value in sorted(hashed_attributes(service).items()):
         if name in _BY_KEY and isinstance(value, dict):
             for key, item in sorted(value.items()):
                 yield f"{_BY_KEY[name]} {key}", item
-        elif name == "deploy" and isinstance(value, dict):
-            yield name, {key: item for key, item in value.items() if key != "replicas"}
         else:
             yield name, value
 

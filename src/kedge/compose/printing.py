@@ -10,7 +10,7 @@ from kedge.compose.canonical import section
 from kedge.lib.jsontypes import Json, JsonObject
 
 # What may change without the container being another one.
-NOT_HASHED: Final = frozenset({"build", "pull_policy", "scale", "depends_on", "profiles"})
+_NOT_HASHED: Final = frozenset({"build", "pull_policy", "scale", "depends_on", "profiles"})
 
 
 def to_yaml(model: JsonObject) -> str:
@@ -45,9 +45,15 @@ def service_hash(service: JsonObject) -> str:
 
     compat: not the reference implementation's bytes, whose order of fields is its own.
     """
-    kept = {key: value for key, value in service.items() if key not in NOT_HASHED}
-    if isinstance(kept.get("deploy"), dict):
-        deploy = section(kept, "deploy")
-        kept["deploy"] = {key: value for key, value in deploy.items() if key != "replicas"}
+    kept = hashed_attributes(service)
     text = json.dumps(kept, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def hashed_attributes(service: JsonObject) -> JsonObject:
+    """Return the attributes whose change makes another container."""
+    kept = {key: value for key, value in service.items() if key not in _NOT_HASHED}
+    deploy = {key: value for key, value in section(kept, "deploy").items()
+              if key != "replicas" and value != {}}  # fmt: skip
+    kept.pop("deploy", None)
+    return {**kept, "deploy": deploy} if deploy else kept

@@ -68,7 +68,8 @@ def _containers(app: Application, observed: Observed, wishes: DownWishes) -> lis
             wanted = wishes.remove_orphans or (not one.oneoff and one.service in known)
         if wanted:
             found.append(one)
-    return found
+    order = {name: at for at, name in enumerate(app.with_dependencies(app.services))}
+    return sorted(found, key=lambda one: (-order.get(one.service, len(order)), one.name))
 
 
 def _dependents(app: Application, service: str, keys: dict[str, list[str]]) -> list[str]:
