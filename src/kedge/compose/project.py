@@ -104,7 +104,7 @@ def load_project(wanted: Wanted, environ: Mapping[str, str], warn: Warn) -> Proj
     if not _VALID_NAME.fullmatch(name) and wanted.interpolate:
         raise InvalidParameterError(f"invalid project name '{name}' in {files[-1].name}")
     full = {**env, "COMPOSE_PROJECT_NAME": name}
-    kept = model if wanted.all_resources else _pruned(model)
+    kept = model if wanted.all_resources else pruned(model)
     return Project(name, directory, tuple(paths), full, kept, loaded.disabled)
 
 
@@ -234,7 +234,7 @@ def _named_file(service: str, entry: JsonObject, env: Mapping[str, str]) -> dict
     return {**_env_file(path, env, {})}
 
 
-def _pruned(model: JsonObject) -> JsonObject:
+def pruned(model: JsonObject) -> JsonObject:
     """Leave out networks, volumes, configs and secrets no service uses."""
     used: dict[str, set[str]] = {
         "networks": set(),
@@ -284,6 +284,6 @@ def select_services(model: JsonObject, names: Sequence[str]) -> JsonObject:
             pending += section(service, "depends_on") if isinstance(service, dict) else {}
     if not names:
         return model
-    return _pruned(
+    return pruned(
         {**model, "services": {name: services[name] for name in services if name in chosen}}
     )

@@ -9,7 +9,7 @@ from kedge.compose.facts import Facts
 from kedge.compose.loading import File, Settings, load_model
 from kedge.compose.observed import Container, Network, Observed, Volume
 from kedge.compose.presentation import presented
-from kedge.compose.project import _pruned
+from kedge.compose.project import pruned
 from kedge.compose.steps import Plan, Step
 from kedge.lib.fields import mapping, objects, text
 
@@ -25,7 +25,7 @@ def application(source: str, **environ: str) -> Application:
 
     settings = Settings(read=read, directory="/p", env=environ, name="app")
     loaded = load_model([File("compose.yaml", source)], settings)
-    model = presented(_pruned(loaded.model))
+    model = presented(pruned(loaded.model))
     disabled = frozenset(loaded.disabled)
     return Application("app", model, environ, "/p", ("/p/compose.yaml",), disabled=disabled)
 

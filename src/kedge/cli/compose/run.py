@@ -16,7 +16,7 @@ from kedge.cli.compose.projectflags import PROJECT_FLAGS
 from kedge.cli.compose.running import carry_out, tell_failure
 from kedge.cli.exitcodes import OK, USAGE, code_of_failed_run
 from kedge.cli.flags import Options, UsageError, grouped, many, switch, value
-from kedge.cli.options.environment import parse_env, read_key_values
+from kedge.cli.options.environment import parse_env, read_key_values, to_map
 from kedge.cli.wanted import Wanted
 from kedge.client.http import EngineClient, Response
 from kedge.client.terminal import is_tty
@@ -103,7 +103,7 @@ def _wishes(options: Options, command: list[str]) -> RunWishes:
             name: text if equals else None
             for name, equals, text in (pair.partition("=") for pair in env)
         },
-        labels=dict(pair.partition("=")[::2] for pair in options.texts("label")),
+        labels=to_map(options.texts("label")),
         name=options.text("name"),
         user=options.text("user"),
         working_dir=options.text("workdir"),

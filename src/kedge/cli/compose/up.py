@@ -1,5 +1,6 @@
 """``kedge compose up``: build, create and start everything the files describe."""
 
+from functools import partial
 from typing import Final
 
 from kedge.cli.command import Command
@@ -80,7 +81,7 @@ def _run_attached(app: Application, client: EngineClient, options: Options, wish
         stage, plan = prepare(app, client, options, wishes, progress)
         first, rest = split_plan(plan)
         carry_out(first, stage, options, app.env, Imaging())
-    stage.report = lambda event: quiet_starts(progress, event)
+    stage.report = partial(quiet_starts, progress)
     ansi = options.text("ansi") or app.env.get("COMPOSE_ANSI", "") or "auto"
     printer = LogPrinter(
         (),
@@ -104,7 +105,7 @@ def _run_attached(app: Application, client: EngineClient, options: Options, wish
 
 def _attached_services(app: Application, options: Options, wishes: Wishes) -> list[str]:
     named = options.texts("attach")
-    hidden = set(app.checked(options.texts("no-attach"))) if options.given("no-attach") else set()
+    hidden = app.checked(options.texts("no-attach")) if options.given("no-attach") else []
     if named:
         return [name for name in app.checked(named) if name not in hidden]
     shown = wishes.services
