@@ -32,14 +32,17 @@ from kedge.linux.netlink import (
 
 NFPROTO_INET: Final = 1
 NFPROTO_IPV4: Final = 2
+NFPROTO_BRIDGE: Final = 7
 NFPROTO_IPV6: Final = 10
 
+NF_BR_PRE_ROUTING: Final = 0
 NF_INET_PRE_ROUTING: Final = 0
 NF_INET_LOCAL_IN: Final = 1
 NF_INET_FORWARD: Final = 2
 NF_INET_LOCAL_OUT: Final = 3
 NF_INET_POST_ROUTING: Final = 4
 
+PRIORITY_BRIDGE_DNAT: Final = -300
 PRIORITY_RAW: Final = -300
 PRIORITY_DSTNAT: Final = -100
 PRIORITY_FILTER: Final = 0
@@ -100,6 +103,17 @@ _ELEMENTS_PER_REQUEST: Final = 500
 _NFGENMSG: Final = struct.Struct(">BBH")
 
 
+class Table(NamedTuple):
+    """A table's name within its family."""
+
+    name: str
+    family: int = NFPROTO_INET
+
+    def __str__(self) -> str:
+        """Return the name, as error texts show it."""
+        return self.name
+
+
 class DataType(NamedTuple):
     """A type a set's key or data is made of; the number is nft's own, for its listings."""
 
@@ -109,6 +123,8 @@ class DataType(NamedTuple):
     """1: the machine's, 2: the network's."""
 
 
+NF_PROTO: Final = DataType(2, 1, 1)
+ETHER_ADDR: Final = DataType(9, 6, 2)
 IPV4_ADDR: Final = DataType(7, 4, 2)
 IPV6_ADDR: Final = DataType(8, 16, 2)
 INET_PROTO: Final = DataType(12, 1, 1)
@@ -166,15 +182,15 @@ def concatenate(*parts: bytes) -> bytes:
     return b"".join(part + b"\0" * (-len(part) & 3) for part in parts)
 
 
-def new_table(table: str) -> Request:
-    """Create an inet table, or keep the one that is there."""
+def new_table(table: Table) -> Request:
+    """Create a table, or keep the one that is there."""
     body = _table_body(table) + attribute_be32(_TABLE_FLAGS, 0)
-    return _request(_NEWTABLE, NLM_F_CREATE, body, f"create table inet {table}")
+    return _request(_NEWTABLE, NLM_F_CREATE, body, f"create table {table}")
 
 
-def delete_table(table: str) -> Request:
-    """Remove an inet table with everything in it."""
-    return _request(_DELTABLE, 0, _table_body(table), f"remove table inet {table}")
+def delete_table(table: Table) -> Request:
+    """Remove a table with everything in it."""
+    return _request(_DELTABLE, 0, _table_body(table), f"remove table {table}")
 
 
 def list_tables() -> Request:
@@ -188,7 +204,7 @@ def parse_table(message: Message) -> tuple[int, str]:
     return message.body[0], attribute_text(values.get(_TABLE_NAME, b""))
 
 
-def new_chain(table: str, name: str, hook: Hook | None = None) -> Request:
+def new_chain(table: Table, name: str, hook: Hook | None = None) -> Request:
     """Create a chain; a base chain when it has a hook."""
     body = _table_body(table) + attribute_string(_CHAIN_NAME, name)
     if hook is not None:
@@ -223,14 +239,14 @@ def try_parse_base_chain(message: Message) -> BaseChain | None:
     return BaseChain(message.body[0], table, name, hook, priority, policy)
 
 
-def add_rule(table: str, chain: str, *expressions: bytes) -> Request:
+def add_rule(table: Table, chain: str, *expressions: bytes) -> Request:
     """Append a rule made of expressions from `nftables_expressions`."""
     body = _table_body(table) + attribute_string(_RULE_CHAIN, chain)
     body += nested(_RULE_EXPRESSIONS, *expressions)
     return _request(_NEWRULE, NLM_F_CREATE | NLM_F_APPEND, body, f"add rule to {table} {chain}")
 
 
-def new_set(table: str, spec: SetSpec, *, set_id: int) -> Request:
+def new_set(table: Table, spec: SetSpec, *, set_id: int) -> Request:
     """Create a set or map.
 
     Args:
@@ -253,17 +269,17 @@ def new_set(table: str, spec: SetSpec, *, set_id: int) -> Request:
     return _request(_NEWSET, NLM_F_CREATE, body, f"create set {table} {spec.name}")
 
 
-def add_elements(table: str, spec: SetSpec, elements: Sequence[Element]) -> list[Request]:
+def add_elements(table: Table, spec: SetSpec, elements: Sequence[Element]) -> list[Request]:
     """Add elements to a set; one that is already there with other data is an error."""
     return _element_requests(_NEWSETELEM, NLM_F_CREATE, table, spec, elements)
 
 
-def delete_elements(table: str, spec: SetSpec, elements: Sequence[Element]) -> list[Request]:
+def delete_elements(table: Table, spec: SetSpec, elements: Sequence[Element]) -> list[Request]:
     """Remove elements from a set; one that is not there is an error."""
     return _element_requests(_DELSETELEM, 0, table, spec, elements)
 
 
-def list_elements(table: str, name: str) -> Request:
+def list_elements(table: Table, name: str) -> Request:
     """Ask for the elements of a set."""
     body = _table_body(table) + attribute_string(_ELEMENTS_SET, name)
     return _request(_GETSETELEM, NLM_F_DUMP, body, f"list set {table} {name}")
@@ -334,9 +350,9 @@ def _request(kind: int, flags: int, body: bytes, what: str) -> Request:
     return Request((_SUBSYSTEM << 8) | kind, flags, body, what)
 
 
-def _table_body(table: str) -> bytes:
+def _table_body(table: Table) -> bytes:
     """Return the header of a message; attribute 1 is the table's name in all of them."""
-    return _NFGENMSG.pack(NFPROTO_INET, 0, 0) + attribute_string(1, table)
+    return _NFGENMSG.pack(table.family, 0, 0) + attribute_string(1, table.name)
 
 
 def _type_number(types: Iterable[DataType]) -> int:
@@ -359,7 +375,7 @@ def _note(kind: int, types: Sequence[DataType]) -> bytes:
 
 
 def _element_requests(
-    kind: int, flags: int, table: str, spec: SetSpec, elements: Sequence[Element]
+    kind: int, flags: int, table: Table, spec: SetSpec, elements: Sequence[Element]
 ) -> list[Request]:
     verb = "add to" if kind == _NEWSETELEM else "remove from"
     requests: list[Request] = []

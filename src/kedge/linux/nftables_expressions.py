@@ -24,6 +24,7 @@ REG32_02: Final = 10
 REG32_05: Final = 13
 _REG_VERDICT: Final = 0
 
+META_PROTOCOL: Final = 1
 META_IIFNAME: Final = 6
 META_OIFNAME: Final = 7
 META_NFPROTO: Final = 15
@@ -34,6 +35,7 @@ CT_STATUS: Final = 2
 CT_STATE_ESTABLISHED_RELATED: Final = 0x6
 CT_STATUS_DNAT: Final = 0x20
 
+PAYLOAD_LINK: Final = 0
 PAYLOAD_NETWORK: Final = 1
 PAYLOAD_TRANSPORT: Final = 2
 
@@ -42,6 +44,7 @@ NFT_GOTO: Final = -4
 NFT_RETURN: Final = -5
 
 RTN_LOCAL: Final = 2
+_FIB_SADDR: Final = 0x1
 _FIB_DADDR: Final = 0x2
 _FIB_ADDRTYPE: Final = 3
 _CMP_EQ: Final = 0
@@ -181,9 +184,18 @@ def family_is(family: int) -> bytes:
 
 def destination_is_local() -> bytes:
     """Go on only if the packet is for an address of this host."""
+    return _is_local(_FIB_DADDR)
+
+
+def source_is_local() -> bytes:
+    """Go on only if the packet claims to be from an address of this host."""
+    return _is_local(_FIB_SADDR)
+
+
+def _is_local(which: int) -> bytes:
     kind = _expression(
         "fib",
-        attribute_be32(3, _FIB_DADDR),
+        attribute_be32(3, which),
         attribute_be32(2, _FIB_ADDRTYPE),
         attribute_be32(1, REG_1),
     )

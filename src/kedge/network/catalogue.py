@@ -128,6 +128,10 @@ class NetworkCatalogue:
             )
         if not spec.enable_ipv4 and not spec.enable_ipv6:
             raise InvalidParameterError("IPv4 or IPv6 must be enabled")
+        if not spec.is_internal and parse_options(spec.driver, spec.options).no_gateway:
+            raise InvalidParameterError(
+                "gateway mode 'isolated' can only be used for an internal network: add --internal"
+            )
         if any(network.name == spec.name for network in self._networks.values()):
             raise ConflictError(f"network with name {spec.name} already exists")
         # On a wire of the host's the host has a route there already; that is what it is for.

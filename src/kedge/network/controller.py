@@ -12,8 +12,7 @@ needs it (see `preparation`).
     remove_endpoint   ports at once             link in the background, then addresses and record
 """
 
-import errno
-import itertools
+import contextlib
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 
@@ -28,15 +27,14 @@ from kedge.errdefs import (
 from kedge.lib.clock import SYSTEM_CLOCK, Clock
 from kedge.lib.database import Database
 from kedge.lib.ids import short_id
-from kedge.linux.netlink import NetlinkError
 from kedge.network import names
 from kedge.network.addresses import AddressBook
-from kedge.network.bridge import BridgeDriver, LiveBridge
+from kedge.network.bridge import BridgeDriver
 from kedge.network.catalogue import DEFAULT_BRIDGE, NetworkCatalogue
 from kedge.network.gateway import gateway_versions
 from kedge.network.kernel import HostKernel, LinuxKernel
+from kedge.network.links import NO_PRIORITIES, EndpointLinks
 from kedge.network.model import (
-    Driver,
     Endpoint,
     EndpointSettings,
     Network,
@@ -52,10 +50,9 @@ from kedge.network.preparation import HostPreparation, taken_networks
 from kedge.network.publishing import PortPublisher
 from kedge.network.reaper import Reaper
 from kedge.network.store import NetworkStore
-from kedge.network.watch import TableWatch
+from kedge.network.upkeep import TableUpkeep
 
 _NO_SETTINGS = EndpointSettings()
-_NO_PRIORITIES: Mapping[str, int] = {}
 
 
 class NetworkController:
@@ -91,10 +88,10 @@ class NetworkController:
         self._catalogue = NetworkCatalogue(store, data_root, options, clock)
         self._driver = BridgeDriver(self._kernel, mtu=options.mtu)
         self._parents = ParentDriver(self._kernel)
-        self._table = names.table_name(data_root)
+        table = names.table_name(data_root)
         self._publisher = PortPublisher(
             self._kernel,
-            self._table,
+            table,
             default_address=options.default_host_ip,
             container_name=container_name,
         )
@@ -109,8 +106,16 @@ class NetworkController:
             publisher=self._publisher,
         )
         self._reaper = Reaper(self._driver.disconnect)
+        self._links = EndpointLinks(
+            self._kernel,
+            self._lock,
+            catalogue=self._catalogue,
+            preparation=self._preparation,
+            driver=self._driver,
+            parents=self._parents,
+        )
+        self._upkeep = TableUpkeep(self._kernel, table, self._publisher, self.reconcile)
         self._is_closed = False
-        self._watch: TableWatch | None = None
         self._publisher.has_packet_filter = options.packet_filter
         present = self._catalogue.try_find(DEFAULT_BRIDGE)
         self._catalogue.ensure_predefined(
@@ -230,7 +235,7 @@ class NetworkController:
             found = self._catalogue.find(network)
             if found.has_own_links:
                 found = self._preparation.ensure_live(found)
-                self._watch_table()
+                self._upkeep.watch()
             return self._addresses.create(container_id, found, settings)
 
     def endpoints(self, *, network: str = "", container_id: str = "") -> list[Endpoint]:
@@ -247,7 +252,7 @@ class NetworkController:
         rtnl_fd: int,
         ports: Sequence[PortBinding] = (),
         name: str = "",
-        priorities: Mapping[str, int] = _NO_PRIORITIES,
+        priorities: Mapping[str, int] = NO_PRIORITIES,
     ) -> tuple[PublishedPort, ...]:
         """Make a container's links, configure its namespace and publish its ports.
 
@@ -269,16 +274,8 @@ class NetworkController:
         endpoints = self.endpoints(container_id=container_id)
         if not endpoints:
             raise NotFoundError(f"container {short_id(container_id)} has no network endpoint")
-        taken: set[str] = set()
-        for endpoint in endpoints:
-            ifname = self._interface_name(endpoint, taken)
-            taken.add(ifname)
-            if endpoint.link:
-                self._link(endpoint, netns_fd=netns_fd, ifname=ifname)
-                self._tune(endpoint, netns_fd=netns_fd, rtnl_fd=rtnl_fd, ifname=ifname)
-            if endpoint.driver is not Driver.HOST:
-                versions = gateway_versions(endpoint, endpoints, priorities)
-                self._driver.configure(endpoint, rtnl_fd, ifname=ifname, gateway_for=versions)
+        self._guard(endpoints)
+        self._links.connect(endpoints, netns_fd=netns_fd, rtnl_fd=rtnl_fd, priorities=priorities)
         return self.publish(container_id, ports, name=name, priorities=priorities)
 
     def join(
@@ -287,7 +284,7 @@ class NetworkController:
         *,
         netns_fd: int,
         rtnl_fd: int,
-        priorities: Mapping[str, int] = _NO_PRIORITIES,
+        priorities: Mapping[str, int] = NO_PRIORITIES,
     ) -> None:
         """Give a running container the link of a new endpoint, and the default route if it is due.
 
@@ -300,13 +297,19 @@ class NetworkController:
         Raises:
             KedgeError: The kernel refused. `leave` takes back what was done.
         """
-        ifname = self._interface_name(endpoint, self._driver.names_in(rtnl_fd))
-        if endpoint.link:
-            self._link(endpoint, netns_fd=netns_fd, ifname=ifname)
-            self._tune(endpoint, netns_fd=netns_fd, rtnl_fd=rtnl_fd, ifname=ifname)
-        endpoints = self.endpoints(container_id=endpoint.container_id)
-        versions = gateway_versions(endpoint, endpoints, priorities)
-        self._driver.configure(endpoint, rtnl_fd, ifname=ifname, gateway_for=versions)
+        self._guard([endpoint])
+        self._links.join(
+            endpoint,
+            self.endpoints(container_id=endpoint.container_id),
+            netns_fd=netns_fd,
+            rtnl_fd=rtnl_fd,
+            priorities=priorities,
+        )
+
+    def _guard(self, endpoints: Sequence[Endpoint]) -> None:
+        """Have the addresses of new links kept from others, and those of others from them."""
+        with self._lock:
+            self._publisher.guard(endpoints)
 
     def leave(
         self,
@@ -314,7 +317,7 @@ class NetworkController:
         network: str,
         *,
         rtnl_fd: int,
-        priorities: Mapping[str, int] = _NO_PRIORITIES,
+        priorities: Mapping[str, int] = NO_PRIORITIES,
     ) -> None:
         """Take a running container out of a network; another one gets its default route.
 
@@ -345,7 +348,7 @@ class NetworkController:
         ports: Sequence[PortBinding],
         *,
         name: str = "",
-        priorities: Mapping[str, int] = _NO_PRIORITIES,
+        priorities: Mapping[str, int] = NO_PRIORITIES,
     ) -> tuple[PublishedPort, ...]:
         """Publish ports of a connected container, all or none, beside those it has.
 
@@ -411,7 +414,7 @@ class NetworkController:
                 if self._addresses.active(network_id=network.id) and network.has_own_links:
                     self._preparation.ensure_live(network)
             if self._preparation.is_any_live():
-                self._watch_table()
+                self._upkeep.watch()
             problems = self._republish()
             orphans = self._remove_orphans()
             self._preparation.problems += problems
@@ -426,18 +429,6 @@ class NetworkController:
         with self._lock:
             if self._preparation.is_any_live() and not self._is_closed:
                 self._publisher.sync()
-
-    def _watch_table(self) -> None:
-        """Have the table made again whenever somebody removes it; a second call does nothing."""
-        if self._watch is None and self._publisher.has_packet_filter:
-            events = self._kernel.open_table_events()
-            if events is not None:
-                self._watch = TableWatch(events, self._table, self._repair_table)
-
-    def _repair_table(self) -> None:
-        # Our own rebuilding removes the table as well; it is there again when we look.
-        if not self._is_closed and not self._has_table():
-            self.reconcile()
 
     def close(self, *, remove: bool = False) -> None:
         """Let go of everything; containers go on working. A second call does nothing.
@@ -454,8 +445,7 @@ class NetworkController:
                 for endpoint in self._addresses.active():
                     self._retire(endpoint)
         self._reaper.close()
-        if self._watch is not None:
-            self._watch.close()
+        self._upkeep.close()
         with self._lock:
             self._publisher.close(remove=remove)
             if remove:
@@ -465,67 +455,6 @@ class NetworkController:
     def _own_links(self, networks: Sequence[Network]) -> list[str]:
         """Return the bridges and parents of networks that are the engine's to remove."""
         return [link for n in networks if n.owns_link and (link := n.bridge or n.parent)]
-
-    def _interface_name(self, endpoint: Endpoint, taken: Collection[str]) -> str:
-        """Return what an endpoint's link is called in the container.
-
-        Raises:
-            ConflictError: The name asked for is another link's.
-        """
-        wanted = endpoint.extras.ifname
-        if wanted in taken:
-            raise ConflictError(
-                f"error renaming interface to {wanted}: the container has a link of that name"
-            )
-        if wanted:
-            return wanted
-        with self._lock:
-            network = self._catalogue.find(endpoint.network_id)
-        prefix = parse_options(network.driver, network.options).prefix
-        return next(name for n in itertools.count() if (name := f"{prefix}{n}") not in taken)
-
-    def _tune(self, endpoint: Endpoint, *, netns_fd: int, rtnl_fd: int, ifname: str) -> None:
-        """Set a new link's switches; bring up what may have to wait for its predecessor."""
-        if endpoint.extras.sysctls:
-            self._kernel.set_sysctls_in(
-                netns_fd,
-                [(name.replace("IFNAME", ifname), v) for name, v in endpoint.extras.sysctls],
-            )
-        if endpoint.driver is Driver.MACVLAN:
-            ifindex = self._kernel.link_in(rtnl_fd, ifname).ifindex
-            self._parents.bring_up(rtnl_fd, ifindex)
-
-    def _connect_link(
-        self,
-        endpoint: Endpoint,
-        network: Network,
-        live: LiveBridge,
-        *,
-        netns_fd: int,
-        ifname: str,
-    ) -> None:
-        driver = self._parents if network.driver in DRIVERS else self._driver
-        driver.connect(endpoint, network, live, netns_fd=netns_fd, ifname=ifname)
-
-    def _link(self, endpoint: Endpoint, *, netns_fd: int, ifname: str) -> None:
-        """Make an endpoint's link; if its bridge has been removed behind our back, that first."""
-        for attempt in (1, 2):
-            with self._lock:
-                network = self._preparation.ensure_live(self._catalogue.find(endpoint.network_id))
-                live = self._preparation.bridge(network.id)
-            try:
-                self._connect_link(endpoint, network, live, netns_fd=netns_fd, ifname=ifname)
-            except NetlinkError as error:
-                if attempt == 1 and error.errno in {errno.ENODEV, errno.EINVAL}:
-                    with self._lock:
-                        self._preparation.forget(network.id)
-                    continue
-                raise SystemFailureError(
-                    f"cannot connect container {short_id(endpoint.container_id)} "
-                    f"to network {network.name}: {error.strerror}"
-                ) from error
-            else:
-                return
 
     def _retire(self, endpoint: Endpoint) -> None:
         """Begin to remove an endpoint."""
@@ -537,36 +466,31 @@ class NetworkController:
 
     def _reap(self, endpoint: Endpoint) -> None:
         if endpoint.link:
-            self._reaper.submit(endpoint.link, lambda: self._forget(endpoint.id))
+            self._reaper.submit(endpoint.link, lambda: self._forget(endpoint))
         else:
             self._addresses.forget([endpoint.id])
 
-    def _forget(self, endpoint_id: str) -> None:
+    def _forget(self, endpoint: Endpoint) -> None:
         with self._lock:
-            self._addresses.forget([endpoint_id])
+            # A kernel that refuses now keeps an address from others, at worst.
+            with contextlib.suppress(SystemFailureError):
+                self._publisher.unguard(endpoint)
+            self._addresses.forget([endpoint.id])
 
     def _republish(self) -> list[str]:
         endpoints = {endpoint.id: endpoint for endpoint in self._addresses.active()}
+        self._publisher.guard(endpoints.values())
         problems: list[str] = []
         for endpoint_id, port in self._store.ports():
             endpoint = endpoints.get(endpoint_id)
             if endpoint is not None:
                 problems += self._publisher.republish(endpoint, [port])
-        if self._preparation.is_any_live() or self._has_table():
+        if self._preparation.is_any_live() or self._upkeep.has_table():
             try:
                 self._publisher.sync()
             except KedgeError as error:
                 problems.append(str(error))
         return problems
-
-    def _has_table(self) -> bool:
-        """Tell whether the engine's table is there, of this run or of an earlier one."""
-        if not self._options.packet_filter:
-            return False
-        try:
-            return any(chain.table == self._table for chain in self._kernel.base_chains())
-        except NetlinkError:
-            return False
 
     def _remove_orphans(self) -> list[str]:
         bridges = {network.bridge for network in self._catalogue.networks() if network.bridge}

@@ -1,64 +1,51 @@
 """kedge's packet filter rules: one nf_tables table per engine, planned as plain requests.
 
 The rules are fixed; what varies lies in sets and maps, so that the 201st published port costs as
-much as the tenth and a change is one small transaction. The table (family inet, for both IP
-versions) has these parts:
+much as the tenth and a change is one small transaction. Two families need a table each, and both
+have the same name. That for both IP versions (inet; its chains are in `ruleset`):
 
     prerouting, output   a connection to a local address and a published port goes to the container
     forward              established; same bridge; published; from a bridge to the outside; no more
     postrouting          container addresses are masqueraded towards the outside
-    raw                  nobody reaches the host's 127.0.0.0/8 through a bridge
+    raw                  nobody reaches the host's 127.0.0.0/8 through a bridge, or claims to be it
+
+And that for frames within a bridge (bridge, see `spoofing`): nobody uses another's address.
 
 A verdict of ours that accepts does not overrule another table that drops, and no rule that is not
 ours is ever touched.
 """
 
 import ipaddress
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from kedge.linux import nftables as nft
-from kedge.linux import nftables_expressions as ex
 from kedge.linux.netlink import Request
+from kedge.network import spoofing
+from kedge.network.model import GatewayMode
+from kedge.network.ruleset import (
+    ANY4,
+    ANY6,
+    BRIDGES,
+    INTERNAL,
+    ONE4,
+    ONE6,
+    OPEN4,
+    OPEN6,
+    ROUTED,
+    SAME,
+    SETS,
+    SUBNETS4,
+    SUBNETS6,
+    UNPROTECTED,
+    ruleset,
+)
 
 IPAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 IPNetwork: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 PROTOCOLS: Final = {"tcp": 6, "udp": 17, "sctp": 132}
-
-_BRIDGES: Final = nft.SetSpec("bridges", (nft.IFNAME,))
-_INTERNAL: Final = nft.SetSpec("internal", (nft.IFNAME,))
-_SAME: Final = nft.SetSpec("same_bridge", (nft.IFNAME, nft.IFNAME))
-_SUBNETS4: Final = nft.SetSpec("subnets4", (nft.IPV4_ADDR,), is_interval=True)
-_SUBNETS6: Final = nft.SetSpec("subnets6", (nft.IPV6_ADDR,), is_interval=True)
-_PORT: Final = (nft.INET_PROTO, nft.INET_SERVICE)
-_TO4: Final = (nft.IPV4_ADDR, nft.INET_SERVICE)
-_TO6: Final = (nft.IPV6_ADDR, nft.INET_SERVICE)
-_ANY4: Final = nft.SetSpec("ports4", _PORT, _TO4)
-_ANY6: Final = nft.SetSpec("ports6", _PORT, _TO6)
-_ONE4: Final = nft.SetSpec("address_ports4", (nft.IPV4_ADDR, *_PORT), _TO4)
-_ONE6: Final = nft.SetSpec("address_ports6", (nft.IPV6_ADDR, *_PORT), _TO6)
-_SETS: Final = (_BRIDGES, _INTERNAL, _SAME, _SUBNETS4, _SUBNETS6, _ANY4, _ANY6, _ONE4, _ONE6)
-
-_LINK_LOCAL: Final = ipaddress.IPv6Network("fe80::/10")
-_IP4_SOURCE: Final = 12
-_IP4_DESTINATION: Final = 16
-_IP6_SOURCE: Final = 8
-_IP6_DESTINATION: Final = 24
-_ACCEPT: Final = ex.verdict(nft.NF_ACCEPT)
-_DROP: Final = ex.verdict(nft.NF_DROP)
-_RETURN: Final = ex.verdict(ex.NFT_RETURN)
-_LOOPBACK4_SOURCE: Final = (
-    ex.family_is(nft.NFPROTO_IPV4)
-    + ex.payload(ex.PAYLOAD_NETWORK, _IP4_SOURCE, 1)
-    + ex.compare(b"\x7f")
-)
-_LOOPBACK4_DESTINATION: Final = (
-    ex.family_is(nft.NFPROTO_IPV4)
-    + ex.payload(ex.PAYLOAD_NETWORK, _IP4_DESTINATION, 1)
-    + ex.compare(b"\x7f")
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +54,16 @@ class BridgeRule:
 
     bridge: str
     subnets: tuple[IPNetwork, ...]
+    gateways: tuple[IPAddress, ...] = ()
+    """The bridge's own addresses, which no container may use."""
     is_internal: bool = False
     masquerade: bool = True
+    mode4: GatewayMode = GatewayMode.NAT
+    mode6: GatewayMode = GatewayMode.NAT
+
+    def mode(self, version: int) -> GatewayMode:
+        """Return the gateway mode of an IP version."""
+        return self.mode4 if version == 4 else self.mode6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,24 +78,48 @@ class PortRule:
     target_port: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenPort:
+    """A published port of a routed network: the container is reached by its own address."""
+
+    protocol: str
+    target: IPAddress
+    target_port: int
+
+
+AnyPort: TypeAlias = PortRule | OpenPort
+
+
 def whole_table(
-    table: str, bridges: Iterable[BridgeRule], ports: Iterable[PortRule]
+    table: str,
+    bridges: Iterable[BridgeRule],
+    ports: Iterable[AnyPort],
+    guard: spoofing.LinkGuard | None = None,
 ) -> list[Request]:
-    """Return the transaction that makes the table from nothing, whatever was in it before."""
+    """Return the transaction that makes the table from nothing, whatever was in it before.
+
+    Args:
+        table: Its name.
+        bridges: The bridges it knows.
+        ports: The published ports.
+        guard: The links of containers; None where the kernel cannot filter frames.
+    """
+    own = nft.Table(table)
     # Creating first makes the removal succeed whether or not the table is there.
-    requests = [nft.new_table(table), nft.delete_table(table), nft.new_table(table)]
-    requests += [nft.new_set(table, spec, set_id=n) for n, spec in enumerate(_SETS, start=1)]
-    requests += _rules(table)
+    requests = [nft.new_table(own), nft.delete_table(own), nft.new_table(own)]
+    requests += [nft.new_set(own, spec, set_id=n) for n, spec in enumerate(SETS, start=1)]
+    requests += ruleset(own)
     for bridge in bridges:
         requests += add_bridge(table, bridge)
-    return requests + add_ports(table, ports)
+    requests += add_ports(table, ports)
+    return requests + (guard.whole_table(first_set_id=len(SETS) + 1) if guard is not None else [])
 
 
 def add_bridge(table: str, rule: BridgeRule) -> list[Request]:
     """Return the requests that take a bridge in."""
     requests: list[Request] = []
     for spec, elements in _bridge_elements(rule):
-        requests += nft.add_elements(table, spec, elements)
+        requests += nft.add_elements(nft.Table(table), spec, elements)
     return requests
 
 
@@ -108,193 +127,76 @@ def remove_bridge(table: str, rule: BridgeRule) -> list[Request]:
     """Return the requests that drop a bridge."""
     requests: list[Request] = []
     for spec, elements in _bridge_elements(rule):
-        requests += nft.delete_elements(table, spec, elements)
+        requests += nft.delete_elements(nft.Table(table), spec, elements)
     return requests
 
 
-def add_ports(table: str, rules: Iterable[PortRule]) -> list[Request]:
+def add_ports(table: str, rules: Iterable[AnyPort]) -> list[Request]:
     """Return the requests that publish ports."""
     requests: list[Request] = []
     for spec, elements in _port_elements(rules):
-        requests += nft.add_elements(table, spec, elements)
+        requests += nft.add_elements(nft.Table(table), spec, elements)
     return requests
 
 
-def remove_ports(table: str, rules: Iterable[PortRule]) -> list[Request]:
+def remove_ports(table: str, rules: Iterable[AnyPort]) -> list[Request]:
     """Return the requests that take published ports back."""
     requests: list[Request] = []
     for spec, elements in _port_elements(rules):
-        requests += nft.delete_elements(table, spec, elements)
+        requests += nft.delete_elements(nft.Table(table), spec, elements)
     return requests
 
 
-def remove_table(table: str) -> list[Request]:
+def remove_table(table: str, *, guarded: bool = False) -> list[Request]:
     """Return the transaction that removes everything of an engine, also when nothing is there."""
-    return [nft.new_table(table), nft.delete_table(table)]
+    own = nft.Table(table)
+    return [
+        *(nft.new_table(own), nft.delete_table(own)),
+        *(spoofing.remove_table(table) if guarded else []),
+    ]
 
 
 def _bridge_elements(rule: BridgeRule) -> list[tuple[nft.SetSpec, list[nft.Element]]]:
     name = nft.ifname_bytes(rule.bridge)
     found = [
-        (_BRIDGES, [nft.Element(name)]),
-        (_SAME, [nft.Element(nft.concatenate(name, name))]),
+        (BRIDGES, [nft.Element(name)]),
+        (SAME, [nft.Element(nft.concatenate(name, name))]),
     ]
     if rule.is_internal:
-        found.append((_INTERNAL, [nft.Element(name)]))
-    if rule.masquerade and not rule.is_internal:
-        for subnet in rule.subnets:
-            spec = _SUBNETS4 if subnet.version == 4 else _SUBNETS6
+        found.append((INTERNAL, [nft.Element(name)]))
+    for subnet in rule.subnets:
+        mode = rule.mode(subnet.version)
+        spec = SUBNETS4 if subnet.version == 4 else SUBNETS6
+        if rule.masquerade and not rule.is_internal and mode is not GatewayMode.ROUTED:
             first = subnet.network_address.packed
             found.append((spec, [nft.Element(first, end=(subnet.broadcast_address + 1).packed)]))
+        family = nft.NFPROTO_IPV4 if subnet.version == 4 else nft.NFPROTO_IPV6
+        kept = {GatewayMode.ROUTED: ROUTED, GatewayMode.NAT_UNPROTECTED: UNPROTECTED}.get(mode)
+        if kept is not None:
+            found.append((kept, [nft.Element(nft.concatenate(name, bytes([family])))]))
     return found
 
 
-def _port_elements(rules: Iterable[PortRule]) -> list[tuple[nft.SetSpec, list[nft.Element]]]:
+def _port_elements(rules: Iterable[AnyPort]) -> list[tuple[nft.SetSpec, list[nft.Element]]]:
     by_set: dict[nft.SetSpec, list[nft.Element]] = {}
     for rule in rules:
-        key = [bytes([PROTOCOLS[rule.protocol]]), rule.host_port.to_bytes(2, "big")]
-        if rule.host_address.is_unspecified:
-            spec = _ANY4 if rule.host_address.version == 4 else _ANY6
-        else:
-            spec = _ONE4 if rule.host_address.version == 4 else _ONE6
-            key.insert(0, rule.host_address.packed)
-        data = nft.concatenate(rule.target.packed, rule.target_port.to_bytes(2, "big"))
-        by_set.setdefault(spec, []).append(nft.Element(nft.concatenate(*key), data))
+        spec, element = _open_element(rule) if isinstance(rule, OpenPort) else _element(rule)
+        by_set.setdefault(spec, []).append(element)
     return list(by_set.items())
 
 
-def _rules(table: str) -> list[Request]:
-    """Return chains before rules: a jump needs its target."""
-    nat, plain = "nat", "filter"
-    hooks: Sequence[tuple[str, nft.Hook | None]] = (
-        ("raw", nft.Hook(plain, nft.NF_INET_PRE_ROUTING, nft.PRIORITY_RAW)),
-        ("prerouting", nft.Hook(nat, nft.NF_INET_PRE_ROUTING, nft.PRIORITY_DSTNAT)),
-        ("output", nft.Hook(nat, nft.NF_INET_LOCAL_OUT, nft.PRIORITY_DSTNAT)),
-        ("forward", nft.Hook(plain, nft.NF_INET_FORWARD, nft.PRIORITY_FILTER)),
-        ("postrouting", nft.Hook(nat, nft.NF_INET_POST_ROUTING, nft.PRIORITY_SRCNAT)),
-        ("publish", None),
-        ("guard", None),
-    )
-    requests = [nft.new_chain(table, name, hook) for name, hook in hooks]
-    chains = {
-        "raw": _RAW,
-        "prerouting": _PREROUTING,
-        "output": _OUTPUT,
-        "publish": _publish_rules(),
-        "forward": _FORWARD,
-        "guard": _GUARD,
-        "postrouting": _postrouting_rules(),
-    }
-    for chain, rules in chains.items():
-        requests += [nft.add_rule(table, chain, rule) for rule in rules]
-    return requests
+def _open_element(rule: OpenPort) -> tuple[nft.SetSpec, nft.Element]:
+    spec = OPEN4 if rule.target.version == 4 else OPEN6
+    protocol, port = bytes([PROTOCOLS[rule.protocol]]), rule.target_port.to_bytes(2, "big")
+    return spec, nft.Element(nft.concatenate(rule.target.packed, protocol, port))
 
 
-# With route_localnet on, a container could otherwise route 127.0.0.1 to the host's own services.
-# Replies to a published port pass: here they still carry the bridge's address.
-_RAW: Final = [ex.interface_in(ex.META_IIFNAME, "bridges") + _LOOPBACK4_DESTINATION + _DROP]
-
-_TO_PUBLISH: Final = ex.destination_is_local() + ex.verdict(ex.NFT_JUMP, "publish")
-
-# A packet for 127.0.0.1 that comes over a wire must not reach a port published there: translation
-# happens before the kernel's check for such packets. Local ones are translated in `output`.
-_PREROUTING: Final = [_LOOPBACK4_DESTINATION + _RETURN, _TO_PUBLISH]
-
-_OUTPUT: Final = [_TO_PUBLISH]
-
-_FORWARD: Final = [
-    ex.interface_in(ex.META_IIFNAME, "bridges") + ex.verdict(ex.NFT_GOTO, "guard"),
-    ex.interface_in(ex.META_OIFNAME, "bridges") + ex.verdict(ex.NFT_GOTO, "guard"),
-]
-
-# `ct status dnat` lets in what was sent to a published port, and only that: the container's
-# address is not reachable from outside the host, also when somebody routes it here.
-_GUARD: Final = [
-    ex.conntrack_has(ex.CT_STATE, ex.CT_STATE_ESTABLISHED_RELATED) + _ACCEPT,
-    ex.interface_pair_in("same_bridge") + _ACCEPT,
-    ex.interface_in(ex.META_IIFNAME, "internal") + _DROP,
-    ex.interface_in(ex.META_OIFNAME, "internal") + _DROP,
-    ex.conntrack_has(ex.CT_STATUS, ex.CT_STATUS_DNAT) + _ACCEPT,
-    ex.interface_in(ex.META_OIFNAME, "bridges") + _DROP,
-    _ACCEPT,
-]
-
-
-def _publish_rules() -> list[bytes]:
-    """A port of one address wins over the same port of all addresses.
-
-    Neither ::1 nor a link-local source can be routed to a bridge (there is no route_localnet for
-    IPv6), so these connections stay with the port's socket and its userland proxy.
-    """
-    mask = _LINK_LOCAL.netmask.packed
-    loopback6 = ipaddress.IPv6Address("::1").packed
-    ipv6 = ex.family_is(nft.NFPROTO_IPV6)
-    port = ex.meta(ex.META_L4PROTO)
-    return [
-        ipv6
-        + ex.payload(ex.PAYLOAD_NETWORK, _IP6_SOURCE, 16)
-        + ex.bitwise_and(mask)
-        + ex.compare(_LINK_LOCAL.network_address.packed)
-        + _RETURN,
-        ipv6
-        + ex.payload(ex.PAYLOAD_NETWORK, _IP6_DESTINATION, 16)
-        + ex.compare(loopback6)
-        + _RETURN,
-        ex.family_is(nft.NFPROTO_IPV4)
-        + ex.payload(ex.PAYLOAD_NETWORK, _IP4_DESTINATION, 4)
-        + ex.meta(ex.META_L4PROTO, ex.REG32_01)
-        + ex.payload(ex.PAYLOAD_TRANSPORT, 2, 2, ex.REG32_02)
-        + ex.lookup(_ONE4.name, is_map=True)
-        + ex.destination_nat(nft.NFPROTO_IPV4),
-        ipv6
-        + ex.payload(ex.PAYLOAD_NETWORK, _IP6_DESTINATION, 16)
-        + ex.meta(ex.META_L4PROTO, ex.REG_2)
-        + ex.payload(ex.PAYLOAD_TRANSPORT, 2, 2, ex.REG32_05)
-        + ex.lookup(_ONE6.name, is_map=True)
-        + ex.destination_nat(nft.NFPROTO_IPV6),
-        ex.family_is(nft.NFPROTO_IPV4)
-        + port
-        + ex.payload(ex.PAYLOAD_TRANSPORT, 2, 2, ex.REG32_01)
-        + ex.lookup(_ANY4.name, is_map=True)
-        + ex.destination_nat(nft.NFPROTO_IPV4),
-        ipv6
-        + port
-        + ex.payload(ex.PAYLOAD_TRANSPORT, 2, 2, ex.REG32_01)
-        + ex.lookup(_ANY6.name, is_map=True)
-        + ex.destination_nat(nft.NFPROTO_IPV6),
-    ]
-
-
-def _postrouting_rules() -> list[bytes]:
-    """Masquerade what leaves, what comes from 127.0.0.1, and what returns to its own bridge.
-
-    The last one is a container that reaches its neighbour, or itself, through a published port of
-    the host: without it the answer would go straight back, untranslated. Between two bridges the
-    answer passes the host anyway, so there the client keeps its address (second rule; kernels
-    before 5.7 and bridged traffic under br_netfilter know no incoming interface here).
-    """
-    to_bridge = ex.interface_in(ex.META_OIFNAME, "bridges")
-    from_subnet4 = (
-        ex.family_is(nft.NFPROTO_IPV4)
-        + ex.payload(ex.PAYLOAD_NETWORK, _IP4_SOURCE, 4)
-        + ex.lookup(_SUBNETS4.name)
-    )
-    from_subnet6 = (
-        ex.family_is(nft.NFPROTO_IPV6)
-        + ex.payload(ex.PAYLOAD_NETWORK, _IP6_SOURCE, 16)
-        + ex.lookup(_SUBNETS6.name)
-    )
-    translated = ex.conntrack_has(ex.CT_STATUS, ex.CT_STATUS_DNAT)
-    outside = ex.interface_in(ex.META_OIFNAME, "bridges", inverted=True)
-    return [
-        ex.interface_is(ex.META_OIFNAME, "lo") + _RETURN,
-        ex.interface_in(ex.META_IIFNAME, "bridges")
-        + to_bridge
-        + ex.interface_pair_in("same_bridge", inverted=True)
-        + _RETURN,
-        to_bridge + _LOOPBACK4_SOURCE + ex.masquerade(),
-        to_bridge + translated + from_subnet4 + ex.masquerade(),
-        to_bridge + translated + from_subnet6 + ex.masquerade(),
-        outside + from_subnet4 + ex.masquerade(),
-        outside + from_subnet6 + ex.masquerade(),
-    ]
+def _element(rule: PortRule) -> tuple[nft.SetSpec, nft.Element]:
+    key = [bytes([PROTOCOLS[rule.protocol]]), rule.host_port.to_bytes(2, "big")]
+    if rule.host_address.is_unspecified:
+        spec = ANY4 if rule.host_address.version == 4 else ANY6
+    else:
+        spec = ONE4 if rule.host_address.version == 4 else ONE6
+        key.insert(0, rule.host_address.packed)
+    data = nft.concatenate(rule.target.packed, rule.target_port.to_bytes(2, "big"))
+    return spec, nft.Element(nft.concatenate(*key), data)

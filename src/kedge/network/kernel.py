@@ -6,6 +6,7 @@ in its place (`HostKernel` is the interface).
 """
 
 import errno
+import os
 import socket
 import threading
 import time
@@ -83,6 +84,10 @@ class HostKernel(Protocol):
 
     def has_packet_filter(self) -> bool:
         """Tell whether the kernel has nf_tables."""
+        ...
+
+    def has_bridge_filter(self) -> bool:
+        """Tell whether nf_tables can look at what a bridge forwards."""
         ...
 
     def base_chains(self) -> list[nft.BaseChain]:
@@ -209,6 +214,18 @@ class LinuxKernel:
             with self._filter_lock:
                 self._open_filter().query(nft.list_tables())
         except OSError as error:
+            if error.errno in _NO_PACKET_FILTER:
+                return False
+            raise
+        return True
+
+    def has_bridge_filter(self) -> bool:
+        """Tell whether nf_tables can look at what a bridge forwards (loading it if need be)."""
+        probe = nft.Table(f"kedge-probe-{os.getpid()}", nft.NFPROTO_BRIDGE)
+        try:
+            # The transaction makes the table and takes it back: nobody ever sees it.
+            self.commit([nft.new_table(probe), nft.delete_table(probe)])
+        except NetlinkError as error:
             if error.errno in _NO_PACKET_FILTER:
                 return False
             raise

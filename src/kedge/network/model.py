@@ -31,6 +31,19 @@ class Driver(StrEnum):
     NULL = "null"
 
 
+class GatewayMode(StrEnum):
+    """How a bridge network meets the outside, for one IP version; the values are Docker's."""
+
+    NAT = "nat"
+    """By the host's address; from outside only published ports, by the host's ports."""
+    NAT_UNPROTECTED = "nat-unprotected"
+    """The same, and every port by the container's own address."""
+    ROUTED = "routed"
+    """By the container's own address, both ways; from outside only published ports."""
+    ISOLATED = "isolated"
+    """Not at all, nor the host: the bridge has no address."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subnet:
     """One subnet of a network."""
@@ -158,6 +171,7 @@ class PublishedPort:
     container_port: int
     host_ip: str
     host_port: int
+    """0 in a routed network: reached at the container's address, at the container's port."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from typing import Final
 
 from kedge.errdefs import InvalidParameterError
 from kedge.linux.rtnetlink import IFNAMSIZ, IPVLAN_FLAGS, IPVLAN_MODES, MACVLAN_MODES
-from kedge.network.model import Driver, EndpointExtras
+from kedge.network.model import Driver, EndpointExtras, GatewayMode
 
 BRIDGE_NAME: Final = "com.docker.network.bridge.name"
 ENABLE_ICC: Final = "com.docker.network.bridge.enable_icc"
@@ -57,8 +57,23 @@ class LinkOptions:
     masquerade: bool = True
     host_binding: str = ""
     inhibit_ipv4: bool = False
-    no_gateway: frozenset[int] = frozenset()
-    """The IP versions without a gateway: the host is no part of the network."""
+    mode4: GatewayMode = GatewayMode.NAT
+    mode6: GatewayMode = GatewayMode.NAT
+
+    @property
+    def published_on(self) -> str:
+        """Where ports are published that name no address; empty for every one."""
+        # The unspecified address is what is meant without the option: IPv6 as well.
+        return "" if self.host_binding == "0.0.0.0" else self.host_binding  # noqa: S104
+
+    def gateway_mode(self, version: int) -> GatewayMode:
+        """Return the gateway mode of an IP version."""
+        return self.mode4 if version == 4 else self.mode6
+
+    @property
+    def no_gateway(self) -> frozenset[int]:
+        """The IP versions without a gateway: the host is no part of the network."""
+        return frozenset(v for v in (4, 6) if self.gateway_mode(v) is GatewayMode.ISOLATED)
 
 
 def parse_options(driver: Driver, options: Mapping[str, str]) -> LinkOptions:
@@ -88,11 +103,8 @@ def parse_options(driver: Driver, options: Mapping[str, str]) -> LinkOptions:
         masquerade=options.get(MASQUERADE, "true") not in _FALSE,
         host_binding=options.get(HOST_BINDING, ""),
         inhibit_ipv4=options.get(INHIBIT_IPV4, "false") in _TRUE,
-        no_gateway=frozenset(
-            version
-            for version, name in ((4, GATEWAY_MODE4), (6, GATEWAY_MODE6))
-            if options.get(name) == "isolated"
-        ),
+        mode4=GatewayMode(options.get(GATEWAY_MODE4) or GatewayMode.NAT),
+        mode6=GatewayMode(options.get(GATEWAY_MODE6) or GatewayMode.NAT),
     )
 
 
@@ -191,13 +203,10 @@ def _check_address(name: str, value: str) -> None:
 
 
 def _check_gateway_mode(name: str, value: str) -> None:
-    if value in {"routed", "nat-unprotected"}:
+    if value and value not in set(GatewayMode):
         raise InvalidParameterError(
-            f"{name}={value} is not supported: use nat or isolated, "
-            f"or nat with {MASQUERADE}=false where the network is routed to this host"
+            f"unknown {name} value: {value!r}: use one of {', '.join(GatewayMode)}"
         )
-    if value not in {"nat", "isolated"}:
-        raise InvalidParameterError(f"unknown {name} value: {value!r}: use nat or isolated")
 
 
 def _one_of(kind: str, values: Mapping[str, int], default: str) -> Callable[[str, str], None]:

@@ -9,11 +9,11 @@ import errno
 import ipaddress
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from kedge.errdefs import InvalidParameterError, NotSupportedError, SystemFailureError
+from kedge.errdefs import InvalidParameterError, SystemFailureError
 from kedge.network.holders import find_holder
 from kedge.network.ipam import IPAddress, parse_address
 from kedge.network.model import PortBinding
@@ -22,7 +22,12 @@ PORT_MAX: Final = 65535
 _EPHEMERAL_ATTEMPTS: Final = 64
 _FREE_SEARCH: Final = 512
 _BACKLOG: Final = 512
-_KINDS: Final = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
+_KINDS: Final = {
+    "tcp": (socket.SOCK_STREAM, socket.IPPROTO_TCP),
+    "udp": (socket.SOCK_DGRAM, socket.IPPROTO_UDP),
+    "sctp": (socket.SOCK_STREAM, socket.IPPROTO_SCTP),
+}
+_EPHEMERAL: Final = range(32768, 61000)
 _TAKEN: Final = frozenset({errno.EADDRINUSE, errno.EACCES})
 
 
@@ -34,7 +39,13 @@ class Claim:
     container_port: int
     host_address: IPAddress
     host_port: int
-    socket: socket.socket
+    socket: socket.socket | None
+    """None for SCTP on a host whose kernel has no such sockets, where nothing else can bind one."""
+
+    def close(self) -> None:
+        """Give the port up."""
+        if self.socket is not None:
+            self.socket.close()
 
 
 class PortInUseError(SystemFailureError):
@@ -67,6 +78,8 @@ class Claimer:
     """What every message about a refused port begins with."""
     own_holder: Callable[[str, IPAddress, int], str]
     """Names the container of this engine that has (protocol, address, port); else empty."""
+    versions: frozenset[int] = frozenset({4, 6})
+    """The IP versions a binding without an address is for."""
 
     def claim(self, bindings: Sequence[PortBinding]) -> list[Claim]:
         """Claim every binding's port, or none.
@@ -82,13 +95,15 @@ class Claimer:
                 claims += self._claim_one(binding)
         except BaseException:
             for claim in claims:
-                claim.socket.close()
+                claim.close()
             raise
         return claims
 
     def _claim_one(self, binding: PortBinding) -> list[Claim]:
         _check(binding)
-        addresses = _addresses(binding.host_ip or self.default_address)
+        addresses = _addresses(binding.host_ip or self.default_address, self.versions)
+        if binding.protocol == "sctp" and not has_sctp_sockets():
+            return self._claim_unbound(binding, addresses)
         if not binding.host_port:
             return self._claim_ephemeral(binding, addresses)
         last = max(binding.host_port, binding.host_port_last)
@@ -110,6 +125,16 @@ class Claimer:
                     raise self._explain(binding, failure) from None
         raise AssertionError("at least one attempt is made")
 
+    def _claim_unbound(self, binding: PortBinding, addresses: Sequence[IPAddress]) -> list[Claim]:
+        """Claim a port that nobody can bind here; only this engine's own may be in the way."""
+        last = max(binding.host_port, binding.host_port_last)
+        wanted = range(binding.host_port, last + 1) if binding.host_port else _EPHEMERAL
+        for port in wanted:
+            if not any(self.own_holder(binding.protocol, address, port) for address in addresses):
+                return [_claim(binding, address, port, None) for address in addresses]
+        failure = _BindError(errno.EADDRINUSE, addresses[0], wanted[-1])
+        raise self._explain(binding, failure)
+
     def _explain(self, binding: PortBinding, failure: "_BindError") -> SystemFailureError:
         port, address = failure.port, failure.address
         where = f"[{address}]" if address.version == 6 else str(address)
@@ -128,7 +153,7 @@ class Claimer:
         holder = f'container "{own}"' if own else str(find_holder(binding.protocol, address, port))
         if holder == "None":
             holder = ""
-        free = _find_free(binding, address, port)
+        free = 0 if binding.protocol == "sctp" else _find_free(binding, address, port)
         text += f"; port {port} is held by {holder or 'another program'}"
         text += f"; free: {free}" if free else ""
         return PortInUseError(text, port=port, holder=holder, free=free)
@@ -152,14 +177,18 @@ def has_ipv6_sockets() -> bool:
     return True
 
 
+def has_sctp_sockets() -> bool:
+    """Tell whether this kernel can bind SCTP sockets at all."""
+    try:
+        socket.socket(socket.AF_INET, *_KINDS["sctp"]).close()
+    except OSError:
+        return False
+    return True
+
+
 def _check(binding: PortBinding) -> None:
-    if binding.protocol not in {"tcp", "udp", "sctp"}:
-        raise InvalidParameterError(f"invalid protocol: {binding.protocol}")
     if binding.protocol not in _KINDS:
-        raise NotSupportedError(
-            f"port {binding.container_port}/{binding.protocol} cannot be published: "
-            "only tcp and udp ports can"
-        )
+        raise InvalidParameterError(f"invalid protocol: {binding.protocol}")
     for port in (binding.host_port, binding.host_port_last):
         if not 0 <= port <= PORT_MAX:
             raise InvalidParameterError(f"invalid host port: {port}")
@@ -167,13 +196,25 @@ def _check(binding: PortBinding) -> None:
         raise InvalidParameterError(f"invalid container port: {binding.container_port}")
 
 
-def _addresses(host_ip: str) -> list[IPAddress]:
+def _addresses(host_ip: str, versions: Collection[int]) -> list[IPAddress]:
     if host_ip:
         return [parse_address(host_ip)]
-    both: list[IPAddress] = [ipaddress.IPv4Address(0)]
-    if has_ipv6_sockets():
-        both.append(ipaddress.IPv6Address(0))
-    return both
+    found: list[IPAddress] = [ipaddress.IPv4Address(0)] if 4 in versions else []
+    if 6 in versions and has_ipv6_sockets():
+        found.append(ipaddress.IPv6Address(0))
+    return found
+
+
+def _claim(
+    binding: PortBinding, address: IPAddress, port: int, held: socket.socket | None
+) -> Claim:
+    return Claim(
+        protocol=binding.protocol,
+        container_port=binding.container_port,
+        host_address=address,
+        host_port=port,
+        socket=held,
+    )
 
 
 def _bind_all(binding: PortBinding, addresses: Sequence[IPAddress], port: int) -> list[Claim]:
@@ -183,35 +224,27 @@ def _bind_all(binding: PortBinding, addresses: Sequence[IPAddress], port: int) -
         for address in addresses:
             bound = _bind(binding.protocol, address, port)
             port = port or int(bound.getsockname()[1])
-            claims.append(
-                Claim(
-                    protocol=binding.protocol,
-                    container_port=binding.container_port,
-                    host_address=address,
-                    host_port=port,
-                    socket=bound,
-                )
-            )
+            claims.append(_claim(binding, address, port, bound))
     except BaseException:
         for claim in claims:
-            claim.socket.close()
+            claim.close()
         raise
     return claims
 
 
 def _bind(protocol: str, address: IPAddress, port: int) -> socket.socket:
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
-    bound = socket.socket(family, _KINDS[protocol])
+    bound = socket.socket(family, *_KINDS[protocol])
     try:
         if family == socket.AF_INET6:
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        if protocol == "tcp":
+        if protocol != "udp":
             # Connections that linger in TIME_WAIT are no clash; a listening socket still is,
             # because this one listens at once. UDP has no such state, and there the option
             # would let two programs share the port.
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind((str(address), port))
-        if protocol == "tcp":
+        if protocol != "udp":
             bound.listen(_BACKLOG)
     except OSError as error:
         bound.close()

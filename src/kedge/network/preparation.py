@@ -136,6 +136,12 @@ class HostPreparation:
                 "and containers cannot reach the outside"
             )
             return
+        if not self._kernel.has_bridge_filter():
+            self._publisher.can_guard = False
+            self.problems.append(
+                "this kernel has no nf_tables for bridges: "
+                "a container with CAP_NET_RAW can use the address of another one of its network"
+            )
         for chain in self._kernel.base_chains():
             if chain.hook == nft.NF_INET_FORWARD and chain.policy == nft.NF_DROP:
                 self.problems.append(

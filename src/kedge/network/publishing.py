@@ -1,25 +1,35 @@
 """Published ports and the packet filter table, kept in step.
 
 A port has three parts: the claim (a socket), a rule of the packet filter, and a place in the
-userland proxy. They are made in this order and undone in reverse. The whole table can be built
+userland proxy. They are made in this order and undone in reverse; in a routed network there is
+only the rule. The guard over the links' addresses shares the table's fate. The whole can be built
 again from what is known here, after a crash or after somebody flushed it. Not thread-safe: the
 controller locks.
 """
 
 import errno
 import ipaddress
-from collections.abc import Callable, Iterable, Sequence
+import socket
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from kedge.errdefs import KedgeError, SystemFailureError
+from kedge.errdefs import InvalidParameterError, KedgeError, NotSupportedError, SystemFailureError
 from kedge.linux.netlink import NetlinkError, Request
 from kedge.network import firewall
-from kedge.network.ipam import IPAddress
+from kedge.network.ipam import IPAddress, parse_address
 from kedge.network.kernel import HostKernel
-from kedge.network.model import Endpoint, Network, PortBinding, PublishedPort
-from kedge.network.options import parse_options
+from kedge.network.model import (
+    Driver,
+    Endpoint,
+    GatewayMode,
+    Network,
+    PortBinding,
+    PublishedPort,
+)
+from kedge.network.options import LinkOptions, parse_options
 from kedge.network.ports import Claim, Claimer
 from kedge.network.proxy import Listener, UserlandProxy
+from kedge.network.spoofing import LinkGuard, LinkRule, own_link_local
 
 
 @dataclass(slots=True, kw_only=True)
@@ -28,10 +38,12 @@ class _Port:
 
     endpoint: Endpoint
     published: PublishedPort
-    rule: firewall.PortRule | None
+    rule: firewall.AnyPort | None
     """None where the packet filter cannot do it (no address of that family in the container)."""
     listener: Listener | None = None
-    """None when another program took the port while no engine ran."""
+    """None when another program took the port while no engine ran, and where nothing is proxied."""
+    held: socket.socket | None = None
+    """What claims a port that the proxy does not serve."""
 
 
 class PortPublisher:
@@ -59,11 +71,14 @@ class PortPublisher:
         self._container_name = container_name
         self._proxy = UserlandProxy()
         self._bridges: dict[str, firewall.BridgeRule] = {}
-        self._bindings: dict[str, str] = {}
+        self._options: dict[str, LinkOptions] = {}
+        self._guard = LinkGuard(table)
         self._ports: dict[str, list[_Port]] = {}
         self._is_table_made = False
         self.has_packet_filter = True
         """Off on a host without nf_tables; then the proxy alone carries published ports."""
+        self.can_guard = True
+        """Off where the kernel cannot filter what a bridge forwards."""
 
     def add_network(self, network: Network) -> None:
         """Take a network's bridge into the packet filter."""
@@ -71,36 +86,71 @@ class PortPublisher:
         rule = firewall.BridgeRule(
             bridge=network.bridge,
             subnets=tuple(subnet.network for subnet in network.subnets),
+            gateways=tuple(subnet.gateway for subnet in network.subnets),
             is_internal=network.is_internal,
             masquerade=options.masquerade,
+            mode4=options.mode4,
+            mode6=options.mode6,
         )
-        # The unspecified address is what is meant without the option: every one, IPv6 as well.
-        is_any = options.host_binding in {"", "0.0.0.0"}  # noqa: S104
-        self._bindings[network.id] = "" if is_any else options.host_binding
-        if self._bridges.get(network.id) == rule:
+        self._options[network.id] = options
+        old = self._bridges.get(network.id)
+        if old == rule:
             return
-        is_new = network.id not in self._bridges
+        if old is not None:
+            self._guard.release(old.gateways)
         self._bridges[network.id] = rule
+        reserved = self._guard.reserve(rule.gateways)
         try:
-            if self._is_table_made and is_new:
-                self._change(firewall.add_bridge(self._table, rule))
+            if self._is_table_made and old is None:
+                self._change(firewall.add_bridge(self._table, rule) + self._guarding(reserved))
             else:
                 self.sync()
         except BaseException:
             del self._bridges[network.id]
+            self._guard.release(rule.gateways)
             raise
 
     def remove_network(self, network_id: str) -> None:
         """Take a network's bridge out of the packet filter."""
+        self._options.pop(network_id, None)
         rule = self._bridges.pop(network_id, None)
-        if rule is not None and self._is_table_made:
-            self._change(firewall.remove_bridge(self._table, rule))
+        if rule is None:
+            return
+        released = self._guard.release(rule.gateways)
+        if self._is_table_made:
+            self._change(firewall.remove_bridge(self._table, rule) + self._guarding(released))
+
+    def guard(self, endpoints: Iterable[Endpoint]) -> None:
+        """Keep others from the addresses of endpoints, and their links from those of others.
+
+        Raises:
+            SystemFailureError: The kernel refused; nothing has changed.
+        """
+        rules = [_link_rule(item) for item in endpoints if item.link and _is_bridged(item)]
+        requests = self._guard.add(rules)
+        if not self._is_table_made:
+            return
+        try:
+            self._change(self._guarding(requests))
+        except BaseException:
+            self._guard.remove(rule.link for rule in rules)
+            raise
+
+    def unguard(self, endpoint: Endpoint) -> None:
+        """Give an endpoint's addresses up; its link is gone."""
+        requests = self._guard.remove([endpoint.link])
+        if self._is_table_made:
+            self._change(self._guarding(requests))
 
     def sync(self) -> None:
         """Make the table anew from what is published; one transaction, no gap for packets."""
         rules = [port.rule for port in self._all_ports() if port.rule is not None]
-        self._commit(firewall.whole_table(self._table, self._bridges.values(), rules))
+        guard = self._guard if self.can_guard else None
+        self._commit(firewall.whole_table(self._table, self._bridges.values(), rules, guard))
         self._is_table_made = self.has_packet_filter
+
+    def _guarding(self, requests: list[Request]) -> list[Request]:
+        return requests if self.can_guard else []
 
     def publish(
         self, endpoint: Endpoint, bindings: Sequence[PortBinding], name: str
@@ -119,23 +169,59 @@ class PortPublisher:
         target = endpoint.ipv4 or endpoint.ipv6
         if target is None or not bindings:
             return []
+        if not self.has_packet_filter and any(item.protocol == "sctp" for item in bindings):
+            raise NotSupportedError(
+                "sctp ports cannot be published: this host has no packet filter (nf_tables), "
+                "and the userland proxy carries tcp and udp only"
+            )
+        options = self._options.get(endpoint.network_id, LinkOptions())
+        ports = self._open_ports(endpoint, bindings, options)
+        versions = _translated(endpoint, options)
+        default = options.published_on or self._default_address
         claimer = Claimer(
             target=str(target.ip),
-            default_address=self._bindings.get(endpoint.network_id) or self._default_address,
+            default_address=default if 4 in versions else "",
             prefix=f"driver failed programming external connectivity on endpoint {name}: ",
             own_holder=self.holder,
+            versions=versions,
         )
-        claims = claimer.claim(bindings)
-        ports = [_port(endpoint, claim) for claim in claims]
+        wanted = [item for item in bindings if _version(item) in versions | {0}]
+        claims = claimer.claim(wanted) if versions else []
+        translated = [_port(endpoint, claim) for claim in claims]
+        ports += translated
         try:
             self._change(firewall.add_ports(self._table, _rules(ports)))
         except BaseException:
             for claim in claims:
-                claim.socket.close()
+                claim.close()
             raise
-        self._serve(ports, claims)
+        self._serve(translated, claims)
         self._ports.setdefault(endpoint.id, []).extend(ports)
         return [port.published for port in ports]
+
+    def _open_ports(
+        self, endpoint: Endpoint, bindings: Sequence[PortBinding], options: LinkOptions
+    ) -> list[_Port]:
+        """Return the ports that are reached by the container's own addresses.
+
+        Raises:
+            InvalidParameterError: One is wanted on an address of the host.
+        """
+        known = {(item.published, item.endpoint.id) for item in self._all_ports()}
+        found: dict[PublishedPort, _Port] = {}
+        for binding in bindings:
+            for address in _routed_addresses(endpoint, options):
+                _check_routed(binding, address.version, endpoint.network_name)
+                published = PublishedPort(
+                    protocol=binding.protocol,
+                    container_port=binding.container_port,
+                    host_ip="0.0.0.0" if address.version == 4 else "::",  # noqa: S104
+                    host_port=0,
+                )
+                if (published, endpoint.id) not in known:
+                    rule = _rule(endpoint, published)
+                    found[published] = _Port(endpoint=endpoint, published=published, rule=rule)
+        return list(found.values())
 
     def republish(self, endpoint: Endpoint, published: Sequence[PublishedPort]) -> list[str]:
         """Claim ports again after a restart of the engine; call `sync` afterwards.
@@ -156,11 +242,11 @@ class PortPublisher:
             )
             port = _Port(endpoint=endpoint, published=item, rule=_rule(endpoint, item))
             try:
-                claims = claimer.claim([wanted])
+                claims = claimer.claim([wanted]) if item.host_port else []
             except KedgeError as error:
                 problems.append(f"container {self._container_name(endpoint.container_id)}: {error}")
             else:
-                self._serve([port], claims)
+                self._serve([port] if claims else [], claims)
             self._ports.setdefault(endpoint.id, []).append(port)
         return problems
 
@@ -173,6 +259,8 @@ class PortPublisher:
             for port in ports:
                 if port.listener is not None:
                     self._proxy.remove(port.listener)
+                if port.held is not None:
+                    port.held.close()
 
     def published(self, endpoint_id: str) -> list[PublishedPort]:
         """Return an endpoint's published ports."""
@@ -194,8 +282,11 @@ class PortPublisher:
     def close(self, *, remove: bool) -> None:
         """Give up the claims; with ``remove`` take the table down, else leave the rules."""
         self._proxy.close()
+        for port in self._all_ports():
+            if port.held is not None:
+                port.held.close()
         if remove:
-            self._commit(firewall.remove_table(self._table))
+            self._commit(firewall.remove_table(self._table, guarded=self.can_guard))
             self._is_table_made = False
 
     def _all_ports(self) -> Iterable[_Port]:
@@ -203,6 +294,9 @@ class PortPublisher:
 
     def _serve(self, ports: Sequence[_Port], claims: Sequence[Claim]) -> None:
         for port, claim in zip(ports, claims, strict=True):
+            if claim.socket is None or claim.protocol == "sctp":
+                port.held = claim.socket
+                continue
             target = _target(port.endpoint, claim.host_address.version)
             port.listener = self._proxy.add(claim.socket, (str(target), claim.container_port))
 
@@ -246,11 +340,15 @@ def _port(endpoint: Endpoint, claim: Claim) -> _Port:
     return _Port(endpoint=endpoint, published=published, rule=_rule(endpoint, published))
 
 
-def _rule(endpoint: Endpoint, port: PublishedPort) -> firewall.PortRule | None:
+def _rule(endpoint: Endpoint, port: PublishedPort) -> firewall.AnyPort | None:
     address = ipaddress.ip_address(port.host_ip)
     target = _target(endpoint, address.version)
     if target.version != address.version:
         return None
+    if not port.host_port:
+        return firewall.OpenPort(
+            protocol=port.protocol, target=target, target_port=port.container_port
+        )
     return firewall.PortRule(
         protocol=port.protocol,
         host_address=address,
@@ -260,7 +358,7 @@ def _rule(endpoint: Endpoint, port: PublishedPort) -> firewall.PortRule | None:
     )
 
 
-def _rules(ports: Iterable[_Port]) -> list[firewall.PortRule]:
+def _rules(ports: Iterable[_Port]) -> list[firewall.AnyPort]:
     return [port.rule for port in ports if port.rule is not None]
 
 
@@ -273,3 +371,47 @@ def _target(endpoint: Endpoint, version: int) -> IPAddress:
     if chosen is None:
         raise SystemFailureError(f"endpoint {endpoint.id[:12]} has no address to publish")
     return chosen.ip
+
+
+def _translated(endpoint: Endpoint, options: LinkOptions) -> frozenset[int]:
+    """Return the IP versions whose ports of the host lead to the container."""
+    plain = {GatewayMode.NAT, GatewayMode.NAT_UNPROTECTED}
+    return frozenset(
+        version
+        for version in (4, 6)
+        if options.gateway_mode(_target(endpoint, version).version) in plain
+    )
+
+
+def _routed_addresses(endpoint: Endpoint, options: LinkOptions) -> Iterator[IPAddress]:
+    for interface in (endpoint.ipv4, endpoint.ipv6):
+        if interface is not None and options.gateway_mode(interface.version) is GatewayMode.ROUTED:
+            yield interface.ip
+
+
+def _check_routed(binding: PortBinding, version: int, network: str) -> None:
+    """Refuse an address of the host: the port would be open to more than was asked for."""
+    address = parse_address(binding.host_ip) if binding.host_ip else None
+    if address is not None and address.version == version and not address.is_unspecified:
+        raise InvalidParameterError(
+            f"port {binding.container_port}/{binding.protocol} cannot be published on {address}: "
+            f"network {network} is routed, its containers are reached by their own addresses; "
+            "leave the host's address out"
+        )
+
+
+def _version(binding: PortBinding) -> int:
+    """Return the IP version of the host's address that is wanted; 0 for any."""
+    return parse_address(binding.host_ip).version if binding.host_ip else 0
+
+
+def _is_bridged(endpoint: Endpoint) -> bool:
+    return endpoint.driver is Driver.BRIDGE
+
+
+def _link_rule(endpoint: Endpoint) -> LinkRule:
+    interfaces = (endpoint.ipv4, endpoint.ipv6, *endpoint.extras.link_local)
+    own: list[IPAddress] = [item.ip for item in interfaces if item is not None]
+    return LinkRule(
+        link=endpoint.link, mac=endpoint.mac, addresses=(*own, own_link_local(endpoint.mac))
+    )

@@ -29,6 +29,11 @@ _SCHEMA: Final = (
         container_port INTEGER NOT NULL,
         PRIMARY KEY (protocol, host_ip, host_port, endpoint_id))""",
     "CREATE INDEX IF NOT EXISTS network_ports_endpoint ON network_ports (endpoint_id)",
+    # Ports of routed networks have no port of the host's to be unique by.
+    """CREATE TABLE IF NOT EXISTS network_open_ports (
+        endpoint_id TEXT NOT NULL REFERENCES network_endpoints (id) ON DELETE CASCADE,
+        protocol TEXT NOT NULL, host_ip TEXT NOT NULL, container_port INTEGER NOT NULL,
+        PRIMARY KEY (endpoint_id, protocol, host_ip, container_port))""",
     """CREATE TABLE IF NOT EXISTS network_endpoint_extras (
         endpoint_id TEXT PRIMARY KEY REFERENCES network_endpoints (id) ON DELETE CASCADE,
         details TEXT NOT NULL)""",
@@ -145,22 +150,24 @@ class NetworkStore:
         """Record an endpoint's published ports, added to those it has."""
         with self.database.transaction(durable=False):
             for port in ports:
-                self.database.execute(
-                    "INSERT INTO network_ports VALUES (?, ?, ?, ?, ?)",
-                    (
-                        endpoint_id,
-                        port.protocol,
-                        port.host_ip,
-                        port.host_port,
-                        port.container_port,
-                    ),
-                )
+                place: tuple[Value, ...] = (endpoint_id, port.protocol, port.host_ip)
+                if port.host_port:
+                    self.database.execute(
+                        "INSERT INTO network_ports VALUES (?, ?, ?, ?, ?)",
+                        (*place, port.host_port, port.container_port),
+                    )
+                else:
+                    self.database.execute(
+                        "INSERT INTO network_open_ports VALUES (?, ?, ?, ?)",
+                        (*place, port.container_port),
+                    )
 
     def ports(self) -> list[tuple[str, PublishedPort]]:
         """Return ``(endpoint id, port)`` of everything published."""
         rows = self.database.query(
             "SELECT endpoint_id, protocol, container_port, host_ip, host_port "
-            "FROM network_ports ORDER BY rowid"
+            "FROM network_ports UNION ALL "
+            "SELECT endpoint_id, protocol, container_port, host_ip, 0 FROM network_open_ports"
         )
         return [
             (

@@ -52,7 +52,10 @@ PORTS = [
 ]
 
 RULES = {
-    "raw": ["iifname @bridges ip daddr 127.0.0.0/8 drop"],
+    "raw": [
+        "iifname @bridges ip daddr 127.0.0.0/8 drop",
+        "iifname @bridges fib saddr type local drop",
+    ],
     "prerouting": ["ip daddr 127.0.0.0/8 return", "fib daddr type local jump publish"],
     "output": ["fib daddr type local jump publish"],
     "publish": [
@@ -70,6 +73,11 @@ RULES = {
         "iifname @internal drop",
         "oifname @internal drop",
         "ct status dnat accept",
+        "ip daddr . meta l4proto . th dport @open4 accept",
+        "ip6 daddr . meta l4proto . th dport @open6 accept",
+        "meta l4proto icmp oifname . meta nfproto @routed accept",
+        "meta l4proto ipv6-icmp oifname . meta nfproto @routed accept",
+        "oifname . meta nfproto @unprotected accept",
         "oifname @bridges drop",
         "accept",
     ],
@@ -169,7 +177,7 @@ def test_a_thousand_ports_in_one_transaction() -> None:
     with nft.NftablesSocket() as kernel:
         kernel.commit(firewall.whole_table(TABLE, BRIDGES, many))
         assert len(elements("ports4")) == 1000
-        dump = kernel.query(nft.list_elements(TABLE, "ports4"))
+        dump = kernel.query(nft.list_elements(nft.Table(TABLE), "ports4"))
         assert sum(len(nft.parse_elements(message)) for message in dump) == 1000
 
 

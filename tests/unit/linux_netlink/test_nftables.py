@@ -9,6 +9,7 @@ from kedge.linux import nftables as nft
 from kedge.linux import nftables_expressions as ex
 from kedge.linux.netlink import Message, parse_attributes
 
+TABLE = nft.Table("x")
 PORTS = nft.SetSpec(
     "port4_ip",
     (nft.IPV4_ADDR, nft.INET_PROTO, nft.INET_SERVICE),
@@ -22,7 +23,7 @@ def address(text: str) -> bytes:
 
 def test_a_base_chain() -> None:
     hook = nft.Hook("nat", nft.NF_INET_PRE_ROUTING, nft.PRIORITY_DSTNAT)
-    request = nft.new_chain("x", "pre", hook)
+    request = nft.new_chain(TABLE, "pre", hook)
     assert request.type == 2563
     assert request.body.hex() == (
         "01000000"
@@ -36,12 +37,12 @@ def test_a_base_chain() -> None:
 
 
 def test_a_chain_without_a_hook_is_no_base_chain() -> None:
-    request = nft.new_chain("x", "publish")
+    request = nft.new_chain(TABLE, "publish")
     assert nft.try_parse_base_chain(Message(request.type, 0, 0, request.body)) is None
 
 
 def test_a_map_has_the_type_numbers_of_nft() -> None:
-    values = parse_attributes(nft.new_set("x", PORTS, set_id=1).body[4:])
+    values = parse_attributes(nft.new_set(TABLE, PORTS, set_id=1).body[4:])
     assert values[3].hex() == "00000008"
     assert values[4].hex() == "0000730d"
     assert values[5].hex() == "0000000c"
@@ -52,7 +53,7 @@ def test_a_map_has_the_type_numbers_of_nft() -> None:
 def test_an_element_is_padded_to_registers() -> None:
     key = nft.concatenate(address("192.0.2.2"), b"\x06", (80).to_bytes(2, "big"))
     data = nft.concatenate(address("172.17.0.2"), (8080).to_bytes(2, "big"))
-    (request,) = nft.add_elements("x", PORTS, [nft.Element(key, data)])
+    (request,) = nft.add_elements(TABLE, PORTS, [nft.Element(key, data)])
     assert request.type == 2572
     # As nft's, apart from the set's number, which only a set made in the same batch needs.
     assert request.body.hex() == (
@@ -66,7 +67,7 @@ def test_an_element_is_padded_to_registers() -> None:
 def test_a_range_has_two_elements() -> None:
     spec = nft.SetSpec("subnets4", (nft.IPV4_ADDR,), is_interval=True)
     element = nft.Element(address("172.17.0.0"), end=address("172.18.0.0"))
-    (request,) = nft.add_elements("x", spec, [element])
+    (request,) = nft.add_elements(TABLE, spec, [element])
     items = parse_attributes(request.body[4:])[3]
     assert items.hex() == (
         "10000180" + "0c000180" + "08000100" + "ac110000"
@@ -113,7 +114,7 @@ def test_elements_come_back(pairs: list[tuple[bytes, bytes]]) -> None:
     elements = [nft.Element(key, data) for key, data in pairs]
     found = [
         element
-        for request in nft.add_elements("x", PORTS, elements)
+        for request in nft.add_elements(TABLE, PORTS, elements)
         for element in nft.parse_elements(Message(request.type, 0, 0, request.body))
     ]
     assert found == elements
@@ -121,6 +122,6 @@ def test_elements_come_back(pairs: list[tuple[bytes, bytes]]) -> None:
 
 def test_many_elements_are_split_into_messages_that_fit() -> None:
     elements = [nft.Element(n.to_bytes(12, "big"), bytes(8)) for n in range(2000)]
-    requests = nft.add_elements("x", PORTS, elements)
+    requests = nft.add_elements(TABLE, PORTS, elements)
     assert len(requests) > 1
     assert all(len(request.body) < 65536 for request in requests)

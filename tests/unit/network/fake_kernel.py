@@ -110,6 +110,9 @@ class FakeKernel:
     def has_packet_filter(self) -> bool:
         return self.is_filter_there
 
+    def has_bridge_filter(self) -> bool:
+        return self.is_filter_there
+
     def base_chains(self) -> list[nft.BaseChain]:
         return self.chains
 

@@ -42,7 +42,7 @@ def test_what_the_options_of_a_bridge_say() -> None:
         ("bridge", _BRIDGE + "name", "a-name-much-too-long", "at most 15 characters"),
         ("bridge", _BRIDGE + "name", "a/b", "without '/'"),
         ("bridge", _BRIDGE + "host_binding_ipv4", "::1", "IPv4 address"),
-        ("bridge", _BRIDGE + "gateway_mode_ipv4", "routed", "use nat or isolated"),
+        ("bridge", _BRIDGE + "gateway_mode_ipv4", "open", "nat, nat-unprotected, routed"),
         ("bridge", "com.docker.network.driver.mtu", "9x", "use a number from 68"),
         ("bridge", "com.docker.network.driver.mtu", "66", "use a number from 68"),
         ("macvlan", "macvlan_mode", "bridged", "private, vepa, bridge, passthru"),

@@ -13,7 +13,7 @@ from kedge.linux.netlink import Request
 from kedge.shim.namesockets import NAME_SERVER
 
 PORT: Final = 53
-_TABLE: Final = "kedge-dns"
+_TABLE: Final = nft.Table("kedge-dns")
 _DESTINATION_OFFSET: Final = 16
 _PORT_OFFSET: Final = 2
 _TCP: Final = 6
