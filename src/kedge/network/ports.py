@@ -92,18 +92,18 @@ class Claimer:
         claims: list[Claim] = []
         try:
             for binding in dict.fromkeys(bindings):
-                claims += self._claim_one(binding)
+                claims += self._claim_one(binding, claims)
         except BaseException:
             for claim in claims:
                 claim.close()
             raise
         return claims
 
-    def _claim_one(self, binding: PortBinding) -> list[Claim]:
+    def _claim_one(self, binding: PortBinding, before: Sequence[Claim]) -> list[Claim]:
         _check(binding)
         addresses = _addresses(binding.host_ip or self.default_address, self.versions)
         if binding.protocol == "sctp" and not has_sctp_sockets():
-            return self._claim_unbound(binding, addresses)
+            return self._claim_unbound(binding, addresses, before)
         if not binding.host_port:
             return self._claim_ephemeral(binding, addresses)
         last = max(binding.host_port, binding.host_port_last)
@@ -125,12 +125,16 @@ class Claimer:
                     raise self._explain(binding, failure) from None
         raise AssertionError("at least one attempt is made")
 
-    def _claim_unbound(self, binding: PortBinding, addresses: Sequence[IPAddress]) -> list[Claim]:
+    def _claim_unbound(
+        self, binding: PortBinding, addresses: Sequence[IPAddress], before: Sequence[Claim]
+    ) -> list[Claim]:
         """Claim a port that nobody can bind here; only this engine's own may be in the way."""
+        taken = {claim.host_port for claim in before if claim.protocol == binding.protocol}
         last = max(binding.host_port, binding.host_port_last)
         wanted = range(binding.host_port, last + 1) if binding.host_port else _EPHEMERAL
         for port in wanted:
-            if not any(self.own_holder(binding.protocol, address, port) for address in addresses):
+            holders = (self.own_holder(binding.protocol, address, port) for address in addresses)
+            if port not in taken and not any(holders):
                 return [_claim(binding, address, port, None) for address in addresses]
         failure = _BindError(errno.EADDRINUSE, addresses[0], wanted[-1])
         raise self._explain(binding, failure)
