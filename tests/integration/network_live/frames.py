@@ -55,7 +55,7 @@ def checksum(data: bytes) -> int:
     total = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
+    return 0xFFFF - total
 
 
 def delivered(sender: Namespace, receiver: Namespace, frames: Mapping[str, bytes]) -> set[str]:
