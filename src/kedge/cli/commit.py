@@ -13,9 +13,18 @@ from kedge.oci.references import parse_reference
 
 
 def _run(options: Options, client: EngineClient) -> int:
-    repository, tag = split_target(options.words[1]) if len(options.words) > 1 else ("", "")
+    return commit(client, options, *(*options.words, "")[:2])
+
+
+def commit(client: EngineClient, options: Options, container: str, target: str) -> int:
+    """Make an image from a container as the flags of `COMMIT_FLAGS` say, and print its id.
+
+    Raises:
+        InvalidParameterError: ``target`` is no name for an image.
+    """
+    repository, tag = split_target(target) if target else ("", "")
     query: Query = {
-        "container": options.words[0],
+        "container": container,
         "repo": repository,
         "tag": tag,
         "author": options.text("author"),
@@ -41,16 +50,17 @@ def split_target(name: str) -> tuple[str, str]:
     return f"{reference.domain}/{reference.path}", reference.tag or "latest"
 
 
+COMMIT_FLAGS: Final = (
+    value("author", "NAME", "Author of the image", short="a"),
+    many("change", "INSTRUCTION", "Dockerfile instruction to apply, such as 'CMD [\"sh\"]'",
+         short="c"),
+    value("message", "TEXT", "What the change is about", short="m"),
+    switch("pause", "Pause the container meanwhile", short="p", default=True),
+)  # fmt: skip
 COMMAND: Final = Command(
     usage="[OPTIONS] CONTAINER [REPOSITORY[:TAG]]",
     summary="Make an image from a container's files, and print its id",
-    flags=(
-        value("author", "NAME", "Author of the image", short="a"),
-        many("change", "INSTRUCTION", "Dockerfile instruction to apply, such as 'CMD [\"sh\"]'",
-             short="c"),
-        value("message", "TEXT", "What the change is about", short="m"),
-        switch("pause", "Pause the container meanwhile", short="p", default=True),
-    ),
+    flags=COMMIT_FLAGS,
     run=_run,
     examples=(
         ("kedge commit web my-web:tested", "Keep a container as an image"),
@@ -59,4 +69,4 @@ COMMAND: Final = Command(
     at_least=1,
     at_most=2,
     complete="container",
-)  # fmt: skip
+)

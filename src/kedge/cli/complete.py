@@ -8,7 +8,7 @@ from kedge.cli.flags import Options
 from kedge.cli.output import print_lines
 from kedge.client.http import EngineClient
 from kedge.errdefs import KedgeError
-from kedge.lib.fields import objects, text, texts
+from kedge.lib.fields import mapping, objects, text, texts
 
 _STATES: Final = {
     "container": frozenset[str](),
@@ -42,8 +42,20 @@ def _names(client: EngineClient, kind: str) -> list[str]:
             from kedge.cli.contexts import list_contexts  # noqa: PLC0415 - only here
 
             return ["default", *(context.name for context in list_contexts())]
+        case "service":
+            return _services()
         case _:
             return _containers(client, kind)
+
+
+def _services() -> list[str]:
+    """Return the services of the Compose file of this folder."""
+    import os  # noqa: PLC0415 - only here
+
+    from kedge.compose.project import Wanted, load_project  # noqa: PLC0415 - only here
+
+    wanted = Wanted(profiles=("*",), consistency=False)
+    return list(mapping(load_project(wanted, os.environ, lambda _text: None).model, "services"))
 
 
 def _containers(client: EngineClient, kind: str) -> list[str]:
@@ -64,7 +76,7 @@ def _images(client: EngineClient) -> list[str]:
 
 
 COMMAND: Final = Command(
-    usage="container|running|stopped|paused|image|volume|network|context",
+    usage="container|running|stopped|paused|image|volume|network|context|service",
     summary="Print names for tab completion",
     flags=(),
     run=_run,

@@ -12,7 +12,10 @@ from kedge.cli.flags import HELP, Flag
 from kedge.cli.table import COMMANDS, GROUPS, find_in_group, group_entries
 
 _KINDS: Final = frozenset(
-    {"container", "running", "stopped", "paused", "image", "volume", "network", "context"}
+    {
+        *("container", "running", "stopped", "paused", "image", "volume", "network", "context"),
+        "service",
+    }
 )
 _FILES: Final = {"file": "-f", "folder": "-d"}
 

@@ -7,7 +7,7 @@ that does not exist yet or is a file. Rules and texts: docker/cli ``container/cp
 import os
 import posixpath
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from kedge.cli.command import Command
@@ -47,29 +47,60 @@ def parse_place(text: str) -> Place:
     return Place(container, path)
 
 
+class Wishes(NamedTuple):
+    """How files are copied."""
+
+    follow_link: bool = False
+    owners: bool = False
+    quiet: bool = False
+
+
 def _run(options: Options, client: EngineClient) -> int:
     source, target = (parse_place(word) for word in options.words)
-    if not options.words[0]:
-        raise InvalidParameterError("source can not be empty")
-    if not options.words[1]:
-        raise InvalidParameterError("destination can not be empty")
-    if source.container and target.container:
-        raise InvalidParameterError("copying between containers is not supported")
-    progress = _Progress(quiet=options.on("quiet") or not sys.stdout.isatty())
-    if source.container:
-        _copy_from(client, source, target.path, options, progress)
-    elif target.container:
-        _copy_to(client, source.path, target, options, progress)
-    else:
-        raise InvalidParameterError("must specify at least one container source")
+    check_places(options.words, source, target)
+    wishes = Wishes(
+        options.on("follow-link"),
+        options.on("archive"),
+        options.on("quiet") or not sys.stdout.isatty(),
+    )
+    copy(client, source, target, wishes)
     return OK
 
 
+def check_places(words: Sequence[str], source: Place, target: Place) -> None:
+    """Refuse what is no copy between a container and this host.
+
+    Raises:
+        InvalidParameterError: It is none.
+    """
+    if not words[0]:
+        raise InvalidParameterError("source can not be empty")
+    if not words[1]:
+        raise InvalidParameterError("destination can not be empty")
+    if source.container and target.container:
+        raise InvalidParameterError("copying between containers is not supported")
+    if not source.container and not target.container:
+        raise InvalidParameterError("must specify at least one container source")
+
+
+def copy(client: EngineClient, source: Place, target: Place, wishes: Wishes) -> None:
+    """Copy between a container and this host.
+
+    Raises:
+        KedgeError: One of the paths does not fit, or is not there.
+    """
+    progress = _Progress(quiet=wishes.quiet)
+    if source.container:
+        _copy_from(client, source, target.path, wishes, progress)
+    else:
+        _copy_to(client, source.path, target, wishes, progress)
+
+
 def _copy_from(
-    client: EngineClient, source: Place, target: str, options: Options, progress: "_Progress"
+    client: EngineClient, source: Place, target: str, wishes: Wishes, progress: "_Progress"
 ) -> None:
     path, new_base = source.path, ""
-    if options.on("follow-link"):
+    if wishes.follow_link:
         stat = _stat(client, source)
         if stat is not None and stat.is_link:
             link = stat.link_target
@@ -107,13 +138,13 @@ def _copy_from(
         folder,
         old_base=base_name(path),
         new_base=renamed,
-        owners=options.on("archive"),
+        owners=wishes.owners,
     )
     progress.finish(target)
 
 
 def _copy_to(
-    client: EngineClient, source: str, target: Place, options: Options, progress: "_Progress"
+    client: EngineClient, source: str, target: Place, wishes: Wishes, progress: "_Progress"
 ) -> None:
     path = target.path
     found = _stat(client, target)
@@ -133,7 +164,7 @@ def _copy_to(
             )
         folder, body = path, iter(lambda: sys.stdin.buffer.read(_CHUNK), b"")
     else:
-        local: LocalSource = resolve_source(source, follow=options.on("follow-link"))
+        local: LocalSource = resolve_source(source, follow=wishes.follow_link)
         folder, base = placement(local.base, is_dir=local.is_dir, target=path, found=found)
         from kedge.cli.copytar import stream_tree  # noqa: PLC0415 - only here
 
@@ -141,7 +172,7 @@ def _copy_to(
     query: Query = {
         "path": folder,
         "noOverwriteDirNonDir": "true",
-        "copyUIDGID": "true" if options.on("archive") else "",
+        "copyUIDGID": "true" if wishes.owners else "",
     }
     client.request(
         "PUT",

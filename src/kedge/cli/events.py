@@ -42,7 +42,7 @@ def event_line(event: JsonObject) -> str:
     attributes = mapping(event, "Actor", "Attributes")
     shown = ", ".join(f"{name}={attributes[name]}" for name in sorted(attributes))
     words = [
-        _moment(event),
+        moment_of(event),
         text(event, "Type"),
         text(event, "Action"),
         text(event, "Actor", "ID"),
@@ -51,7 +51,8 @@ def event_line(event: JsonObject) -> str:
     return " ".join(words)
 
 
-def _moment(event: JsonObject) -> str:
+def moment_of(event: JsonObject) -> str:
+    """Return when an event happened, in local time with nanoseconds (RFC 3339)."""
     nanoseconds = number(event, "timeNano") or number(event, "time") * 10**9
     seconds, fraction = divmod(nanoseconds, 10**9)
     local = time.localtime(seconds)

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from typing import Final
+from typing import Final, NamedTuple
 
 from kedge.cli.command import Command
 from kedge.cli.config import configured_detach_keys
@@ -16,40 +16,76 @@ from kedge.lib.fields import number, text
 from kedge.lib.jsontypes import JsonObject
 
 
+class Program(NamedTuple):
+    """A program to run in a container."""
+
+    container: str
+    command: tuple[str, ...]
+    wanted: Wanted
+    detached: bool = False
+    env: tuple[str, ...] = ()
+    user: str = ""
+    directory: str = ""
+    privileged: bool = False
+    detach_keys: str = ""
+
+
 def _run(options: Options, client: EngineClient) -> int:
     name, *command = options.words
-    tty, detached = options.on("tty"), options.on("detach")
-    wanted = Wanted(options.on("interactive"), True, True, tty)  # noqa: FBT003 - a record
+    env = [parse_env(pair, os.environ.get) for pair in options.texts("env")]
+    program = Program(
+        name,
+        tuple(command),
+        Wanted(options.on("interactive"), True, True, options.on("tty")),  # noqa: FBT003 - a record
+        detached=options.on("detach"),
+        env=tuple(read_key_values(options.texts("env-file"), env, os.environ.get)),
+        user=options.text("user"),
+        directory=options.text("workdir"),
+        privileged=options.on("privileged"),
+        detach_keys=configured_detach_keys(options),
+    )
+    return execute_in(client, program)
+
+
+def execute_in(client: EngineClient, program: Program) -> int:
+    """Run a program in a container, connected to this terminal; return its exit code.
+
+    Raises:
+        InvalidParameterError: A terminal is wanted, and input is none.
+        KedgeError: There is no such container, or it does not run.
+    """
+    wanted, detached = program.wanted, program.detached
     if not detached:
         check_terminal(wanted)
-    env = [parse_env(pair, os.environ.get) for pair in options.texts("env")]
     request: JsonObject = {
         "AttachStdin": not detached and wanted.stdin,
         "AttachStdout": not detached,
         "AttachStderr": not detached,
-        "Tty": tty,
-        "Cmd": [*command],
-        "Env": [*read_key_values(options.texts("env-file"), env, os.environ.get)],
-        "User": options.text("user"),
-        "WorkingDir": options.text("workdir"),
-        "Privileged": options.on("privileged"),
-        "DetachKeys": configured_detach_keys(options),
+        "Tty": wanted.tty,
+        "Cmd": [*program.command],
+        "Env": [*program.env],
+        "User": program.user,
+        "WorkingDir": program.directory,
+        "Privileged": program.privileged,
+        "DetachKeys": program.detach_keys,
     }
-    if tty and not detached:
+    if wanted.tty and not detached:
         from kedge.client.terminal import terminal_size  # noqa: PLC0415 - only with a terminal
 
         size = terminal_size()
         if size:
             request["ConsoleSize"] = [*size]
+    name = program.container
     created = client.post(f"/containers/{percent_encode(name)}/exec", None, request).object()
     exec_id = text(created, "Id")
     try:
         if detached:
-            client.post(f"/exec/{exec_id}/start", None, {"Detach": True, "Tty": tty}).read()
+            start = {"Detach": True, "Tty": wanted.tty}
+            client.post(f"/exec/{exec_id}/start", None, {**start}).read()
             return OK
         return _attach(client, exec_id, wanted, request)
     except KedgeError as error:
-        sys.stderr.write(f"kedge: cannot run {command[0]} in {name}: {error}\n")
+        sys.stderr.write(f"kedge: cannot run {program.command[0]} in {name}: {error}\n")
         code = code_of_failed_run(str(error))
         return code if code in {126, 127} else 1
 

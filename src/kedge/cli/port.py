@@ -21,21 +21,22 @@ def _run(options: Options, client: EngineClient) -> int:
         print_lines(
             [
                 f"{port} -> {where}"
-                for port in sorted(ports, key=_order)
-                for where in _places(ports[port])
+                for port in sorted(ports, key=port_order)
+                for where in places(ports[port])
             ]
         )
         return OK
     wanted = options.words[1]
     port, _, protocol = wanted.partition("/")
-    found = _places(ports.get(f"{port}/{protocol or 'tcp'}"))
+    found = places(ports.get(f"{port}/{protocol or 'tcp'}"))
     if not found:
         raise NotFoundError(f"no public port '{wanted}' published for {name}")
     print_lines(found)
     return OK
 
 
-def _places(bindings: Json) -> list[str]:
+def places(bindings: Json) -> list[str]:
+    """Return ``ADDRESS:PORT`` of each place a port is published at."""
     holder: JsonObject = {"": bindings}
     return [
         join_host_port(text(binding, "HostIp") or "0.0.0.0", text(binding, "HostPort"))  # noqa: S104 - shown, not bound
@@ -43,7 +44,8 @@ def _places(bindings: Json) -> list[str]:
     ]
 
 
-def _order(port: str) -> tuple[int, str]:
+def port_order(port: str) -> tuple[int, str]:
+    """Order ``80/tcp`` by number."""
     number, _, protocol = port.partition("/")
     return (int(number) if number.isdigit() else 0, protocol)
 

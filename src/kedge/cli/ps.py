@@ -15,7 +15,7 @@ from kedge.lib.fields import mapping, number, objects, text, texts
 from kedge.lib.jsontypes import JsonObject
 from kedge.lib.units import format_size
 
-_HEADERS: Final = {
+HEADERS: Final = {
     "ID": "CONTAINER ID",
     "Image": "IMAGE",
     "Command": "COMMAND",
@@ -56,7 +56,7 @@ def _run(options: Options, client: EngineClient) -> int:
     ]
     print_listing(
         rows,
-        headers=_HEADERS,
+        headers=HEADERS,
         columns=(*_COLUMNS, "Size") if options.on("size") else _COLUMNS,
         template=template,
         quiet="ID" if options.on("quiet") else "",

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from kedge.cli.command import Command
@@ -42,22 +43,46 @@ class CpuSample(NamedTuple):
 
 
 def _run(options: Options, client: EngineClient) -> int:
+    def names() -> list[str]:
+        if options.words:
+            return options.words
+        listed = client.get("/containers/json", {"all": options.on("all")}).objects()
+        return [text(container, "Id") for container in listed]
+
+    return show_stats(options, client, names, strict=bool(options.words))
+
+
+def show_stats(
+    options: Options, client: EngineClient, names: Callable[[], list[str]], *, strict: bool
+) -> int:
+    """Show what containers use, once with ``--no-stream``, else until interrupted.
+
+    Args:
+        options: ``no-stream``, ``no-trunc`` and ``format``.
+        client: The engine.
+        names: The containers there are at each moment.
+        strict: Whether one that is not there is a failure.
+    """
     once = options.on("no-stream")
     before: dict[str, CpuSample] = {}
+
+    def sample() -> list[JsonObject]:
+        return _sample(options, client, names(), before, strict=strict)
+
     # A share of CPU needs two samples.
-    _sample(options, client, before)
+    sample()
     if once or not sys.stdout.isatty():
         time.sleep(_INTERVAL_S)
-        _print(options, _sample(options, client, before))
+        _print(options, sample())
         while not once:
             sys.stdout.flush()
             time.sleep(_INTERVAL_S)
-            _print(options, _sample(options, client, before))
+            _print(options, sample())
         return OK
     sys.stdout.write("\033[2J")
     try:
         while True:
-            _draw(options, _sample(options, client, before))
+            _draw(options, sample())
             time.sleep(_INTERVAL_S)
     except KeyboardInterrupt:
         # The only way out of a table that goes on for ever.
@@ -94,19 +119,20 @@ def _print(options: Options, rows: list[JsonObject]) -> None:
 
 
 def _sample(
-    options: Options, client: EngineClient, before: dict[str, CpuSample]
+    options: Options,
+    client: EngineClient,
+    names: Sequence[str],
+    before: dict[str, CpuSample],
+    *,
+    strict: bool,
 ) -> list[JsonObject]:
-    names = options.words
-    if not names:
-        listed = client.get("/containers/json", {"all": options.on("all")}).objects()
-        names = [text(container, "Id") for container in listed]
     rows: list[JsonObject] = []
     for name in names:
         try:
             path = f"/containers/{percent_encode(name)}/stats"
             document = client.get(path, {"stream": "0", "one-shot": True}).object()
         except (NotFoundError, ConflictError):
-            if options.words:
+            if strict:
                 raise
             # It went between the list and the question.
             continue
