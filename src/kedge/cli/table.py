@@ -102,59 +102,40 @@ ALIASES: Final = {
 """Group and verb to the verb that does it."""
 
 _COMPOSE: Final = {
+    "attach": "Connect the terminal to a service's container",
     "build": "Build the images of services",
+    "commit": "Make an image from a service's container",
     "config": "Print the model the Compose files make",
+    "cp": "Copy files between a service's container and this host",
     "create": "Create everything without starting it",
     "down": "Stop and remove containers and networks",
+    "events": "Show what happens to the project's containers",
+    "exec": "Run a command in a service's container",
+    "export": "Write a service's files as a tar archive",
+    "images": "List the images the containers were made from",
+    "kill": "Send a signal to services' containers",
+    "ls": "List projects",
+    "pause": "Freeze all processes of services",
+    "port": "Show where a port of a service can be reached",
+    "ps": "List the project's containers",
     "pull": "Download the images of services",
     "push": "Upload the images services build",
     "restart": "Restart services",
+    "rm": "Remove containers that have ended",
     "run": "Run one command in a new container of a service",
     "scale": "Run more or fewer containers of services",
     "start": "Start services that were created",
+    "stats": "Show what the project's containers use",
     "stop": "Stop services",
+    "top": "Show the processes of services",
+    "unpause": "Let paused services go on",
     "up": "Build, create and start everything",
+    "version": "Show the version",
+    "volumes": "List the project's volumes",
+    "wait": "Wait until services' containers stop",
 }
 
 GROUP_ONLY: Final = {
-    ("compose", "attach"): Entry(
-        "attach", "compose.attach", "Connect the terminal to a service's container"
-    ),
-    ("compose", "commit"): Entry(
-        "commit", "compose.commit", "Make an image from a service's container"
-    ),
-    ("compose", "config"): Entry(
-        "config", "compose.config", "Print the model the Compose files make"
-    ),
-    ("compose", "cp"): Entry(
-        "cp", "compose.cp", "Copy files between a service's container and this host"
-    ),
-    ("compose", "down"): Entry("down", "compose.down", "Stop and remove containers and networks"),
-    ("compose", "events"): Entry(
-        "events", "compose.events", "Show what happens to the project's containers"
-    ),
-    ("compose", "exec"): Entry("exec", "compose.execute", "Run a command in a service's container"),
-    ("compose", "export"): Entry(
-        "export", "compose.export", "Write a service's files as a tar archive"
-    ),
-    ("compose", "images"): Entry(
-        "images", "compose.images", "List the images the containers were made from"
-    ),
-    ("compose", "kill"): Entry("kill", "compose.kill", "Send a signal to services' containers"),
-    ("compose", "ls"): Entry("ls", "compose.ls", "List projects"),
-    ("compose", "pause"): Entry("pause", "compose.pause", "Freeze all processes of services"),
-    ("compose", "port"): Entry(
-        "port", "compose.port", "Show where a port of a service can be reached"
-    ),
-    ("compose", "ps"): Entry("ps", "compose.ps", "List the project's containers"),
-    ("compose", "rm"): Entry("rm", "compose.rm", "Remove containers that have ended"),
-    ("compose", "stats"): Entry("stats", "compose.stats", "Show what the project's containers use"),
-    ("compose", "top"): Entry("top", "compose.top", "Show the processes of services"),
-    ("compose", "unpause"): Entry("unpause", "compose.unpause", "Let paused services go on"),
-    ("compose", "up"): Entry("up", "compose.up", "Build, create and start everything"),
-    ("compose", "version"): Entry("version", "compose.version", "Show the version"),
-    ("compose", "volumes"): Entry("volumes", "compose.volumes", "List the project's volumes"),
-    ("compose", "wait"): Entry("wait", "compose.wait", "Wait until services' containers stop"),
     **{("compose", verb): Entry(verb, f"compose.{verb}", text) for verb, text in _COMPOSE.items()},
     ("image", "copy"): Entry(
         "copy", "imagecopy", "Copy an image between registries and OCI layouts"
