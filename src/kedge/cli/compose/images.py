@@ -39,11 +39,12 @@ def _run(options: Options, client: EngineClient) -> int:
         return OK
     rows: list[JsonObject] = []
     for one in containers:
+        record: JsonObject = {"Id": one.image_id}
         try:
             record = client.get(f"/images/{percent_encode(one.image_id, keep=':')}/json").object()
         except NotFoundError:
             # A container outlives its image when that was removed by force.
-            record = {"Id": one.image_id}
+            pass
         rows.append(_row(one, record))
     if options.text("format") == "json":
         print_lines([json.dumps(rows, ensure_ascii=False, separators=(",", ":"))])

@@ -17,7 +17,7 @@ from kedge.client.http import EngineClient
 from kedge.compose.observed import Container, list_containers
 from kedge.errdefs import InvalidParameterError
 from kedge.lib.fields import number, objects, text
-from kedge.lib.jsontypes import JsonObject
+from kedge.lib.jsontypes import Json, JsonObject
 
 _HEADERS: Final = {
     **HEADERS,
@@ -72,7 +72,7 @@ def ps_row(one: Container, *, as_json: bool = False, truncate: bool) -> JsonObje
     """Return the fields ``--format`` knows for a container of a project."""
     row = container_row(one.record, truncate=truncate)
     row.pop("Platform", None)
-    publishers: list[JsonObject] = [
+    publishers: list[Json] = [
         {
             "URL": text(port, "IP"),
             "TargetPort": number(port, "PrivatePort"),
@@ -81,15 +81,16 @@ def ps_row(one: Container, *, as_json: bool = False, truncate: bool) -> JsonObje
         }
         for port in objects(one.record, "Ports")
     ]
-    return row | {
+    more: JsonObject = {
         "Name": one.name,
         "Service": one.service,
         "Project": one.project,
         "Health": one.health,
         "ExitCode": one.exit_code if as_json else str(one.exit_code),
         "Created": one.created_s if as_json else row["RunningFor"],
-        "Publishers": [*publishers],
+        "Publishers": publishers,
     }
+    return row | more
 
 
 def wanted_states(options: Options) -> frozenset[str]:
