@@ -1,5 +1,6 @@
 """``kedge compose images``: the images a project's containers were made from."""
 
+import contextlib
 import json
 from typing import Final
 
@@ -40,11 +41,9 @@ def _run(options: Options, client: EngineClient) -> int:
     rows: list[JsonObject] = []
     for one in containers:
         record: JsonObject = {"Id": one.image_id}
-        try:
+        # A container outlives its image when that was removed by force.
+        with contextlib.suppress(NotFoundError):
             record = client.get(f"/images/{percent_encode(one.image_id, keep=':')}/json").object()
-        except NotFoundError:
-            # A container outlives its image when that was removed by force.
-            pass
         rows.append(_row(one, record))
     if options.text("format") == "json":
         print_lines([json.dumps(rows, ensure_ascii=False, separators=(",", ":"))])
