@@ -7,6 +7,7 @@ Times are nanoseconds since the epoch. Names and references are as the client wr
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from kedge.api.buildcaches import BuildCacheSpec
 from kedge.api.buildoutputs import BuildOutput
 from kedge.api.types.system import AuthConfig
 from kedge.lib.filters import Filters
@@ -116,7 +117,8 @@ class BuildOptions:
     network_mode: str = ""
     build_args: dict[str, str | None] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
-    cache_from: tuple[str, ...] = ()
+    cache_from: tuple[BuildCacheSpec, ...] = ()
+    cache_to: tuple[BuildCacheSpec, ...] = ()
     extra_hosts: tuple[str, ...] = ()
     security_opt: tuple[str, ...] = ()
     ulimits: tuple[str, ...] = ()

@@ -12,8 +12,11 @@ import threading
 from collections.abc import Callable
 from typing import BinaryIO, Final, NamedTuple
 
+import msgspec
+
 from kedge.builder.cache import BuildCache
 from kedge.builder.cache_mounts import CacheMounts
+from kedge.builder.cachesession import CacheSession, Made
 from kedge.builder.checks.around import BuildChecks
 from kedge.builder.checks.calls import Call, answer_call
 from kedge.builder.checks.checking import CheckRequest
@@ -22,14 +25,13 @@ from kedge.builder.dockerfile.typed import parse_dockerfile
 from kedge.builder.events import Event
 from kedge.builder.executor import BuildScope, Execution, build_scope
 from kedge.builder.exporters.export import Exporting
-from kedge.builder.exporters.registry import Registries
 from kedge.builder.exporters.result import BuiltImage
-from kedge.builder.exporters.sinks import Sinks
 from kedge.builder.failures import BuildCancelledError
 from kedge.builder.files.directory import DigestMemo, DirectoryTree
 from kedge.builder.files.tar import TarTree, read_tar
 from kedge.builder.findings import Answer
 from kedge.builder.keeping import CacheKeeper
+from kedge.builder.outlets import NO_OUTLETS, Outlets
 from kedge.builder.parallel import Once
 from kedge.builder.perform import Performer, Workshop
 from kedge.builder.plan import plan_build
@@ -144,7 +146,7 @@ class Builder:
         cancel: threading.Event,
         *,
         resolver: BaseResolver | None = None,
-        outlets: "Outlets | None" = None,
+        outlets: Outlets = NO_OUTLETS,
     ) -> BuildResult:
         """Build an image for each platform, write the outputs, and return what was made.
 
@@ -161,7 +163,6 @@ class Builder:
             BuildCancelledError: ``cancel`` was set.
             KedgeError: Anything else, in one line; nothing half made is left.
         """
-        outlets = outlets or _NO_OUTLETS
         names = [_tag(tag) for tag in request.tags]
         with (
             self._fetching(request, cancel) as fetching,
@@ -179,17 +180,27 @@ class Builder:
                 fetching=fetching,
                 lease=lease,
                 resolver=resolver or self._resolver,
+                caches=CacheSession(
+                    request=request,
+                    outlets=outlets,
+                    images=self._images,
+                    cache=self._workshop.cache,
+                    on_event=on_event,
+                    check=lambda: _check(cancel),
+                ),
                 on_event=on_event,
                 cancel=cancel,
             )
+            made: list[Made] = []
             performers: list[Performer] = []
             built: list[BuiltImage] = []
             with checks:
                 for platform in (request.platform or self._workshop.host, *request.more_platforms):
                     scope = self._scope(work, platform)
-                    performers.append(self._performer(work, scope))
-                    built.append(self._build_one(work, scope, performers[-1]))
+                    performers.append(self._performer(work, scope, platform))
+                    built.append(self._build_one(work, scope, performers[-1], made))
             response = self._export(work, built, outlets, performers[0])
+            work.caches.export(made)
         return BuildResult(
             image_id=built[0].image_id,
             tags=tuple(name.familiar() for name in names),
@@ -239,7 +250,7 @@ class Builder:
             return None
 
     def _export(
-        self, work: "_Work", built: list[BuiltImage], outlets: "Outlets", performer: Performer
+        self, work: "_Work", built: list[BuiltImage], outlets: Outlets, performer: Performer
     ) -> dict[str, str]:
         exporting = Exporting(
             images=self._images,
@@ -265,28 +276,35 @@ class Builder:
         )
         return build_scope(work.dockerfile, plan, work.request)
 
-    def _performer(self, work: "_Work", scope: BuildScope) -> Performer:
+    def _performer(self, work: "_Work", scope: BuildScope, platform: Platform) -> Performer:
         return Performer(
             workshop=self._workshop,
             lease=work.lease,
             run_step=self._run_step(work.request, work.on_event, work.cancel),
             run_mounts=self._run_mounts(work.request, work.cancel),
             fetching=work.fetching,
+            imports=work.caches.imports(platform),
             epoch_ns=scope.epoch_ns,
             no_cache=work.request.no_cache,
             on_event=work.on_event,
             cancel=work.cancel,
         )
 
-    def _build_one(self, work: "_Work", scope: BuildScope, performer: Performer) -> BuiltImage:
+    def _build_one(
+        self, work: "_Work", scope: BuildScope, performer: Performer, made: "list[Made]"
+    ) -> BuiltImage:
         execution = Execution(scope, work.given.context, work.sources, work.resolver, performer)
         try:
             state = execution.run()
         finally:
             self._workshop.cache.touch(performer.used_keys, self._workshop.clock.time_ns())
         performer.check()
+        keys = (*performer.used_keys, *performer.made_keys)
+        made.append(Made(keys=keys, stages=execution.stages(), result=state.layers))
         unchanged_id = state.unchanged_id
-        config = state.image_config(scope.epoch_ns)
+        config = msgspec.structs.replace(
+            state.image_config(scope.epoch_ns), inline_cache=work.caches.inline(made[-1])
+        )
         if unchanged_id and self._images.has(unchanged_id):
             data = self._images.config_bytes(unchanged_id)
         else:
@@ -332,17 +350,6 @@ class Builder:
         )
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Outlets:
-    """How the results of one build leave the engine."""
-
-    sinks: Sinks | None = None
-    registries: Registries | None = None
-
-
-_NO_OUTLETS: Final = Outlets()
-
-
 class _Work(NamedTuple):
     """One build on its way."""
 
@@ -353,6 +360,7 @@ class _Work(NamedTuple):
     fetching: Fetching
     lease: Lease
     resolver: BaseResolver
+    caches: CacheSession
     on_event: Callable[[Event], None]
     cancel: threading.Event
 

@@ -6,7 +6,7 @@ leaves the steps before it in the cache and nothing of the step itself.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -115,6 +115,10 @@ class Execution:
             state.change(labels={**state.config.labels, **labels})
         self._warn()
         return state
+
+    def stages(self) -> list[Sequence[LayerRecord]]:
+        """Return the layers of every stage that was built, base first."""
+        return [state.layers for state in self._states.values()]
 
     def _warn(self) -> None:
         scope = self._scope

@@ -26,6 +26,7 @@ from kedge.builder.operations import (
 from kedge.builder.parallel import Once
 from kedge.builder.remote.downloads import Downloads
 from kedge.builder.remote.fetching import Fetching
+from kedge.builder.remotecache.imports import CacheImports
 from kedge.builder.run_mounts import FindTree, RunMounts
 from kedge.builder.run_step import RunStep
 from kedge.content.leases import Lease
@@ -60,6 +61,7 @@ class Performer:
     run_step: RunStep
     run_mounts: RunMounts
     fetching: Fetching
+    imports: CacheImports
     epoch_ns: int | None
     no_cache: bool
     on_event: Callable[[Event], None]
@@ -186,7 +188,7 @@ class Performer:
         if self.no_cache:
             return self._made(key, document, text, parent, change)
         with self.workshop.once.hold(key, self.check):
-            found = self._find(key)
+            found = self._find(key) or self._imported(key, document, text, parent)
             if found is None:
                 self._explain(key, document, text, parent)
                 found = self._made(key, document, text, parent, change)
@@ -238,6 +240,16 @@ class Performer:
         self.used_keys.append(key)
         self.on_event(CacheHit(key=key, saved_ms=self.workshop.cache.duration_ms(key)))
         return record.layer
+
+    def _imported(self, key: str, document: str, text: str, parent: str) -> LayerRecord | None:
+        """Return the layer of a step that another engine has carried out."""
+        layer = self.imports.find(key, parent, self.lease)
+        if layer is None or not self.workshop.layering.is_whole(layer):
+            return None
+        self._remember(key, document, text, parent, layer, layer.blob.size if layer.blob else 0)
+        self.used_keys.append(key)
+        self.on_event(CacheHit(key=key))
+        return layer
 
     def _remember(
         self,

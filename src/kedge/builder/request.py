@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from kedge.api.buildcaches import BuildCacheSpec
 from kedge.api.buildoutputs import BuildOutput
 from kedge.builder.contexts import NamedContext
 from kedge.builder.files.tree import Tree
@@ -31,6 +32,10 @@ class BuildRequest:
     no_cache: bool = False
     no_cache_stages: tuple[str, ...] = ()
     """Stages, by name or number, that are built anew whatever is remembered."""
+    cache_from: tuple[BuildCacheSpec, ...] = ()
+    """Caches that are asked for what is not remembered here."""
+    cache_to: tuple[BuildCacheSpec, ...] = ()
+    """Where what is remembered goes after the build."""
     outputs: tuple[BuildOutput, ...] = ()
     """Where the result goes; none means the image store."""
     pull: bool = False

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from kedge.cli.buildcaches import caches_of
 from kedge.cli.buildcall import ask
 from kedge.cli.buildcontext import Context
 from kedge.cli.buildinput import open_context
@@ -37,11 +38,13 @@ def _run(options: Options, client: EngineClient) -> int:
     if options.on("check") or options.given("call"):
         return ask(options, client, _query)
     outputs = outputs_of(options)
-    context = open_context(options.words[0], options.text("file"), options.texts("build-context"))
+    caches = caches_of(options)
+    named = [*options.texts("build-context"), *caches.folders]
+    context = open_context(options.words[0], options.text("file"), named)
     response = client.request(
         "POST",
         "/build",
-        {**_query(options, context), "outputs": outputs.query()},
+        {**_query(options, context), **caches.query(), "outputs": outputs.query()},
         body=_compressed(context.body) if options.on("compress") else context.body,
         content_type="application/x-tar",
         headers={
@@ -50,6 +53,7 @@ def _run(options: Options, client: EngineClient) -> int:
         },
     )
     progress = "quiet" if options.on("quiet") else options.text("progress")
+    outputs.expect(caches.targets)
     outcome = Outcome(client, outputs, progress=progress)
     outcome.show(response.messages())
     return outcome.finish(iidfile=options.text("iidfile"), metadata=options.text("metadata-file"))
@@ -92,7 +96,6 @@ def _query(options: Options, context: Context) -> dict[str, str | bool | list[st
         "extrahosts": [parse_extra_host(host) for host in options.texts("add-host")],
         "buildargs": json.dumps(arguments) if arguments else "",
         "labels": json.dumps(labels) if labels else "",
-        "cachefrom": json.dumps(options.texts("cache-from")) if options.given("cache-from") else "",
         "shmsize": str(parse_ram(options.text("shm-size"))) if options.given("shm-size") else "",
         "memory": str(parse_ram(options.text("memory"))) if options.given("memory") else "",
         "cpushares": options.text("cpu-shares"),
@@ -156,7 +159,17 @@ COMMAND: Final = Command(
             switch("no-cache", "Run every step again"),
             many("no-cache-filter", "STAGE", "Run every step of these stages again"),
             switch("pull", "Look for newer base images"),
-            many("cache-from", "IMAGE", "Images whose layers count as cache", complete="image"),
+            many(
+                "cache-from",
+                "IMAGE|type=TYPE,...",
+                "Ask this cache, too: type=registry,ref=NAME or type=local,src=DIR",
+                complete="image",
+            ),
+            many(
+                "cache-to",
+                "type=TYPE,...",
+                "Write the cache: type=inline, registry,ref=NAME or local,dest=DIR; mode=min|max",
+            ),
         ),
         *grouped(
             "Steps",

@@ -40,6 +40,7 @@ class Outputs:
             UsageError: Two that contradict each other, or one without its destination.
             InvalidParameterError: One that cannot be read.
         """
+        self._caches: list[BuildOutput] = []
         self.given: list[tuple[BuildOutput, JsonObject]] = [_parse(text) for text in texts]
         if push and not tags:
             raise UsageError("--push needs a name to push to: add --tag")
@@ -71,13 +72,20 @@ class Outputs:
         wire: list[Json] = [document for _, document in self.given]
         return json.dumps(wire) if wire else ""
 
+    def expect(self, folders: Sequence[str]) -> None:
+        """Take local caches into these folders, which the engine sends after the outputs."""
+        self._caches = [
+            BuildOutput(kind=OutputKind.OCI, destination=folder, as_folder=True)
+            for folder in folders
+        ]
+
     def receive(self, client: EngineClient, index: int, token: str) -> None:
         """Fetch an output that the engine announced.
 
         Raises:
             SystemFailureError: It broke off, or cannot be written; nothing half-written is left.
         """
-        output = self.given[index][0]
+        output = [*(given for given, _ in self.given), *self._caches][index]
         with closing(EngineClient(client.host)) as other:
             pieces = other.get(f"/build/outputs/{token}").chunks()
             try:

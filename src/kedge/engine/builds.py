@@ -15,11 +15,12 @@ import msgspec
 from kedge.api.options import BuildOptions, BuildPruneOptions
 from kedge.api.types.progress import ProgressMessage
 from kedge.api.types.system import AuthConfig, BuildPruneResponse
-from kedge.builder.builder import Builder, Outlets
+from kedge.builder.builder import Builder
 from kedge.builder.checks.calls import Call
 from kedge.builder.classic import classic_error, classic_quiet, classic_stream
 from kedge.builder.events import Answered, Event, PullProgress
 from kedge.builder.files.tar import TarTree, read_tar
+from kedge.builder.outlets import Outlets
 from kedge.builder.request import BuildRequest
 from kedge.builder.run_mounts import Lent
 from kedge.builder.steps import BaseImage
@@ -180,6 +181,8 @@ class BuildService:
             host_certs=host_certs,
             lent=Lent(secrets=options.secrets, agents=options.agents),
             outputs=options.outputs,
+            cache_from=options.cache_from,
+            cache_to=options.cache_to,
             no_cache_stages=options.no_cache_stages,
         )
         cancel = threading.Event()

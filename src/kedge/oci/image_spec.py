@@ -124,7 +124,7 @@ class ImageConfig(
     frozen=True,
     kw_only=True,
     omit_defaults=True,
-    rename={"os_version": "os.version"},
+    rename={"os_version": "os.version", "inline_cache": "moby.buildkit.cache.v0"},
 ):
     """An image: what it runs on, how it runs, its layers and its history.
 
@@ -142,6 +142,8 @@ class ImageConfig(
     history: list[History] = []
     docker_version: str = ""
     comment: str = ""
+    inline_cache: str = ""
+    """Base64 of BuildKit's cache records, in images that carry their own build cache."""
 
     def image_platform(self) -> Platform:
         """Return what the image runs on."""

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from kedge.api.buildcaches import parse_cache
 from kedge.api.options import (
     BuildOptions,
     EventsOptions,
@@ -350,7 +351,7 @@ def test_build_options_from_query_and_headers() -> None:
             network_mode="host",
             build_args={"A": "1", "B": None},
             labels={"l": "v"},
-            cache_from=("c",),
+            cache_from=(parse_cache("c", target=False),),
             extra_hosts=("h:1.2.3.4", "i:5.6.7.8"),
             security_opt=("seccomp=unconfined",),
             ulimits=("nofile=1:2",),

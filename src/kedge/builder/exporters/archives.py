@@ -3,7 +3,7 @@
 The ``docker`` archive is an OCI layout, too, as Docker's own is since version 25.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -41,18 +41,18 @@ def layout_members(
     bundle: Bundle, output: BuildOutput, names: Sequence[Reference], content: ContentStore
 ) -> Iterator[Member]:
     """Yield the files of the layout, folders first."""
-    yield _small("oci-layout", LAYOUT)
-    yield _small("index.json", encode_document(_index(bundle, names)))
+    yield small_file("oci-layout", LAYOUT)
+    yield small_file("index.json", encode_document(_index(bundle, names)))
     if output.kind == OutputKind.DOCKER:
-        yield _small("manifest.json", msgspec.json.encode(_listing(bundle, names)))
+        yield small_file("manifest.json", msgspec.json.encode(_listing(bundle, names)))
     for folder in ("blobs", "blobs/sha256"):
-        yield _member(Entry(folder, Kind.DIRECTORY, 0o755), iter(()))
+        yield plain_member(Entry(folder, Kind.DIRECTORY, 0o755))
     for digest, data in sorted(bundle.documents.items()):
-        yield _small(blob_path(digest), data)
+        yield small_file(blob_path(digest), data)
     for digest, blob in sorted(bundle.layers.items()):
         if digest not in bundle.documents:
             entry = Entry(blob_path(digest), Kind.REGULAR, 0o644, size=blob.size)
-            yield _member(entry, _pieces(content, digest))
+            yield plain_member(entry, blob_pieces(content, digest))
 
 
 def _index(bundle: Bundle, names: Sequence[Reference]) -> Index:
@@ -80,15 +80,18 @@ def _listing(bundle: Bundle, names: Sequence[Reference]) -> Json:
     return listing
 
 
-def _small(name: str, data: bytes) -> Member:
-    return _member(Entry(name, Kind.REGULAR, 0o644, size=len(data)), iter((data,)))
+def small_file(name: str, data: bytes) -> Member:
+    """Return a file with content in memory."""
+    return plain_member(Entry(name, Kind.REGULAR, 0o644, size=len(data)), iter((data,)))
 
 
-def _member(entry: Entry, content: Iterator[bytes]) -> Member:
-    return Member(entry, content, entry.name, is_opaque=False)
+def plain_member(entry: Entry, content: Iterable[bytes] = ()) -> Member:
+    """Return an entry with its content."""
+    return Member(entry, iter(content), entry.name, is_opaque=False)
 
 
-def _pieces(content: ContentStore, digest: str) -> Iterator[bytes]:
+def blob_pieces(content: ContentStore, digest: str) -> Iterator[bytes]:
+    """Yield a stored blob."""
     with content.open(digest) as blob:
         while piece := blob.read(_READ_BYTES):
             yield piece

@@ -7,6 +7,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from kedge.api import codec
+from kedge.api.buildcaches import BuildCacheSpec, parse_cache
 from kedge.api.buildoutputs import BuildOutput, make_output
 from kedge.api.options import BuildOptions, BuildPruneOptions
 from kedge.api.types.config import Ulimit
@@ -91,7 +92,8 @@ def parse_build_options(request: Request) -> BuildOptions:
         network_mode="" if network_mode == "default" else network_mode,
         build_args=_json_parameter(request, "buildargs", dict[str, str | None]) or {},
         labels=_json_parameter(request, "labels", dict[str, str]) or {},
-        cache_from=tuple(_json_parameter(request, "cachefrom", list[str]) or ()),
+        cache_from=_caches(request, "cachefrom"),
+        cache_to=_caches(request, "cacheto"),
         extra_hosts=_extra_hosts(request),
         security_opt=tuple(_json_parameter(request, "securityopt", list[str]) or ()),
         ulimits=_ulimits(request),
@@ -136,6 +138,12 @@ class _Output(msgspec.Struct, rename="pascal"):
 def _outputs(request: Request) -> tuple[BuildOutput, ...]:
     given = _json_parameter(request, "outputs", list[_Output]) or []
     return tuple(make_output(each.type, each.attrs or {}) for each in given)
+
+
+def _caches(request: Request, key: str) -> tuple[BuildCacheSpec, ...]:
+    """Return caches: Docker's list of images, or in each place BuildKit's ``type=…``."""
+    texts = _json_parameter(request, key, list[str]) or []
+    return tuple(parse_cache(text, target=key == "cacheto") for text in texts if text)
 
 
 def _lent(request: Request, header: str, kind: type[T]) -> dict[str, T]:

@@ -1,0 +1,24 @@
+"""How the results of one build leave the engine, and how its caches come in."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from kedge.api.buildcaches import BuildCacheSpec
+from kedge.builder.exporters.registry import Registries
+from kedge.builder.exporters.sinks import Sinks
+from kedge.builder.remotecache.places import CachePlace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlets:
+    """What a front door lends to a build."""
+
+    sinks: Sinks | None = None
+    """Takes outputs by their position, then local caches, in the order of ``cache_to``."""
+    registries: Registries | None = None
+    open_local: Callable[[BuildCacheSpec], CachePlace] | None = None
+    """Opens a local cache, where it is no folder among the named contexts."""
+
+
+NO_OUTLETS: Final = Outlets()
