@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from kedge.compose import labels
 from kedge.compose.application import Application
 from kedge.compose.observed import Container, Observed
 from kedge.compose.steps import (
@@ -124,7 +125,12 @@ def _images(
         if wishes.services and name not in wishes.services:
             continue
         if not app.from_files:
-            found |= dict.fromkeys(one.image for one in observed.of_service(name))
+            built = labels.image_name(app.name, name, app.separator)
+            found |= dict.fromkeys(
+                one.image
+                for one in observed.of_service(name)
+                if wishes.images == "all" or one.image == built
+            )
         elif wishes.images == "all" or not text(app.service(name), "image"):
             found[app.image(name)] = None
     return [RemoveImage(f"image:{image}", gone, image) for image in found if image]

@@ -201,24 +201,44 @@ class AttachedRun:
     def _stop_or_kill(
         self, client: EngineClient, progress: Progress, starter: threading.Thread | None = None
     ) -> None:
-        try:
-            self._stage.report = progress.report
-            if starter is not None:
-                starter.join()
-            app = self._stage.app
-            # The connection may have been in the middle of an answer.
-            client.close()
+        """Stop everything; an interrupt meanwhile kills it."""
+        self._stage.report = progress.report
+        failures: list[KedgeError] = []
+
+        def stop() -> None:
+            try:
+                if starter is not None:
+                    starter.join()
+                self._stop_all()
+            except KedgeError as error:
+                failures.append(error)
+
+        with progress:
+            # In a thread, so that the next interrupt need not wait for a container that is deaf.
+            stopper = threading.Thread(target=stop, daemon=True)
+            stopper.start()
+            try:
+                stopper.join()
+            except KeyboardInterrupt:
+                self._kill_all(client)
+                raise
+        if failures:
+            raise failures[0]
+
+    def _stop_all(self) -> None:
+        app = self._stage.app
+        with self._stage.pool.client() as client:
             observed = observe(client, app.name)
-            plan = plan_stop(app, observed, observed.services(), self._wishes.timeout_s)
-            with progress:
-                execute(plan.steps, self._performer, parallel=self._wishes.parallel)
-        except KeyboardInterrupt:
-            client.close()
-            for one in list_containers(client, self._stage.app.name):
-                if one.is_running and not one.oneoff:
-                    with suppress(ConflictError, NotFoundError):
-                        client.post(f"/containers/{one.id}/kill").read()
-            raise
+        plan = plan_stop(app, observed, observed.services(), self._wishes.timeout_s)
+        execute(plan.steps, self._performer, parallel=self._wishes.parallel)
+
+    def _kill_all(self, client: EngineClient) -> None:
+        # The connection may have been in the middle of an answer.
+        client.close()
+        for one in list_containers(client, self._stage.app.name):
+            if one.is_running and not one.oneoff:
+                with suppress(ConflictError, NotFoundError):
+                    client.post(f"/containers/{one.id}/kill").read()
 
 
 @contextmanager
