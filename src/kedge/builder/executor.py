@@ -283,7 +283,8 @@ class Execution:
         tree = self._sources.tree(source.context) if source.context else None
         if tree is not None:
             return tree
-        return self._layers(self._chain_id(source, plan, performer), plan.index)
+        chain_id = self._chain_id(source, plan, performer)
+        return self._layers(chain_id, plan.index) if chain_id else NO_FILES
 
     def _chain_id(self, source: Source, plan: StagePlan, performer: Performer) -> str:
         match source.kind:

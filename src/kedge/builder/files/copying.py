@@ -79,10 +79,10 @@ class Copier:
         Raises:
             InvalidParameterError: Something in the way has the wrong type.
         """
-        if "/" in selected.name:
+        if selected.keeps_parents:
             self._copy_with_parents(tree, selected, skips)
         elif selected.is_directory:
-            self._contents(tree, selected.path, self._target, skips)
+            self._contents(tree, selected, self._target, skips)
         else:
             self._file(tree, selected, self._target)
 
@@ -102,9 +102,9 @@ class Copier:
             self._destination.ensure_directory(parent, self._rules.created)
             self._put(tree, selected.path, target, replace=False)
 
-    def _contents(self, tree: Tree, path: str, target: str, skips: Skips) -> None:
+    def _contents(self, tree: Tree, selected: Selected, target: str, skips: Skips) -> None:
         """Copy a directory's contents; its metadata only to a directory made for it."""
-        entry = tree.entry(path)
+        entry = tree.entry(selected.path)
         if entry is None:
             return
         if target:
@@ -112,7 +112,8 @@ class Copier:
             self._destination.ensure_directory(parent, self._rules.created)
             changed = self._rules.changed(entry)
             self._destination.put_directory(target, changed, overwrite=False, replace=False)
-        self._below(tree, path, target, "", skips, replace=False)
+        inside = selected.excluded_from
+        self._below(tree, selected.path, target, inside, skips, replace=False)
 
     def _copy_with_parents(self, tree: Tree, selected: Selected, skips: Skips) -> None:
         """Copy to the source's own path below the target, its folders as they are there."""
@@ -127,7 +128,7 @@ class Copier:
             self._destination.put_directory(target, entry, overwrite=False, replace=False)
         target = join(target, parts[-1])
         if selected.is_directory:
-            self._contents(tree, selected.path, target, skips)
+            self._contents(tree, selected, target, skips)
         else:
             self._put(tree, selected.path, target, replace=False)
 

@@ -23,7 +23,7 @@ class _Sink(Protocol):
 def selection_digest(tree: Tree, selected: Selected, skips: Skips) -> str:
     """Return ``sha256:…`` of one selected file or directory with everything below."""
     sink = hashlib.sha256(usedforsecurity=False)
-    _add(sink, tree, selected.path, "", skips)
+    _add(sink, tree, selected.path, selected.excluded_from, skips)
     return f"sha256:{sink.hexdigest()}"
 
 

@@ -32,6 +32,13 @@ class Selected:
     name: str
     """What it is called at the destination when that is a directory; with ``--parents`` a path."""
     is_directory: bool
+    keeps_parents: bool = False
+    """``--parents``: the name is a path, and what is excluded is named by it too."""
+
+    @property
+    def excluded_from(self) -> str:
+        """The path that patterns of ``--exclude`` start from, in front of what is below."""
+        return self.name if self.keeps_parents else ""
 
 
 def has_wildcard(source: str) -> bool:
@@ -71,6 +78,7 @@ def select(
                     path=real,
                     name=_pivoted(source, path) if keeps_parents else posixpath.basename(path),
                     is_directory=entry.kind is Kind.DIRECTORY,
+                    keeps_parents=keeps_parents,
                 )
             )
     return found
