@@ -7,6 +7,7 @@ Times are nanoseconds since the epoch. Names and references are as the client wr
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from kedge.api.buildattests import Attests
 from kedge.api.buildcaches import BuildCacheSpec
 from kedge.api.buildoutputs import BuildOutput
 from kedge.api.types.system import AuthConfig
@@ -141,6 +142,7 @@ class BuildOptions:
     host_certs: bool | None = None
     outputs: tuple[BuildOutput, ...] = ()
     no_cache_stages: tuple[str, ...] = ()
+    attests: Attests = field(default_factory=Attests)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from typing import BinaryIO, Final, NamedTuple
 
 import msgspec
 
+from kedge.builder.attest.attesting import Attesting
 from kedge.builder.cache import BuildCache
 from kedge.builder.cache_mounts import CacheMounts
 from kedge.builder.cachesession import CacheSession, Made
@@ -21,7 +22,6 @@ from kedge.builder.checks.around import BuildChecks
 from kedge.builder.checks.calls import Call, answer_call
 from kedge.builder.checks.checking import CheckRequest
 from kedge.builder.dockerfile.instructions import Dockerfile
-from kedge.builder.dockerfile.typed import parse_dockerfile
 from kedge.builder.events import Event
 from kedge.builder.executor import BuildScope, Execution, build_scope
 from kedge.builder.exporters.export import Exporting
@@ -30,6 +30,7 @@ from kedge.builder.failures import BuildCancelledError
 from kedge.builder.files.directory import DigestMemo, DirectoryTree
 from kedge.builder.files.tar import TarTree, read_tar
 from kedge.builder.findings import Answer
+from kedge.builder.frontend import parse_wanted, readable
 from kedge.builder.keeping import CacheKeeper
 from kedge.builder.outlets import NO_OUTLETS, Outlets
 from kedge.builder.parallel import Once
@@ -44,7 +45,7 @@ from kedge.builder.sources import Input, Sources
 from kedge.builder.steps import BaseResolver, StepRunner
 from kedge.content.leases import Lease
 from kedge.content.store import ContentStore
-from kedge.errdefs import InvalidParameterError, KedgeError, NotSupportedError
+from kedge.errdefs import InvalidParameterError, KedgeError
 from kedge.images.layering import Layering
 from kedge.images.store import ImageStore
 from kedge.lib.clock import SYSTEM_CLOCK, Clock
@@ -54,11 +55,9 @@ from kedge.oci.platforms import Platform, host_platform
 from kedge.oci.references import Reference, parse_reference
 from kedge.snapshots.snapshotter import Snapshotter
 
-_SYNTAX_ARG: Final = "BUILDKIT_SYNTAX"
 _CACHE_NAMESPACE_ARG: Final = "BUILDKIT_CACHE_MOUNT_NS"
 _KEEP_GIT_ARG: Final = "BUILDKIT_CONTEXT_KEEP_GIT_DIR"
 _HOSTNAME_ARG: Final = "BUILDKIT_SANDBOX_HOSTNAME"
-_OWN_FRONTENDS: Final = ("docker/dockerfile", "docker.io/docker/dockerfile", "dockerfile.v0")
 
 
 class Builder:
@@ -174,7 +173,7 @@ class Builder:
             checks.before()
             work = _Work(
                 request=request,
-                dockerfile=_parse(given.dockerfile, request),
+                dockerfile=parse_wanted(given.dockerfile, request),
                 given=given,
                 sources=sources,
                 fetching=fetching,
@@ -188,6 +187,7 @@ class Builder:
                     on_event=on_event,
                     check=lambda: _check(cancel),
                 ),
+                begun_ns=self._workshop.clock.time_ns(),
                 on_event=on_event,
                 cancel=cancel,
             )
@@ -232,7 +232,7 @@ class Builder:
 
     def _check_request(self, request: BuildRequest, given: Input) -> CheckRequest:
         return CheckRequest(
-            text=_readable(given.dockerfile),
+            text=readable(given.dockerfile),
             build_args=request.build_args,
             target=request.target,
             only_needed=True,
@@ -309,12 +309,31 @@ class Builder:
             data = self._images.config_bytes(unchanged_id)
         else:
             unchanged_id, data = "", encode_document(config)
-        return BuiltImage(
+        image = BuiltImage(
             platform=state.platform,
             config=config,
             data=data,
             layers=tuple(state.layers),
             unchanged_id=unchanged_id,
+        )
+        if not work.request.attests:
+            return image
+        attesting = self._attesting(work, scope, performer)
+        attestations = attesting.attest(image, keys, execution.bases())
+        return dataclasses.replace(image, attestations=attestations)
+
+    def _attesting(self, work: "_Work", scope: BuildScope, performer: Performer) -> Attesting:
+        return Attesting(
+            request=work.request,
+            dockerfile=work.given.dockerfile,
+            images=self._images,
+            layering=self._workshop.layering,
+            cache=self._workshop.cache,
+            clock=self._workshop.clock,
+            begun_ns=work.begun_ns,
+            epoch_ns=scope.epoch_ns,
+            fetching=work.fetching,
+            check=performer.check,
         )
 
     def _fetching(self, request: BuildRequest, cancel: threading.Event) -> Fetching:
@@ -361,6 +380,7 @@ class _Work(NamedTuple):
     lease: Lease
     resolver: BaseResolver
     caches: CacheSession
+    begun_ns: int
     on_event: Callable[[Event], None]
     cancel: threading.Event
 
@@ -375,19 +395,3 @@ def _tag(text: str) -> Reference:
 def _check(cancel: threading.Event) -> None:
     if cancel.is_set():
         raise BuildCancelledError("build cancelled")
-
-
-def _readable(text: str) -> str:
-    # An image configuration is JSON, which has no place for bytes that are no UTF-8.
-    return text.encode(errors="surrogateescape").decode(errors="replace")
-
-
-def _parse(text: str, request: BuildRequest) -> Dockerfile:
-    dockerfile = parse_dockerfile(_readable(text))
-    syntax = request.build_args.get(_SYNTAX_ARG, dockerfile.syntax)
-    if syntax and syntax.partition(":")[0].partition("@")[0] not in _OWN_FRONTENDS:
-        raise NotSupportedError(
-            f"syntax {syntax} is not supported: kedge understands docker/dockerfile itself; "
-            "remove the line or name that"
-        )
-    return dockerfile

@@ -120,6 +120,10 @@ class Execution:
         """Return the layers of every stage that was built, base first."""
         return [state.layers for state in self._states.values()]
 
+    def bases(self) -> dict[str, BaseImage]:
+        """Return the images that were asked for, by name."""
+        return {key.partition(" ")[0]: image for key, image in self._images.items()}
+
     def _warn(self) -> None:
         scope = self._scope
         names = unconsumed_args(scope.dockerfile, scope.request.build_args, scope.plan.predefined)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from kedge.api.buildattests import Attests
 from kedge.api.buildcaches import BuildCacheSpec
 from kedge.api.buildoutputs import BuildOutput
 from kedge.builder.contexts import NamedContext
@@ -32,6 +33,8 @@ class BuildRequest:
     no_cache: bool = False
     no_cache_stages: tuple[str, ...] = ()
     """Stages, by name or number, that are built anew whatever is remembered."""
+    attests: Attests = field(default_factory=Attests)
+    """What the image is to say of itself, in outputs that hold an index."""
     cache_from: tuple[BuildCacheSpec, ...] = ()
     """Caches that are asked for what is not remembered here."""
     cache_to: tuple[BuildCacheSpec, ...] = ()

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from kedge.api.buildattests import make_attests, parse_attests
 from kedge.cli.buildcaches import caches_of
 from kedge.cli.buildcall import ask
 from kedge.cli.buildcontext import Context
@@ -44,7 +45,12 @@ def _run(options: Options, client: EngineClient) -> int:
     response = client.request(
         "POST",
         "/build",
-        {**_query(options, context), **caches.query(), "outputs": outputs.query()},
+        {
+            **_query(options, context),
+            **caches.query(),
+            "outputs": outputs.query(),
+            "attests": _attests(options),
+        },
         body=_compressed(context.body) if options.on("compress") else context.body,
         content_type="application/x-tar",
         headers={
@@ -67,6 +73,12 @@ def _compressed(pieces: Iterable[bytes]) -> Iterator[bytes]:
     for piece in pieces:
         yield packer.compress(piece)
     yield packer.flush()
+
+
+def _attests(options: Options) -> str:
+    given = parse_attests(options.texts("attest"), options.text("provenance"), options.text("sbom"))
+    make_attests(given)
+    return json.dumps(given) if given else ""
 
 
 def _query(options: Options, context: Context) -> dict[str, str | bool | list[str]]:
@@ -208,6 +220,9 @@ COMMAND: Final = Command(
                 short="o",
                 complete="file",
             ),
+            value("provenance", "true|mode=max", "Attest what the image was built from"),
+            value("sbom", "true|false", "Attest which packages the image holds"),
+            many("attest", "type=TYPE,...", "The same as --provenance and --sbom"),
             switch("push", "Push the image to its registry, too"),
             switch("load", "Keep the image in the store beside other outputs"),
             value(

@@ -181,6 +181,7 @@ class BuildService:
             host_certs=host_certs,
             lent=Lent(secrets=options.secrets, agents=options.agents),
             outputs=options.outputs,
+            attests=options.attests,
             cache_from=options.cache_from,
             cache_to=options.cache_to,
             no_cache_stages=options.no_cache_stages,

@@ -102,7 +102,8 @@ def make_bundle(
         manifests.append(described)
         entries.append(msgspec.structs.replace(described, platform=image.platform_fields()))
     for (image, _), described in zip(images, list(manifests), strict=True):
-        if image.attestations:
+        # ``docker load`` knows no index.
+        if image.attestations and output.kind != OutputKind.DOCKER:
             attested = _attest(documents, image, described, names)
             manifests.append(attested)
             entries.append(_attested_entry(attested, described))

@@ -7,10 +7,10 @@ output before all of it exists.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import assert_never
+from typing import Final, assert_never
 
 from kedge.api.buildoutputs import BuildOutput, OutputKind
-from kedge.builder.events import Event, ExportDone, ExportStarted, ImageBuilt, ImageTagged
+from kedge.builder.events import Event, ExportDone, ExportStarted, ImageBuilt, ImageTagged, Warned
 from kedge.builder.exporters.archives import layout_members, write_archive
 from kedge.builder.exporters.documents import Bundle, describe, make_bundle
 from kedge.builder.exporters.recompress import recompressed
@@ -24,6 +24,8 @@ from kedge.images.image import Image, NewLayer
 from kedge.images.layering import Layering
 from kedge.images.store import ImageStore
 from kedge.oci.references import Reference, parse_reference
+
+_WITHOUT_INDEX: Final = frozenset({OutputKind.IMAGE, OutputKind.DOCKER, OutputKind.CACHE_ONLY})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +56,10 @@ class Exporting:
             KedgeError: An output cannot be written; those before it are.
         """
         response: dict[str, str] = {}
+        kinds = {output.kind for output in outputs}
+        if any(image.attestations for image in built) and kinds <= _WITHOUT_INDEX:
+            text = "attestations need an output that holds an index: add -o type=oci or --push"
+            self.on_event(Warned(text=text))
         wanted = outputs or (BuildOutput(kind=OutputKind.IMAGE),)
         order = sorted(range(len(wanted)), key=lambda i: wanted[i].kind != OutputKind.IMAGE)
         for index in order:

@@ -77,6 +77,19 @@ class Fetching:
             RemoteSource(url=url, name=CONTEXT_FILE, is_git=is_git, keeps_git_dir=keeps)
         )
 
+    def fetched(self) -> list[tuple[str, str, str]]:
+        """Return what was fetched: URL, algorithm and digest in hexadecimal."""
+        found: list[tuple[str, str, str]] = []
+        with self._lock:
+            remotes = list(self._remotes.items())
+        for source, remote in remotes:
+            if isinstance(remote, DownloadedFile):
+                algorithm, _, encoded = remote.content_digest().partition(":")
+                found.append((source.url, algorithm, encoded))
+            else:
+                found.append((source.url, "sha1", remote.commit()))
+        return sorted(found)
+
     def _remote(self, source: RemoteSource) -> Remote:
         if not source.is_git:
             return DownloadedFile(

@@ -7,6 +7,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from kedge.api import codec
+from kedge.api.buildattests import make_attests
 from kedge.api.buildcaches import BuildCacheSpec, parse_cache
 from kedge.api.buildoutputs import BuildOutput, make_output
 from kedge.api.options import BuildOptions, BuildPruneOptions
@@ -114,6 +115,7 @@ def parse_build_options(request: Request) -> BuildOptions:
         content_type=content_type,
         host_certs=request.optional_flag("hostcerts"),
         outputs=_outputs(request),
+        attests=make_attests(_json_parameter(request, "attests", dict[str, str]) or {}),
         no_cache_stages=tuple(name for name in request.texts("nocachefilter") if name),
     )
 

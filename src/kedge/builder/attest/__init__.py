@@ -1,0 +1,1 @@
+"""What an image says of itself: where it comes from, and what is in it."""
