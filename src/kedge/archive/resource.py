@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from kedge.archive.layered import LayerStack
 from kedge.archive.target import open_in_root
-from kedge.archive.writer import Writable, Written, create_tar
+from kedge.archive.writer import ChangeEntry, Writable, Written, create_tar
 from kedge.errdefs import InvalidParameterError, NotFoundError
 
 _LOOK: Final = os.O_PATH | os.O_CLOEXEC
@@ -72,8 +72,16 @@ def stat_resource(root: int, resource: ResourcePath) -> PathStatus:
         return PathStatus(resource.name, status, os.readlink("", dir_fd=descriptor))
 
 
-def write_resource(root: int, resource: ResourcePath, out: Writable) -> Written:
+def write_resource(
+    root: int, resource: ResourcePath, out: Writable, *, change: ChangeEntry | None = None
+) -> Written:
     """Write what stands at a path below the directory ``root`` as a tar stream.
+
+    Args:
+        root: A descriptor.
+        resource: What to write.
+        out: Where the stream goes.
+        change: Applied to every entry.
 
     Raises:
         NotFoundError: Nothing.
@@ -83,7 +91,7 @@ def write_resource(root: int, resource: ResourcePath, out: Writable) -> Written:
         if is_directory:
             # Through the descriptor: what was looked at is what is read.
             with LayerStack((f"/proc/self/fd/{descriptor}",)) as stack:
-                return create_tar(stack, out, name=resource.name)
+                return create_tar(stack, out, name=resource.name, change=change)
     parent, base = os.path.split(resource.path)
     if resource.follow:
         with LayerStack((f"/proc/self/fd/{root}",)) as stack:
@@ -94,7 +102,7 @@ def write_resource(root: int, resource: ResourcePath, out: Writable) -> Written:
         raise _not_found(resource, error) from None
     try:
         with LayerStack((f"/proc/self/fd/{directory}",)) as stack:
-            return create_tar(stack, out, path=base, name=resource.name)
+            return create_tar(stack, out, path=base, name=resource.name, change=change)
     finally:
         os.close(directory)
 

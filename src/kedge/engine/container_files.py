@@ -29,7 +29,8 @@ from kedge.engine.context import EngineContext
 from kedge.engine.inspect import format_time
 from kedge.engine.pipe import BodyPipe
 from kedge.engine.process import lookup_user
-from kedge.engine.rootview import open_root
+from kedge.engine.rootids import RootIds
+from kedge.engine.rootview import OpenRoot, open_root
 from kedge.engine.tarstream import stream_written
 from kedge.errdefs import ForbiddenError, InvalidParameterError, NotFoundError
 
@@ -61,7 +62,9 @@ class ContainerFilesService:
         container, resource = self._context.containers.get(ref), parse_resource(path)
         async with open_root(self._context, container) as root:
             with _named(ref, path):
-                found = await self._context.run_blocking(lambda: stat_resource(root, resource))
+                found = await self._context.run_blocking(
+                    lambda: stat_resource(root.descriptor, resource)
+                )
         return _path_stat(found)
 
     async def read(self, ref: str, path: str) -> tuple[PathStat, AsyncIterator[bytes]]:
@@ -74,7 +77,9 @@ class ContainerFilesService:
         async with contextlib.AsyncExitStack() as opened:
             root = await opened.enter_async_context(open_root(self._context, container))
             with _named(ref, path):
-                found = await self._context.run_blocking(lambda: stat_resource(root, resource))
+                found = await self._context.run_blocking(
+                    lambda: stat_resource(root.descriptor, resource)
+                )
             stream = _read(root, resource, opened.pop_all())
             # From here on closing the stream closes the root, too.
             await anext(stream)
@@ -110,9 +115,9 @@ class ContainerFilesService:
         announce(self._context, container, "extract-to-dir", {"path": path})
 
     def _prepare(
-        self, container: Container, root: int, resource: ResourcePath, options: ExtractOptions
+        self, container: Container, root: OpenRoot, resource: ResourcePath, options: ExtractOptions
     ) -> "_Extraction":
-        where = f"/proc/self/fd/{root}"
+        where = f"/proc/self/fd/{root.descriptor}"
         with LayerStack((where,)) as stack:
             node = stack.require(resource.path)
             if not node.is_directory:
@@ -123,7 +128,7 @@ class ContainerFilesService:
         if options.copy_uid_gid:
             user = lookup_user((where,), container.record.config.user, [])
             owner = (user.uid, user.gid)
-        return _Extraction(directory, owner)
+        return _Extraction(directory, owner, root.ids)
 
     async def export(self, ref: str) -> AsyncIterator[bytes]:
         """Return the container's root file system, without what is mounted in it, as a tar."""
@@ -139,22 +144,23 @@ class ContainerFilesService:
 class _Extraction:
     """Where entries go and whose they become."""
 
-    def __init__(self, directory: str, owner: tuple[int, int] | None) -> None:
+    def __init__(self, directory: str, owner: tuple[int, int] | None, ids: RootIds) -> None:
         self.directory = directory
         self._owner = owner
+        self._ids = ids
 
     def change(self, entry: Entry) -> Entry:
-        if self._owner is None:
-            return entry
-        return entry._replace(uid=self._owner[0], gid=self._owner[1])
+        if self._owner is not None:
+            entry = entry._replace(uid=self._owner[0], gid=self._owner[1])
+        return self._ids.to_host(entry)
 
 
-def _extract(pipe: BodyPipe, root: int, to: _Extraction, options: ExtractOptions) -> None:
+def _extract(pipe: BodyPipe, root: OpenRoot, to: _Extraction, options: ExtractOptions) -> None:
     try:
-        with decompress(cast("BinaryIO", pipe)) as tar:
+        with decompress(cast("BinaryIO", pipe)) as tar, root.ids.acting():
             extract_tar(
                 tar,
-                f"/proc/self/fd/{root}",
+                f"/proc/self/fd/{root.descriptor}",
                 directory=to.directory,
                 change=to.change,
                 keep_kinds=options.no_overwrite_dir_non_dir,
@@ -164,12 +170,16 @@ def _extract(pipe: BodyPipe, root: int, to: _Extraction, options: ExtractOptions
 
 
 async def _read(
-    root: int, resource: ResourcePath, opened: contextlib.AsyncExitStack
+    root: OpenRoot, resource: ResourcePath, opened: contextlib.AsyncExitStack
 ) -> AsyncGenerator[bytes]:
     async with opened:
         yield b""
         async with contextlib.aclosing(
-            stream_written(lambda out: write_resource(root, resource, out))
+            stream_written(
+                lambda out: write_resource(
+                    root.descriptor, resource, out, change=root.ids.to_container
+                )
+            )
         ) as pieces:
             async for piece in pieces:
                 yield piece

@@ -11,17 +11,15 @@ from typing import Final
 from kedge.api.types.config import HostConfig, Mount
 from kedge.engine.idmaps import parse_id_map
 from kedge.engine.mountplan import MountPlan
+from kedge.engine.propagation import PROPAGATIONS
 from kedge.engine.tmpfs import mount_tmpfs_options, parse_tmpfs_options
 from kedge.errdefs import InvalidParameterError, NotSupportedError
 from kedge.volumes.model import LOCAL
 
-_PROPAGATION: Final = frozenset(
-    {"private", "rprivate", "shared", "rshared", "slave", "rslave"}
-)  # fmt: skip
 _MODE_GROUPS: Final = (
     frozenset({"rw", "ro"}),
     frozenset({"z", "Z"}),
-    _PROPAGATION,
+    PROPAGATIONS,
     frozenset({"nocopy"}),
     frozenset({"consistent", "cached", "delegated"}),
 )
@@ -93,7 +91,7 @@ def parse_bind(value: str, *, volume_driver: str = "") -> MountPlan:
             raise _invalid(kind, "must not set ReadOnly mode when using anonymous volumes")
     except InvalidParameterError as error:
         raise InvalidParameterError(f"{invalid}: {error}") from None
-    propagation = next((word for word in words if word in _PROPAGATION), "")
+    propagation = next((word for word in words if word in PROPAGATIONS), "")
     if kind == "bind":
         return MountPlan(
             kind="bind",
@@ -181,7 +179,7 @@ def _bind(mount: Mount) -> MountPlan:
     )
     if options is None:
         return plan
-    if options.propagation and options.propagation not in _PROPAGATION:
+    if options.propagation and options.propagation not in PROPAGATIONS:
         raise _invalid("bind", f"invalid propagation mode: {options.propagation}")
     plan.propagation = options.propagation or "rprivate"
     plan.creates_source = options.create_mountpoint

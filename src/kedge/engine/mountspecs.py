@@ -25,10 +25,17 @@ SUBPATH_OPTION: Final = "x-kedge.subpath"
 _RECURSIVE_SINCE: Final = (5, 12)
 
 
-async def open_mounts(context: EngineContext, container: Container) -> list[BindMount]:
+async def open_mounts(
+    context: EngineContext, container: Container, *, only_existing: bool = False
+) -> list[BindMount]:
     """Return the mounts of ``container``, with everything they show in its place.
 
     What was mounted for it is given back by `close_mounts`, also after a failure.
+
+    Args:
+        context: The engine.
+        container: One whose lock is held.
+        only_existing: Leave out folders of the host that are not there.
 
     Raises:
         KedgeError: A source is missing or cannot be mounted, with Docker's text.
@@ -38,7 +45,8 @@ async def open_mounts(context: EngineContext, container: Container) -> list[Bind
     for plan in plans:
         match plan.kind:
             case "bind":
-                found.append(_bind(plan))
+                if not (only_existing and is_missing(plan.source)):
+                    found.append(_bind(plan))
             case "volume":
                 found.append(await _volume(context, container, plan))
             case "image":
@@ -46,6 +54,11 @@ async def open_mounts(context: EngineContext, container: Container) -> list[Bind
             case "tmpfs":
                 found.append(_tmpfs(plan))
     return found
+
+
+def is_missing(source: str) -> bool:
+    """Whether there is nothing on the host to be shown."""
+    return not os.path.exists(source)
 
 
 def announce_mounts(context: EngineContext, container: Container) -> None:

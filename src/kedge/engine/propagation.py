@@ -10,6 +10,7 @@ from typing import Final
 
 from kedge.errdefs import InvalidParameterError
 
+PROPAGATIONS: Final = frozenset({"private", "rprivate", "shared", "rshared", "slave", "rslave"})
 _OCTAL: Final = re.compile(r"\\([0-7]{3})")
 
 

@@ -15,14 +15,13 @@ import contextlib
 import errno
 import os
 import re
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from kedge.errdefs import InvalidParameterError, NotSupportedError
-from kedge.linux import capabilities as caps
 from kedge.linux import mount as lm
 from kedge.linux import namespaces as ns
-from kedge.linux import process
+from kedge.linux.identity import acting_as
 from kedge.oci.mounts import Mount
 from kedge.oci.runtime_spec.types import IdMapping
 from kedge.runtime import rootfs
@@ -98,7 +97,7 @@ def open_host_side(
     mapped = [each for each in (*bases, *stacks.values()) if each[1].idmap]
     if mapped:
         _map_directory(os.path.commonpath([common_directory(*each) for each in mapped]), user_fd)
-    with _passing_for(ids) if mapped else contextlib.nullcontext():
+    with acting_as(ids.uid, ids.gid) if mapped else contextlib.nullcontext():
         root_fd = -1 if bases else clone_mount(root, recursive=True)
         for each in bases:
             root_fd = _open_mount(*each)
@@ -147,17 +146,3 @@ def _map_directory(path: str, user_fd: int) -> None:
         raise refusal(f"cannot map the ids of {path}", error) from error
     finally:
         os.close(fd)
-
-
-@contextlib.contextmanager
-def _passing_for(ids: HostIds) -> Generator[None, None, None]:
-    """Make files as ``ids`` inside the block, with every capability this process has."""
-    sets = caps.get_capabilities()
-    process.set_filesystem_ids(ids.uid, ids.gid)
-    # Leaving uid 0 took the capabilities over files away.
-    caps.set_capabilities(sets)
-    try:
-        yield
-    finally:
-        process.set_filesystem_ids(0, 0)
-        caps.set_capabilities(sets)

@@ -104,9 +104,9 @@ def encode_create(request: CreateRequest) -> JsonObject:
         "stdin": request.stdin,
         "stdin_once": request.stdin_once,
         "own_netns": request.own_netns,
-        "uid_mappings": _encode_mappings(request.uid_mappings),
+        "uid_mappings": encode_mappings(request.uid_mappings),
         "user_namespace": request.user_namespace,
-        "gid_mappings": _encode_mappings(request.gid_mappings),
+        "gid_mappings": encode_mappings(request.gid_mappings),
         "dns_port": request.dns_port,
         "log": None if request.log is None else encode_log(request.log),
     }
@@ -130,19 +130,21 @@ def parse_create(document: JsonObject) -> CreateRequest:
         stdin=flag(document, "stdin"),
         stdin_once=flag(document, "stdin_once"),
         own_netns=flag(document, "own_netns"),
-        uid_mappings=fields.read_list(document, "uid_mappings", where, _parse_mapping),
+        uid_mappings=fields.read_list(document, "uid_mappings", where, parse_mapping),
         user_namespace=fields.require_string(document, "user_namespace", where),
-        gid_mappings=fields.read_list(document, "gid_mappings", where, _parse_mapping),
+        gid_mappings=fields.read_list(document, "gid_mappings", where, parse_mapping),
         dns_port=fields.require_integer(document, "dns_port", where, low=-1, high=65535),
         log=None if log is None else parse_log(log),
     )
 
 
-def _encode_mappings(mappings: tuple[IdMapping, ...]) -> list[Json]:
+def encode_mappings(mappings: tuple[IdMapping, ...]) -> list[Json]:
+    """Return ``mappings`` as JSON; `parse_mapping` reads one of them."""
     return [dict(each._asdict()) for each in mappings]
 
 
-def _parse_mapping(item: Json, path: str) -> IdMapping:
+def parse_mapping(item: Json, path: str) -> IdMapping:
+    """Return the mapping that ``item``, found at ``path`` of a message, describes."""
     document = fields.read_object(item, path)
     return IdMapping(*(fields.require_integer(document, key, path) for key in IdMapping._fields))
 
