@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -16,6 +17,7 @@ from kedge.cli.buildoutcome import Outcome
 from kedge.cli.buildoutputs import outputs_of
 from kedge.cli.command import Command
 from kedge.cli.config import proxy_environment
+from kedge.cli.exitcodes import OK
 from kedge.cli.flags import Options, UsageError, grouped, integer, many, switch, value
 from kedge.cli.options.environment import check_label, parse_env, read_key_values, to_map
 from kedge.cli.options.ulimits import parse_ulimit
@@ -36,6 +38,8 @@ def _run(options: Options, client: EngineClient) -> int:
         raise UsageError(f"invalid progress: {options.text('progress')}: must be one of {known}")
     for tag in options.texts("tag"):
         parse_reference(tag)
+    if options.on("explain-context"):
+        return _explain(options)
     if options.on("check") or options.given("call"):
         return ask(options, client, _query)
     outputs = outputs_of(options)
@@ -63,6 +67,14 @@ def _run(options: Options, client: EngineClient) -> int:
     outcome = Outcome(client, outputs, progress=progress)
     outcome.show(response.messages())
     return outcome.finish(iidfile=options.text("iidfile"), metadata=options.text("metadata-file"))
+
+
+def _explain(options: Options) -> int:
+    from kedge.cli.contextreport import describe, explain_context  # noqa: PLC0415 - rarely needed
+
+    report = explain_context(options.words[0], options.text("file"))
+    sys.stdout.write("".join(f"{line}\n" for line in describe(report)))
+    return OK
 
 
 def _compressed(pieces: Iterable[bytes]) -> Iterator[bytes]:
@@ -163,6 +175,7 @@ COMMAND: Final = Command(
             default="build",
             complete="check|outline|targets",
         ),
+        switch("explain-context", "Show what of the folder would be sent, and why not the rest"),
         value("target", "STAGE", "Stage to stop at"),
         many("label", "NAME=VALUE", "Set a label", check=check_label),
         value("platform", "OS/ARCH[,...]", "Platform of the image; several make an index"),
@@ -258,5 +271,6 @@ COMMAND: Final = Command(
     ),
     at_least=1,
     at_most=1,
+    alone_with="explain-context",
     complete="folder",
 )

@@ -57,9 +57,28 @@ def open_folder(where: str, file: str, named: Sequence[NamedFolder] = ()) -> Con
     name = os.path.relpath(os.path.realpath(path), os.path.realpath(where))
     extra: dict[str, bytes] = {}
     if name.startswith(".."):
-        with open(path, "rb") as opened:
-            name, extra = _OUTSIDE_DOCKERFILE, {_OUTSIDE_DOCKERFILE: opened.read()}
-    return Context(stream_folder(where, dockerfile=name, extra=extra, named=named), name)
+        name, extra = _OUTSIDE_DOCKERFILE, {_OUTSIDE_DOCKERFILE: _content(path)}
+        if os.path.isfile(path + _IGNORE_FILE):
+            extra[name + _IGNORE_FILE] = _content(path + _IGNORE_FILE)
+    ignore_file = ignore_file_of(where, path)
+    body = stream_folder(where, dockerfile=name, extra=extra, named=named, ignore_file=ignore_file)
+    return Context(body, name)
+
+
+def _content(path: str) -> bytes:
+    with open(path, "rb") as opened:
+        return opened.read()
+
+
+def ignore_file_of(folder: str, dockerfile: str) -> str:
+    """Return the path of the ignore file that counts: the one of the Dockerfile, or the folder's.
+
+    Args:
+        folder: The context.
+        dockerfile: Path of the Dockerfile, in it or not.
+    """
+    own = f"{dockerfile}{_IGNORE_FILE}"
+    return own if os.path.isfile(own) else os.path.join(folder, _IGNORE_FILE)
 
 
 def named_contexts(given: Sequence[str]) -> tuple[dict[str, str], list[NamedFolder]]:
@@ -88,7 +107,12 @@ def named_contexts(given: Sequence[str]) -> tuple[dict[str, str], list[NamedFold
 
 
 def stream_folder(
-    folder: str, *, dockerfile: str, extra: dict[str, bytes], named: Sequence[NamedFolder] = ()
+    folder: str,
+    *,
+    dockerfile: str,
+    extra: dict[str, bytes],
+    named: Sequence[NamedFolder] = (),
+    ignore_file: str = "",
 ) -> Iterator[bytes]:
     """Yield the tar of ``folder``, and of the named contexts below it.
 
@@ -97,12 +121,14 @@ def stream_folder(
         dockerfile: Path of the Dockerfile in the context, which is never left out.
         extra: Files that are added at its end.
         named: Folders that are added at its end.
+        ignore_file: Path of the ignore file; the folder's own where it is empty.
 
     Raises:
         KedgeError: The ignore file is malformed, or a file cannot be read; it is named.
     """
-    matcher = load_matcher(folder)
-    keep = {dockerfile, _IGNORE_FILE}
+    matcher = load_matcher(ignore_file or os.path.join(folder, _IGNORE_FILE))
+    # The engine reads the ignore file as well, so that COPY is told which line is in its way.
+    keep = {dockerfile, _IGNORE_FILE, f"{dockerfile}{_IGNORE_FILE}"}
     yield from _walk(folder, "", matcher, matcher.root, keep)
     for name, content in extra.items():
         yield file_bytes(name, content)
@@ -121,7 +147,7 @@ def stream_named(named: Sequence[NamedFolder]) -> Iterator[bytes]:
         if each.is_layout:
             yield from _archived(each)
             continue
-        matcher = load_matcher(each.folder)
+        matcher = load_matcher(os.path.join(each.folder, _IGNORE_FILE))
         root = os.stat(each.folder)
         yield from _entry(each.folder, "", root, each.place)
         keep = {_IGNORE_FILE}
@@ -145,19 +171,19 @@ def _archived(layout: NamedFolder) -> Iterator[bytes]:
         yield bytes(-info.size % tarfile.BLOCKSIZE)
 
 
-def load_matcher(folder: str) -> IgnoreMatcher:
-    """Return what the folder's ignore file leaves out.
+def load_matcher(path: str) -> IgnoreMatcher:
+    """Return what the ignore file at ``path`` leaves out; nothing where there is none.
 
     Raises:
         InvalidParameterError: A pattern is malformed.
     """
     try:
-        with open(os.path.join(folder, _IGNORE_FILE), encoding="utf-8") as file:
+        with open(path, encoding="utf-8") as file:
             return IgnoreMatcher(parse_ignore_file(file.read()))
     except FileNotFoundError:
         return IgnoreMatcher(())
     except (InvalidParameterError, UnicodeDecodeError) as error:
-        raise InvalidParameterError(f"{folder}/{_IGNORE_FILE}: {error}") from None
+        raise InvalidParameterError(f"{path}: {error}") from None
 
 
 def _walk(

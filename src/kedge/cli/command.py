@@ -23,6 +23,8 @@ class Command(NamedTuple):
     runs_program: bool = False
     """Whether everything after the first word belongs to a program in a container."""
     needs_engine: bool = True
+    alone_with: str = ""
+    """The switch with which it needs none."""
     needs_host: bool = True
     """Whether it matters which engine is meant; otherwise a broken context is no obstacle."""
     failure_code: int = 1

@@ -119,7 +119,8 @@ def _run(target: GlobalOptions, name: str, entry: Entry, words: list[str]) -> in
     try:
         if command.needs_host:
             client.host = select_target(target, os.environ)
-        if command.needs_engine:
+        alone = bool(command.alone_with) and options.on(command.alone_with)
+        if command.needs_engine and not alone:
             _ensure_engine(client)
         return command.run(options, client)
     except UsageError as error:

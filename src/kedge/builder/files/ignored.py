@@ -49,8 +49,11 @@ class IgnoredTree:
         return self._tree.open(path)
 
     def rule_against(self, path: str) -> str:
-        """Return the pattern that leaves out an existing ``path``; empty where none does."""
-        if self._tree.entry(path) is None or self._is_visible(path):
+        """Return the pattern that leaves out ``path``; empty where none does.
+
+        It need not exist: a client may have kept at home what the file names.
+        """
+        if self._is_visible(path):
             return ""
         hits = zip(self._matcher.patterns, self._state(path).by_pattern, strict=True)
         rules = [pattern.text for pattern, is_hit in hits if is_hit and not pattern.is_exception]
