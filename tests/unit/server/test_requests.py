@@ -320,6 +320,20 @@ def test_sizes_are_said_twice_to_old_clients() -> None:
     play(scenario)
 
 
+def test_old_clients_find_an_images_volumes_where_they_look() -> None:
+    async def scenario(stage: Stage) -> None:
+        client = await stage.connect()
+        old = json.loads((await client.get("/v1.44/images/busybox/json")).body)
+        new = json.loads((await client.get("/v1.45/images/busybox/json")).body)
+        assert old["ContainerConfig"] == old["Config"]
+        assert "ContainerConfig" not in new
+        agent = "User-Agent: docker-compose/1.29.2 docker-py/5.0.3\r\n"
+        answer = await client.get("/v1.51/images/busybox/json", headers=agent)
+        assert "ContainerConfig" in json.loads(answer.body)
+
+    play(scenario)
+
+
 def test_build_options_from_query_and_headers() -> None:
     query = (
         "dockerfile=D&t=a:1&t=b&remote=http://x&q=1&nocache=1&pull=1&rm=0&forcerm=1&target=s"

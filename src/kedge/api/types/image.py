@@ -65,6 +65,8 @@ class ImageInspect(Wire):
     docker_version: str = field(default_factory=str)
     author: str = field(default_factory=str)
     config: ImageConfig = field(default_factory=ImageConfig)
+    container_config: ImageConfig | None = None
+    """For clients before API 1.45, which had the configuration of the build's last container."""
     architecture: str = field(default_factory=str)
     variant: str = ""
     os: str = field(default_factory=str)

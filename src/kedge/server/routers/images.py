@@ -15,6 +15,10 @@ from kedge.server.routers.progress import progress_response
 
 # From this version on a size is said once.
 _WITHOUT_VIRTUAL_SIZE = ApiVersion(1, 44)
+_WITHOUT_CONTAINER_CONFIG = ApiVersion(1, 45)
+# compat: docker-compose 1.x asks for the newest API and still needs the field to recreate a
+# container; Docker's engine lets it end in KeyError: 'ContainerConfig'.
+_NEEDS_CONTAINER_CONFIG = "docker-compose/1."
 
 
 class ImageRouter:
@@ -78,6 +82,9 @@ class ImageRouter:
         image = await self._backend.inspect(request.name, platform=request.text("platform"))
         if request.version < _WITHOUT_VIRTUAL_SIZE:
             image.virtual_size = image.size
+        agent = request.head.headers.get("user-agent", "")
+        if request.version < _WITHOUT_CONTAINER_CONFIG or agent.startswith(_NEEDS_CONTAINER_CONFIG):
+            image.container_config = image.config
         return json_response(image)
 
     async def history(self, request: Request) -> Response:
