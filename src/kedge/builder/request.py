@@ -26,6 +26,8 @@ class BuildRequest:
     """Its path in the context."""
     dockerfile_text: str | None = None
     """The Dockerfile itself, where it is not in the context."""
+    ignore_text: str | None = None
+    """The ignore file itself, where it is not to be looked for in the context."""
     tags: tuple[str, ...] = ()
     build_args: Mapping[str, str] = field(default_factory=dict[str, str])
     target: str = ""

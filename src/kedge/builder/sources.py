@@ -101,7 +101,9 @@ class Sources:
         if text is None:
             text = _dockerfile_text(whole, path, request.dockerfile)
         context = None
-        if whole is not None:
+        if whole is not None and request.ignore_text is not None:
+            context = _ignored(whole, IGNORE_FILE, request.ignore_text)
+        elif whole is not None:
             context = without_ignored(whole, (f"{path}{IGNORE_FILE}", IGNORE_FILE))
         return Input(dockerfile=text, context=context, whole=whole)
 
@@ -138,8 +140,12 @@ def without_ignored(context: Tree, candidates: tuple[str, ...]) -> Tree:
     for candidate in candidates:
         text = read_text(context, candidate)
         if text is not None:
-            try:
-                return IgnoredTree(context, IgnoreMatcher(parse_ignore_file(text)))
-            except InvalidParameterError as error:
-                raise InvalidParameterError(f"{candidate}: {error}") from error
+            return _ignored(context, candidate, text)
     return context
+
+
+def _ignored(context: Tree, name: str, text: str) -> Tree:
+    try:
+        return IgnoredTree(context, IgnoreMatcher(parse_ignore_file(text)))
+    except InvalidParameterError as error:
+        raise InvalidParameterError(f"{name}: {error}") from error

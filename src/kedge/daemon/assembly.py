@@ -17,6 +17,7 @@ from kedge.distribution.push import Pusher
 from kedge.distribution.registry import RegistryInspector
 from kedge.distribution.search import RegistrySearcher
 from kedge.distribution.trust import CERTS_DIRECTORIES
+from kedge.engine.buildkit import BuildKitService
 from kedge.engine.builds import BuildService
 from kedge.engine.container_files import ContainerFilesService
 from kedge.engine.container_service import ContainerService
@@ -70,6 +71,7 @@ class Engine:
     registries: RegistryService
     search: SearchService
     builds: BuildService
+    buildkit: BuildKitService
     networks: NetworkService
     volumes: VolumeService
     system: SystemService
@@ -108,6 +110,8 @@ async def open_engine(config: DaemonConfig) -> AsyncGenerator[Engine, None]:
         problems = await restore(context, lifecycle)
         builds = BuildService(context, puller, asyncio.get_running_loop(), settings)
         stack.push_async_callback(builds.close)
+        buildkit = BuildKitService(context, builds, puller)
+        stack.callback(buildkit.close)
         volumes = VolumeService(context)
         stack.callback(volumes.close)
         # After the builder, which holds the layers of its cache.
@@ -127,6 +131,7 @@ async def open_engine(config: DaemonConfig) -> AsyncGenerator[Engine, None]:
             registries=RegistryService(context, pusher, RegistryInspector(settings)),
             search=SearchService(context, searcher),
             builds=builds,
+            buildkit=buildkit,
             networks=NetworkService(context),
             volumes=volumes,
             system=SystemService(context, containers, images, builds, volumes),

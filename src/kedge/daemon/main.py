@@ -80,6 +80,7 @@ def _backends(engine: Engine) -> Backends:
         images=engine.images,
         image_archives=engine.image_archives,
         builds=engine.builds,
+        buildkit=engine.buildkit,
         networks=engine.networks,
         volumes=engine.volumes,
         system=engine.system,

@@ -164,7 +164,7 @@ class BuildService:
         check_remote(options.remote)
         check_call(options.call)
         platforms = [parse_platform(text) for text in options.platform.split(",") if text]
-        host_certs = self._host_certs(options)
+        host_certs = self.host_certs(wanted=options.host_certs)
         request = BuildRequest(
             remote=options.remote,
             dockerfile=options.dockerfile or "Dockerfile",
@@ -287,16 +287,24 @@ class BuildService:
             stream.close()
             await stream.wait()
 
-    def _host_certs(self, options: BuildOptions) -> str | None:
+    @property
+    def builder(self) -> Builder:
+        """What builds, for other front doors."""
+        return self._builder
+
+    def registries(self, bases: EngineBaseResolver) -> contextlib.closing[RegistryAccess]:
+        """Return registries with the credentials of ``bases``, closed by leaving the context."""
+        return contextlib.closing(RegistryAccess(self._registries, bases.credentials))
+
+    def host_certs(self, *, wanted: bool | None = None) -> str | None:
         """Return the bundle that RUN steps shall see, by the request, then the engine's setting."""
-        setting = self._context.settings.host_certs
-        wanted = options.host_certs
+        setting, asked = self._context.settings.host_certs, wanted
         if wanted is None:
             wanted = hostcerts.has_own_certificates() if setting == "auto" else setting == "true"
         if not wanted:
             return None
         bundle = hostcerts.find_host_bundle()
-        if bundle is None and options.host_certs:
+        if bundle is None and asked:
             raise UnavailableError(
                 "--host-certs: this host has no CA bundle: install ca-certificates"
             )

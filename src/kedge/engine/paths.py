@@ -50,6 +50,11 @@ class EnginePaths:
         return os.path.join(self.data_root, "build-caches")
 
     @property
+    def build_contexts(self) -> str:
+        """Folders of BuildKit's clients, kept so that a later build transfers what changed."""
+        return os.path.join(self.data_root, "build-contexts")
+
+    @property
     def build_secrets(self) -> str:
         """Secrets of RUN steps while they run; emptied at start."""
         return os.path.join(self.exec_root, "build-secrets")

@@ -52,7 +52,7 @@ class SystemService:
         self._images = images
         self._builds = builds
         self._volumes = volumes
-        self._engine_id = _engine_id(context.paths.data_root)
+        self._engine_id = engine_id(context.paths.data_root)
 
     async def version(self) -> Version:
         """Return the versions of the engine and its parts."""
@@ -196,7 +196,8 @@ def _registry_config(mirrors: tuple[str, ...], insecure: tuple[str, ...]) -> Reg
     )
 
 
-def _engine_id(data_root: str) -> str:
+def engine_id(data_root: str) -> str:
+    """Return the id of the engine on ``data_root``, the same after every start."""
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"file://{os.uname().nodename}{data_root}"))
 
 

@@ -332,6 +332,30 @@ class BuildBackend(Protocol):
         ...
 
 
+class ByteStream(Protocol):
+    """A client's connection as bytes."""
+
+    async def read(self) -> bytes:
+        """Return what came; empty at the end."""
+        ...
+
+    async def write(self, data: bytes) -> None:
+        """Send all of it, waiting while the client is slow."""
+        ...
+
+
+class BuildKitBackend(Protocol):
+    """BuildKit's clients, on connections that were taken over from HTTP/1.1."""
+
+    async def serve_control(self, stream: ByteStream) -> None:
+        """Answer a client's calls until its connection ends."""
+        ...
+
+    async def serve_session(self, identity: str, shared_key: str, stream: ByteStream) -> None:
+        """Keep a client's session, on which the engine calls, until its connection ends."""
+        ...
+
+
 class SystemBackend(Protocol):
     """The engine itself."""
 

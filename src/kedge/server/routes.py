@@ -80,8 +80,8 @@ BUILD_ROUTES: Final = (
     Route("GET", "/build/outputs/{name}", "KedgeBuildOutput"),
     Route("POST", "/build/prune", "BuildPrune"),
     Route("POST", "/build/cancel", "BuildCancel", _PLANNED),
-    Route("POST", "/session", "Session", _PLANNED),
-    Route("POST", "/grpc", "Grpc", _PLANNED),
+    Route("POST", "/session", "Session"),
+    Route("POST", "/grpc", "Grpc"),
 )
 
 NETWORK_ROUTES: Final = (

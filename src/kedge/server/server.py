@@ -9,6 +9,7 @@ from kedge.lib.clock import SYSTEM_CLOCK, Clock
 from kedge.server.application import Application
 from kedge.server.backends import (
     BuildBackend,
+    BuildKitBackend,
     ContainerBackend,
     ContainerFilesBackend,
     ExecBackend,
@@ -24,6 +25,7 @@ from kedge.server.connection import Connection
 from kedge.server.limits import DEFAULT_LIMITS, Limits
 from kedge.server.listeners import LISTEN_BACKLOG, Listener, close_listener
 from kedge.server.response import ServerIdentity
+from kedge.server.routers.buildkit import BuildKitRouter
 from kedge.server.routers.builds import BuildRouter
 from kedge.server.routers.container_files import ContainerFilesRouter
 from kedge.server.routers.container_streams import ContainerStreamRouter
@@ -49,6 +51,7 @@ class Backends(NamedTuple):
     images: ImageBackend
     image_archives: ImageArchiveBackend
     builds: BuildBackend
+    buildkit: BuildKitBackend
     networks: NetworkBackend
     volumes: VolumeBackend
     registries: RegistryBackend
@@ -70,6 +73,7 @@ def build_application(backends: Backends, identity: ServerIdentity) -> Applicati
             **RegistryRouter(backends.registries).handlers(),
             **SearchRouter(backends.search).handlers(),
             **BuildRouter(backends.builds).handlers(),
+            **BuildKitRouter(backends.buildkit).handlers(),
             **NetworkRouter(backends.networks).handlers(),
             **VolumeRouter(backends.volumes).handlers(),
         }

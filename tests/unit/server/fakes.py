@@ -85,6 +85,7 @@ from kedge.errdefs import (
     NotModifiedError,
 )
 from kedge.lib.filters import Filters
+from kedge.server.backends import ByteStream
 from kedge.server.response import ServerIdentity
 from kedge.server.server import Backends
 
@@ -465,6 +466,16 @@ class FakeRegistries:
         )
 
 
+class FakeBuildKit:
+    """Sends back what a client says, with what it said about its session in front."""
+
+    async def serve_control(self, stream: ByteStream) -> None:
+        await stream.write(b"control:" + await stream.read())
+
+    async def serve_session(self, identity: str, shared_key: str, stream: ByteStream) -> None:
+        await stream.write(f"{identity}/{shared_key}:".encode() + await stream.read())
+
+
 class FakeNetworks:
     """The default bridge."""
 
@@ -581,6 +592,7 @@ class FakeEngine:
         self.images = FakeImages()
         self.archives = FakeArchives()
         self.builds = FakeBuilds()
+        self.buildkit = FakeBuildKit()
         self.networks = FakeNetworks()
         self.volumes = FakeVolumes()
         self.registries = FakeRegistries()
@@ -596,6 +608,7 @@ class FakeEngine:
             images=self.images,
             image_archives=self.archives,
             builds=self.builds,
+            buildkit=self.buildkit,
             networks=self.networks,
             volumes=self.volumes,
             registries=self.registries,

@@ -331,3 +331,29 @@ def test_a_request_behind_a_failed_exec_meets_no_reset(*, late: bool) -> None:
         await until(lambda: not stage.shared.connections)
 
     play(scenario)
+
+
+@pytest.mark.parametrize(
+    ("target", "headers", "echoed"),
+    [
+        ("/grpc", "", b"control:hello"),
+        (
+            "/v1.51/session",
+            "X-Docker-Expose-Session-Uuid: abc\r\nX-Docker-Expose-Session-Sharedkey: app\r\n",
+            b"abc/app:hello",
+        ),
+    ],
+)
+def test_buildkit_gets_the_connection_after_the_switch_to_http2(
+    target: str, headers: str, echoed: bytes
+) -> None:
+    async def scenario(stage: Stage) -> None:
+        client = await stage.connect()
+        upgrade = f"Connection: Upgrade\r\nUpgrade: h2c\r\n{headers}"
+        await client.send(request_bytes("POST", target, headers=upgrade) + b"hello")
+        head = await client.receive_until(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 101 Switching Protocols\r\n")
+        assert b"Upgrade: h2c\r\n" in head
+        assert await client.receive_until(b"hello") == echoed
+
+    play(scenario)

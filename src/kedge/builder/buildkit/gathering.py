@@ -1,0 +1,258 @@
+"""From a client's options and its session to a build request: every file that is needed fetched.
+
+Runs in the build's thread. Folders of the client are kept, by the key the client gives them, so
+that a later build transfers what changed; two builds of one folder at a time each get their own.
+"""
+
+import hashlib
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from kedge.builder.buildkit.filesync import Wanted, receive_folder
+from kedge.builder.buildkit.lending import SessionAgents, SessionSecrets
+from kedge.builder.buildkit.options import SESSION_URL, FrontendOptions
+from kedge.builder.buildkit.session import Session
+from kedge.builder.buildkit.uploads import receive_upload
+from kedge.builder.contexts import NamedContext, TreeContext, parse_context
+from kedge.builder.files.tar import try_read_archive
+from kedge.builder.files.tree import Tree
+from kedge.builder.request import BuildRequest
+from kedge.builder.run_mounts import Lent
+from kedge.errdefs import InvalidParameterError, NotSupportedError
+
+_LOCAL: Final = "local:"
+_INPUT: Final = "input:"
+_LAYOUT: Final = "oci-layout:"
+_IGNORE: Final = ".dockerignore"
+_KEPT: Final = 24
+
+
+class OpenFolder(Protocol):
+    """Makes a tree of a folder of the host; the tree is a context manager that closes it."""
+
+    def __call__(self, path: str, /) -> "ClosableTree":
+        """Return the tree."""
+        ...
+
+
+class ClosableTree(Tree, Protocol):
+    """A tree that holds descriptors."""
+
+    def close(self) -> None:
+        """Give them up."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """What gathering works with."""
+
+    folders: "FolderStore"
+    open_folder: OpenFolder
+    private: str
+    """Where sockets of agents go."""
+    find_result: Callable[[str], NamedContext]
+    """Returns the result of another build by its reference."""
+
+
+@contextmanager
+def gather(
+    options: FrontendOptions, session: Session, means: Means, check: Callable[[], None]
+) -> Generator[BuildRequest, None, None]:
+    """Yield the request; what it holds is closed afterwards.
+
+    Raises:
+        NotSupportedError: A kind of context that this engine does not have.
+        UnavailableError: The client has gone, or failed to send its files.
+    """
+    with ExitStack() as stack:
+        gathering = _Gathering(options, session, means, check, stack)
+        yield gathering.request()
+
+
+class _Gathering:
+    def __init__(
+        self,
+        options: FrontendOptions,
+        session: Session,
+        means: Means,
+        check: Callable[[], None],
+        stack: ExitStack,
+    ) -> None:
+        self._options = options
+        self._session = session
+        self._means = means
+        self._check = check
+        self._stack = stack
+
+    def request(self) -> BuildRequest:
+        options = self._options
+        agents = SessionAgents(self._session, self._means.private, self._check)
+        self._stack.callback(agents.close)
+        context, remote, text = self._context()
+        ignore = None
+        if options.dockerfile_name and text is None:
+            text, ignore = self._dockerfile()
+        if context is None and not remote:
+            context, ignore = self._folder_context(ignore)
+        platforms = options.platforms
+        return BuildRequest(
+            context=context,
+            remote=remote,
+            contexts={name: self._named(name, value) for name, value in options.contexts.items()},
+            dockerfile=options.filename,
+            dockerfile_text=text,
+            ignore_text=ignore,
+            build_args=options.build_args,
+            target=options.target,
+            labels=options.labels,
+            no_cache=options.no_cache,
+            no_cache_stages=options.no_cache_stages,
+            pull=options.pull,
+            platform=platforms[0] if platforms else None,
+            more_platforms=tuple(platforms[1:]),
+            network_mode=options.network_mode,
+            extra_hosts=options.extra_hosts,
+            lent=Lent(secrets=SessionSecrets(self._session, self._check), agents=agents),
+        )
+
+    def _context(self) -> tuple[Tree | None, str, str | None]:
+        """Return a context that is no folder: its files, its URL, a lone Dockerfile."""
+        url = self._options.context
+        if not url.startswith(SESSION_URL):
+            return None, url, None
+        file = self._stack.enter_context(
+            tempfile.TemporaryFile(dir=self._means.folders.root)  # noqa: SIM115 - closed by the stack
+        )
+        receiving = receive_upload(self._session, url, file)
+        self._session.wait(receiving, self._check)
+        file.seek(0)
+        archive = try_read_archive(file, scratch=self._means.folders.root, name=url, owned=False)
+        if archive is not None:
+            return self._stack.enter_context(archive), "", None
+        file.seek(0)
+        return None, "", file.read().decode(errors="surrogateescape")
+
+    def _dockerfile(self) -> tuple[str, str | None]:
+        """Return the Dockerfile of the client's folder, and the ignore file that goes with it."""
+        name = self._options.filename
+        own = f"{name}{_IGNORE}"
+        wanted = Wanted(name=self._options.dockerfile_name, include=(name, own, name.lower()))
+        with self._means.folders.folder(self._key(wanted, "dockerfile")) as path:
+            self._receive(wanted, path)
+            text = _read(path, name)
+            if text is None:
+                text = _read(path, name.lower())
+            if text is None:
+                raise InvalidParameterError(
+                    f"failed to read dockerfile: open {name}: no such file or directory"
+                )
+            return text, _read(path, own)
+
+    def _folder_context(self, ignore: str | None) -> tuple[Tree, str | None]:
+        name = self._options.context_name
+        if ignore is None:
+            wanted = Wanted(name=name, include=(_IGNORE,))
+            with self._means.folders.folder(self._key(wanted, "ignore")) as path:
+                self._receive(wanted, path)
+                ignore = _read(path, _IGNORE)
+        patterns = tuple(line.strip() for line in (ignore or "").splitlines())
+        exclude = tuple(each for each in patterns if each and not each.startswith("#"))
+        return self._folder(Wanted(name=name, exclude=exclude)), ignore or ""
+
+    def _folder(self, wanted: Wanted) -> Tree:
+        path = self._stack.enter_context(self._means.folders.folder(self._key(wanted, "files")))
+        self._receive(wanted, path)
+        tree = self._means.open_folder(path)
+        self._stack.callback(tree.close)
+        return tree
+
+    def _receive(self, wanted: Wanted, path: str) -> None:
+        self._session.wait(receive_folder(self._session, wanted, path), self._check)
+
+    def _key(self, wanted: Wanted, use: str) -> str:
+        shared = self._session.shared_key
+        return "\0".join((shared, wanted.name, use)) if shared else ""
+
+    def _named(self, name: str, value: str) -> NamedContext:
+        if value.startswith(_LOCAL):
+            wanted = Wanted(name=value.removeprefix(_LOCAL))
+            return TreeContext(open=lambda: self._folder(wanted))
+        if value.startswith(_INPUT):
+            return self._means.find_result(value.removeprefix(_INPUT))
+        if value.startswith(_LAYOUT):
+            raise NotSupportedError(
+                f"build context {name}: an OCI layout cannot be sent by buildx here: load it with "
+                "docker load and name the image"
+            )
+        return parse_context(name, value)
+
+
+class FolderStore:
+    """Folders of clients that are kept between builds; thread-safe."""
+
+    def __init__(self, root: str) -> None:
+        """Keep them below ``root``; what an earlier engine left there stays usable."""
+        self.root = root
+        os.makedirs(root, mode=0o700, exist_ok=True)
+        self._lock = threading.Lock()
+        self._taken: set[str] = set()
+
+    @contextmanager
+    def folder(self, key: str) -> Generator[str, None, None]:
+        """Lend the folder of ``key`` to one build at a time; others get an empty one."""
+        name = f"kept-{hashlib.sha256(key.encode(errors='surrogateescape')).hexdigest()}"
+        with self._lock:
+            free = bool(key) and name not in self._taken
+            if free:
+                self._taken.add(name)
+        if not free:
+            path = tempfile.mkdtemp(dir=self.root)
+            try:
+                yield path
+            finally:
+                shutil.rmtree(path, ignore_errors=True)
+            return
+        try:
+            path = os.path.join(self.root, name)
+            os.makedirs(path, mode=0o700, exist_ok=True)
+            os.utime(path)
+            yield path
+        finally:
+            with self._lock:
+                self._taken.discard(name)
+            self.prune(_KEPT)
+
+    def prune(self, keep: int) -> int:
+        """Remove all but the ``keep`` last used; return how many are gone."""
+        with self._lock:
+            found = [
+                entry.path
+                for entry in os.scandir(self.root)
+                if entry.name.startswith("kept-") and entry.name not in self._taken
+            ]
+            removed = sorted(found, key=_time_of, reverse=True)[keep:]
+            for path in removed:
+                shutil.rmtree(path, ignore_errors=True)
+        return len(removed)
+
+
+def _time_of(path: str) -> int:
+    with suppress(FileNotFoundError):
+        return os.stat(path).st_ctime_ns
+    return 0
+
+
+def _read(folder: str, name: str) -> str | None:
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+    try:
+        with open(os.open(os.path.join(folder, name), flags), "rb") as file:
+            return file.read().decode(errors="surrogateescape")
+    except OSError:
+        return None

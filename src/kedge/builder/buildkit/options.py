@@ -1,0 +1,106 @@
+"""Options of the ``dockerfile.v0`` frontend as part of a build request. Pure.
+
+Source: BuildKit's ``frontend/dockerui``; an option this engine does not have is refused by name
+where leaving it out would change the result.
+"""
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from kedge.errdefs import InvalidParameterError, NotSupportedError
+from kedge.oci.platforms import Platform, parse_platform
+
+FRONTEND: Final = "dockerfile.v0"
+SESSION_URL: Final = "http://buildkit-session/"
+"""Contexts below this are uploaded by the client's session."""
+
+_ARGUMENT: Final = "build-arg:"
+_LABEL: Final = "label:"
+_CONTEXT: Final = "context:"
+_REFUSED: Final = ("cgroup-parent", "ulimit", "shm-size")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrontendOptions:
+    """What a client asks of the frontend."""
+
+    filename: str
+    context: str
+    """URL of the context; empty for the client's folder."""
+    context_name: str
+    """What the client calls the folder of the context."""
+    dockerfile_name: str
+    """The same of the Dockerfile's; empty where it is in the remote context."""
+    target: str
+    platforms: tuple[Platform, ...]
+    build_args: Mapping[str, str]
+    labels: Mapping[str, str]
+    contexts: Mapping[str, str]
+    extra_hosts: tuple[str, ...]
+    network_mode: str
+    pull: bool
+    no_cache: bool
+    no_cache_stages: tuple[str, ...]
+
+
+def parse_options(options: Mapping[str, str]) -> FrontendOptions:
+    """Return the options of a build.
+
+    Raises:
+        NotSupportedError: One that this engine does not have.
+        InvalidParameterError: One that is malformed.
+    """
+    for name in _REFUSED:
+        if options.get(name):
+            raise NotSupportedError(f"--{name} of a build is not supported: leave it out")
+    context = options.get("context", "")
+    own_dockerfile = "dockerfilekey" in options or not context
+    no_cache = options.get("no-cache")
+    stages = _fields("no-cache", no_cache or "")
+    return FrontendOptions(
+        filename=options.get("filename") or "Dockerfile",
+        context=context,
+        context_name=options.get("contextkey") or "context",
+        dockerfile_name=options.get("dockerfilekey") or "dockerfile" if own_dockerfile else "",
+        target=options.get("target", ""),
+        platforms=tuple(
+            parse_platform(one) for one in _fields("platform", options.get("platform", ""))
+        ),
+        build_args=_prefixed(options, _ARGUMENT),
+        labels=_prefixed(options, _LABEL),
+        contexts=_prefixed(options, _CONTEXT),
+        extra_hosts=tuple(_host(one) for one in _fields("add-hosts", options.get("add-hosts", ""))),
+        network_mode=_network(options.get("force-network-mode", "")),
+        pull=options.get("image-resolve-mode") == "pull",
+        no_cache=no_cache == "",
+        no_cache_stages=tuple(stages),
+    )
+
+
+def _prefixed(options: Mapping[str, str], prefix: str) -> dict[str, str]:
+    return {
+        key.removeprefix(prefix): value
+        for key, value in options.items()
+        if key.startswith(prefix) and key != prefix
+    }
+
+
+def _fields(name: str, text: str) -> list[str]:
+    try:
+        rows = list(csv.reader([text]))
+    except csv.Error as error:
+        raise InvalidParameterError(f"invalid value of {name}: {error}") from None
+    return [item.strip() for item in rows[0] if item.strip()] if rows else []
+
+
+def _host(text: str) -> str:
+    name, equals, address = text.partition("=")
+    if not equals:
+        raise InvalidParameterError(f"invalid host {text!r}: want NAME=ADDRESS")
+    return f"{name}:{address}"
+
+
+def _network(mode: str) -> str:
+    return "default" if mode in ("", "sandbox") else mode

@@ -1,0 +1,495 @@
+"""The services on ``/grpc``: Control and the gateway's LLBBridge.
+
+Source: BuildKit's ``api/services/control`` and ``frontend/gateway``. What is not here is answered
+as "unimplemented", which clients take as "this engine does not do that".
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from contextlib import contextmanager
+from typing import Final, NamedTuple, Protocol
+
+import msgspec
+from grpclib.const import Cardinality, Status
+from grpclib.const import Handler as Method
+from grpclib.exceptions import GRPCError
+from grpclib.server import Stream
+
+from kedge import errdefs
+from kedge.builder.buildkit import messages
+from kedge.builder.buildkit.gathering import FolderStore
+from kedge.builder.buildkit.options import FRONTEND
+from kedge.builder.buildkit.rpc import ByteStream, run_server
+from kedge.builder.buildkit.session import Session, Sessions
+from kedge.builder.buildkit.solving import Asked, BuildEngine, Solving, read_outputs
+from kedge.builder.buildkit.wire import (
+    Record,
+    Schema,
+    Value,
+    encode,
+    number,
+    part,
+    parts,
+    strings,
+    text,
+    texts,
+)
+from kedge.builder.checks.calls import Call
+from kedge.builder.failures import BuildCancelledError
+from kedge.builder.findings import Answer
+from kedge.errdefs import KedgeError
+from kedge.lib.ids import new_id
+from kedge.oci.platforms import Platform
+
+_CONTROL: Final = "/moby.buildkit.v1.Control"
+_BRIDGE: Final = "/moby.buildkit.v1.frontend.LLBBridge"
+_BUILD_ID: Final = "buildkit-controlapi-buildid"
+_REF: Final = b"kedge-ref:"
+_CALLS: Final = {
+    "frontend.lint": Call.CHECK,
+    "frontend.outline": Call.OUTLINE,
+    "frontend.targets": Call.TARGETS,
+}
+_BRIDGE_CAPS: Final = (
+    "solve.base", "resolveimage", "readfile", "return", "returnmap", "proto.refarray",
+    "frontend.inputs", "gateway.solve.metadata", "gateway.solve.evaluate", "gateway.evaluate",
+    "importcaches", "frontend.caps",
+)  # fmt: skip
+_BUILD_CAPS: Final = (
+    "source.image", "source.image.resolvemode", "source.local", "source.local.unique",
+    "source.local.sessionid", "source.local.includepatterns", "source.local.followpaths",
+    "source.local.excludepatterns", "source.local.sharedkeyhint", "source.git",
+    "source.git.keepgitdir", "source.git.fullurl", "source.git.subdir", "source.git.checksum",
+    "source.http", "source.http.checksum", "exec.meta.base", "exec.meta.network",
+    "exec.meta.proxyenv", "exec.meta.security", "exec.mount.bind", "exec.mount.cache",
+    "exec.mount.cache.sharing", "exec.mount.selector", "exec.mount.tmpfs", "exec.mount.secret",
+    "exec.mount.ssh", "exec.secretenv", "file.base", "constraints", "platform",
+    "meta.ignorecache", "meta.description", "meta.exportcache", "exporter.sourcedateepoch",
+    "exporter.multiple", "gc.freespacefilter",
+)  # fmt: skip
+_CODES: Final = (
+    (errdefs.NotFoundError, Status.NOT_FOUND),
+    (errdefs.InvalidParameterError, Status.INVALID_ARGUMENT),
+    (errdefs.NotSupportedError, Status.UNIMPLEMENTED),
+    (errdefs.UnauthorizedError, Status.UNAUTHENTICATED),
+    (errdefs.ForbiddenError, Status.PERMISSION_DENIED),
+    (BuildCancelledError, Status.CANCELLED),
+)
+_KEPT_S: Final = 60.0
+
+GrpcStream = Stream[Record, Record]
+
+
+class Usage(NamedTuple):
+    """One entry of the build cache."""
+
+    id: str
+    kind: str
+    description: str
+    size_bytes: int
+    is_used: bool
+    is_shared: bool
+    created_ns: int
+    last_used_ns: int
+    uses: int
+
+
+class Pruning(NamedTuple):
+    """What shall be removed of the cache."""
+
+    filters: tuple[str, ...]
+    all: bool
+    keep_ns: int
+    reserved_bytes: int
+    max_used_bytes: int
+    min_free_bytes: int
+
+
+class CacheEngine(BuildEngine, Protocol):
+    """What the services need of the engine beside building."""
+
+    @property
+    def version(self) -> str:
+        """The engine's version."""
+        ...
+
+    @property
+    def identity(self) -> str:
+        """The engine's id."""
+        ...
+
+    @property
+    def platforms(self) -> tuple[Platform, ...]:
+        """What can be built and run here."""
+        ...
+
+    async def usage(self) -> list[Usage]:
+        """Return what the cache holds."""
+        ...
+
+    async def prune(self, pruning: Pruning) -> list[Usage]:
+        """Remove what ``pruning`` says and return it."""
+        ...
+
+
+class BuildkitServer:
+    """Everything BuildKit's clients call on one engine."""
+
+    def __init__(self, engine: CacheEngine, scratch: str) -> None:
+        """Serve ``engine``; clients' folders are kept below ``scratch``."""
+        self._engine = engine
+        self._folders = FolderStore(scratch)
+        self._sessions = Sessions()
+        self._solvings: dict[str, Solving] = {}
+
+    async def serve_control(self, stream: ByteStream) -> None:
+        """Answer a client on a connection of ``/grpc`` until it ends."""
+        await run_server(stream, self)
+
+    async def serve_session(self, session: Session, stream: ByteStream) -> None:
+        """Keep a client's session on a connection of ``/session`` until it ends."""
+        await self._sessions.serve(session, stream)
+
+    def close(self) -> None:
+        """Cancel every build."""
+        for solving in self._solvings.values():
+            solving.cancel()
+
+    def __mapping__(self) -> Mapping[str, Method]:
+        """Return the methods by path, as grpclib asks for them."""
+        unary, server = Cardinality.UNARY_UNARY, Cardinality.UNARY_STREAM
+        rows: list[tuple[str, Callable[[GrpcStream], Awaitable[None]], Cardinality, Schema, Schema]]
+        rows = [
+            (f"{_CONTROL}/Info", self.info, unary, messages.EMPTY, messages.INFO),
+            (f"{_CONTROL}/ListWorkers", self.workers, unary, messages.EMPTY, messages.WORKERS),
+            (
+                f"{_CONTROL}/Solve",
+                self.solve,
+                unary,
+                messages.SOLVE_REQUEST,
+                messages.SOLVE_RESPONSE,
+            ),
+            (
+                f"{_CONTROL}/Status",
+                self.status,
+                server,
+                messages.STATUS_REQUEST,
+                messages.STATUS_RESPONSE,
+            ),
+            (
+                f"{_CONTROL}/DiskUsage",
+                self.disk_usage,
+                unary,
+                messages.DISK_USAGE_REQUEST,
+                messages.DISK_USAGE,
+            ),
+            (f"{_CONTROL}/Prune", self.prune, server, messages.PRUNE_REQUEST, messages.USAGE),
+            (f"{_BRIDGE}/Ping", self.ping, unary, messages.EMPTY, messages.PONG),
+            (
+                f"{_BRIDGE}/Solve",
+                self.gateway_solve,
+                unary,
+                messages.GATEWAY_SOLVE,
+                messages.GATEWAY_SOLVED,
+            ),
+            (
+                f"{_BRIDGE}/Evaluate",
+                self.evaluate,
+                unary,
+                messages.EVALUATE_REQUEST,
+                messages.EMPTY,
+            ),
+            (
+                f"{_BRIDGE}/Return",
+                self.return_result,
+                unary,
+                messages.RETURN_REQUEST,
+                messages.EMPTY,
+            ),
+        ]
+        return {
+            path: Method(_guarded(function), cardinality, asked, answer)
+            for path, function, cardinality, asked, answer in rows
+        }
+
+    # -- Control
+
+    async def info(self, stream: GrpcStream) -> None:
+        """Say which version this is."""
+        await stream.recv_message()
+        await stream.send_message({"buildkitVersion": self._version()})
+
+    async def workers(self, stream: GrpcStream) -> None:
+        """Describe the one worker."""
+        await stream.recv_message()
+        await stream.send_message({"record": [self._worker()]})
+
+    async def solve(self, stream: GrpcStream) -> None:
+        """Carry out a build: what its gateway calls return, or what this call names itself."""
+        request = await _message(stream)
+        solving = self._solving(text(request, "Ref"))
+        try:
+            solving.session.set_result(await self._sessions.find(text(request, "Session")))
+            outputs = read_outputs(
+                [(text(one, "Type"), texts(one, "Attrs")) for one in parts(request, "Exporters")]
+            )
+            if text(request, "Frontend"):
+                identity = new_id()
+                solving.ask(
+                    identity, _asked(text(request, "Frontend"), texts(request, "FrontendAttrs"))
+                )
+            else:
+                identity = _single_ref(await solving.returned)
+            response: dict[str, Value] = {}
+            if identity:
+                made = await solving.make(identity, outputs)
+                response = dict(made.response)
+            await stream.send_message({"ExporterResponse": response})
+        except KedgeError as error:
+            solving.progress.complete(str(error))
+            raise GRPCError(_status_of(error), str(error), _details(solving)) from error
+        except asyncio.CancelledError:
+            solving.cancel()
+            raise
+        finally:
+            solving.is_solved = True
+            solving.progress.end()
+            asyncio.get_running_loop().call_later(
+                _KEPT_S, self._solvings.pop, text(request, "Ref"), None
+            )
+
+    async def status(self, stream: GrpcStream) -> None:
+        """Tell what a build does until it ends."""
+        request = await _message(stream)
+        async for record in self._solving(text(request, "Ref")).progress.follow():
+            await stream.send_message(record)
+
+    async def disk_usage(self, stream: GrpcStream) -> None:
+        """List what the cache holds."""
+        await stream.recv_message()
+        records: list[Value] = [_usage(one) for one in await self._engine.usage()]
+        await stream.send_message({"record": records})
+
+    async def prune(self, stream: GrpcStream) -> None:
+        """Remove cache and tell what is gone."""
+        request = await _message(stream)
+        pruning = Pruning(
+            filters=tuple(strings(request, "filter")),
+            all=bool(request.get("all")),
+            keep_ns=number(request, "keepDuration"),
+            reserved_bytes=number(request, "reservedSpace"),
+            max_used_bytes=number(request, "maxUsedSpace"),
+            min_free_bytes=number(request, "minFreeSpace"),
+        )
+        removed = await self._engine.prune(pruning)
+        if pruning.all:
+            await asyncio.to_thread(self._folders.prune, 0)
+        for one in removed:
+            await stream.send_message(_usage(one))
+
+    # -- the gateway
+
+    async def ping(self, stream: GrpcStream) -> None:
+        """Say what this engine can do."""
+        await stream.recv_message()
+        await stream.send_message(
+            {
+                "FrontendAPICaps": [{"ID": one, "Enabled": True} for one in _BRIDGE_CAPS],
+                "LLBCaps": [{"ID": one, "Enabled": True} for one in _BUILD_CAPS],
+                "Workers": [self._worker()],
+            }
+        )
+
+    async def gateway_solve(self, stream: GrpcStream) -> None:
+        """Promise a result of the frontend, or answer a question about its Dockerfile."""
+        request = await _message(stream)
+        solving = self._of(stream)
+        options = texts(request, "FrontendOpt")
+        if not text(request, "Frontend"):
+            await stream.send_message(_promise(_definition_ref(part(request, "Definition"))))
+            return
+        asked = _asked(text(request, "Frontend"), options, part(request, "FrontendInputs"))
+        question = options.get("requestid", "")
+        if question:
+            await stream.send_message(await self._answer(solving, question, asked))
+            return
+        identity = new_id()
+        solving.ask(identity, asked)
+        if request.get("Evaluate"):
+            await solving.make(identity)
+        await stream.send_message(_promise(identity))
+
+    async def _answer(self, solving: Solving, question: str, asked: Asked) -> Record:
+        call = _CALLS.get(question)
+        if call is None:
+            raise errdefs.NotSupportedError(f"the frontend does not know the request {question}")
+        answer = await solving.answer(call, asked)
+        return {"result": {"metadata": _answer_metadata(answer)}}
+
+    async def evaluate(self, stream: GrpcStream) -> None:
+        """Build a promised result now."""
+        request = await _message(stream)
+        await self._of(stream).make(text(request, "Ref"))
+        await stream.send_message({})
+
+    async def return_result(self, stream: GrpcStream) -> None:
+        """Take what the client wants as the result of its build, or why there is none."""
+        request = await _message(stream)
+        returned = self._of(stream).returned
+        error = part(request, "error")
+        if not returned.done():
+            if number(error, "code"):
+                returned.set_exception(errdefs.UnavailableError(text(error, "message")))
+            else:
+                returned.set_result(part(request, "result"))
+        await stream.send_message({})
+
+    def _solving(self, reference: str) -> Solving:
+        if not reference:
+            raise errdefs.InvalidParameterError("a build needs a reference")
+        if reference not in self._solvings:
+            self._solvings[reference] = Solving(reference, self._engine, self._folders)
+        return self._solvings[reference]
+
+    def _of(self, stream: GrpcStream) -> Solving:
+        metadata = stream.metadata
+        return self._solving(str(metadata.get(_BUILD_ID, "")) if metadata is not None else "")
+
+    def _version(self) -> dict[str, Value]:
+        return {"package": "kedge", "version": f"v{self._engine.version}", "revision": ""}
+
+    def _worker(self) -> dict[str, Value]:
+        platforms: list[Value] = [
+            {
+                "OS": each.os,
+                "Architecture": each.architecture,
+                **({"Variant": each.variant} if each.variant else {}),
+            }
+            for each in self._engine.platforms
+        ]
+        return {
+            "ID": self._engine.identity,
+            "Labels": {"org.mobyproject.buildkit.worker.executor": "kedge"},
+            "platforms": platforms,
+            "BuildkitVersion": self._version(),
+        }
+
+
+def _guarded(
+    function: Callable[[GrpcStream], Awaitable[None]],
+) -> Callable[[GrpcStream], Awaitable[None]]:
+    async def guarded(stream: GrpcStream) -> None:
+        with _as_status():
+            await function(stream)
+
+    return guarded
+
+
+@contextmanager
+def _as_status() -> Generator[None, None, None]:
+    """Raise a failure as what a client of gRPC is told."""
+    try:
+        yield
+    except KedgeError as error:
+        raise GRPCError(_status_of(error), str(error)) from error
+    except OSError as error:
+        raise GRPCError(Status.INTERNAL, (error.strerror or str(error)).lower()) from error
+
+
+def _status_of(error: KedgeError) -> Status:
+    return next((code for kind, code in _CODES if isinstance(error, kind)), Status.UNKNOWN)
+
+
+def _details(solving: Solving) -> list[Value]:
+    """Return the place in the Dockerfile where a build failed, which clients print."""
+    place = solving.failed_at
+    if place is None:
+        return []
+    position: dict[str, Value] = {"line": place.line}
+    source: Record = {
+        "info": {"filename": place.filename, "data": place.text.encode(), "language": "Dockerfile"},
+        "ranges": [{"start": position, "end": dict(position)}],
+    }
+    value = encode(messages.ERROR_SOURCE, source)
+    return [{"type_url": "github.com/moby/buildkit/errdefs.Source+json", "value": value}]
+
+
+def _answer_metadata(answer: Answer) -> dict[str, Value]:
+    return {
+        "result.json": msgspec.json.encode(answer.document),
+        "result.txt": answer.text.encode(),
+        "result.statuscode": str(answer.status_code).encode(),
+        "version": b"1.2.0",
+    }
+
+
+async def _message(stream: GrpcStream) -> Record:
+    message = await stream.recv_message()
+    if message is None:
+        raise errdefs.InvalidParameterError("the call brought no message")
+    return message
+
+
+def _asked(frontend: str, options: dict[str, str], inputs: Record | None = None) -> Asked:
+    if frontend != FRONTEND:
+        raise errdefs.NotSupportedError(
+            f"frontend {frontend} is not supported: kedge understands {FRONTEND} itself"
+        )
+    found = {
+        name: _definition_ref(definition)
+        for name, definition in (inputs or {}).items()
+        if isinstance(definition, dict)
+    }
+    return Asked(options=options, inputs=found)
+
+
+def _promise(identity: str) -> Record:
+    # The definition is opaque to clients, which only send it back as an input of another result.
+    ref: Record = {"id": identity, "def": {"def": [_REF + identity.encode()]}}
+    return {"ref": identity, "result": {"ref": ref}}
+
+
+def _definition_ref(definition: Record) -> str:
+    """Return the reference that a definition made by this engine stands for."""
+    found = definition.get("def")
+    pieces = found if isinstance(found, list) else []
+    for piece in pieces:
+        if isinstance(piece, bytes) and piece.startswith(_REF):
+            return piece.removeprefix(_REF).decode()
+    if not pieces:
+        return ""
+    raise errdefs.NotSupportedError(
+        "a build that is no Dockerfile's is not supported: kedge solves no other definitions"
+    )
+
+
+def _single_ref(result: Record) -> str:
+    """Return the reference of the one result; empty where there is none."""
+    if "ref" in result:
+        return text(part(result, "ref"), "id")
+    if "refs" in result:
+        refs = part(part(result, "refs"), "refs")
+        found = {text(each, "id") for each in refs.values() if isinstance(each, dict)}
+        if len(found) == 1:
+            return found.pop()
+        raise errdefs.NotSupportedError("a result of several platforms is not supported here")
+    return text(result, "refDeprecated")
+
+
+def _usage(one: Usage) -> dict[str, Value]:
+    return {
+        "ID": one.id,
+        "InUse": one.is_used,
+        "Size": one.size_bytes,
+        "CreatedAt": _timestamp(one.created_ns),
+        "LastUsedAt": _timestamp(one.last_used_ns),
+        "UsageCount": one.uses,
+        "Description": one.description,
+        "RecordType": one.kind,
+        "Shared": one.is_shared,
+    }
+
+
+def _timestamp(moment_ns: int) -> dict[str, Value]:
+    seconds, nanos = divmod(moment_ns, 1_000_000_000)
+    return {"seconds": seconds, "nanos": nanos}
