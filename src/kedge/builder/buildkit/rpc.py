@@ -40,7 +40,10 @@ class ByteStream(Protocol):
 class Codec(CodecBase):
     """Messages by their schema."""
 
-    __content_subtype__ = "proto"
+    @property
+    def __content_subtype__(self) -> str:
+        """The part of the content type after ``application/grpc+``."""
+        return "proto"
 
     def encode(self, message: object, message_type: object) -> bytes:
         """Return the bytes of a dictionary."""
@@ -157,16 +160,27 @@ class Services(Protocol):
 
 async def run_server(stream: ByteStream, services: Services) -> None:
     """Answer the calls that come in on ``stream`` until it ends."""
-    server = Server([services], codec=Codec(), status_details_codec=Details(), config=_config())
-    protocol = server._protocol_factory()  # noqa: SLF001 - grpclib has no way in for open sockets
-    await run_protocol(stream, protocol)
+    server = _OpenServer(
+        [services], codec=Codec(), status_details_codec=Details(), config=_config()
+    )
+    await run_protocol(stream, server.protocol())
+
+
+class _OpenServer(Server):
+    """A server for connections that are open already, which grpclib has no way in for."""
+
+    def protocol(self) -> H2Protocol:
+        """Return what speaks on one of them."""
+        return self._protocol_factory()
 
 
 class ReversedChannel(Channel):
     """A client's channel on a connection the peer has opened."""
 
     def __init__(self) -> None:
-        super().__init__(codec=Codec(), status_details_codec=Details(), config=_config())
+        super().__init__(  # pyright: ignore[reportUnknownMemberType]
+            codec=Codec(), status_details_codec=Details(), config=_config()
+        )
         self._line = self._protocol_factory()
         self._protocol = self._line
 
