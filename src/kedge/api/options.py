@@ -91,6 +91,7 @@ class BuildOptions:
 
     Attributes:
         call: Asks for checks, an outline or the targets in place of an image.
+        entitlements: What RUN may ask for: ``network.host``, ``security.insecure``.
         remote: URL of a Dockerfile or context; empty when the body is the context.
         contexts: Named contexts by name: an image, a URL, or ``body:FOLDER`` of the body.
         build_args: Values by name; None means "take the engine's environment variable".
@@ -106,6 +107,7 @@ class BuildOptions:
     tags: tuple[str, ...] = ()
     remote: str = ""
     call: str = ""
+    entitlements: frozenset[str] = frozenset()
     contexts: dict[str, str] = field(default_factory=dict)
     quiet: bool = False
     no_cache: bool = False

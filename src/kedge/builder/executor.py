@@ -11,6 +11,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from kedge.builder.arguments import proxy_environment, source_date_epoch, unconsumed_args
+from kedge.builder.checks.checking import CHECK_ARG
+from kedge.builder.checks.options import CheckOptions, parse_check_options
+from kedge.builder.checks.rules import INVALID_BASE_IMAGE_PLATFORM
 from kedge.builder.contexts import ImageContext, ResultContext
 from kedge.builder.dockerfile.errors import DockerfileError
 from kedge.builder.dockerfile.instructions import Command, Dockerfile
@@ -19,6 +22,7 @@ from kedge.builder.events import Event, Notice, StepDone, StepStarted, Warned
 from kedge.builder.failures import BuildCancelledError, StepFailedError
 from kedge.builder.files.layers import LayersTree
 from kedge.builder.files.tree import NO_FILES, Tree
+from kedge.builder.findings import CheckWarning
 from kedge.builder.lowering import Scope, lower
 from kedge.builder.operations import CopyOperation
 from kedge.builder.parallel import Once, Turns, run_stages
@@ -44,19 +48,21 @@ class BuildScope:
     request: BuildRequest
     epoch_ns: int | None
     lowering: Scope
+    checks: CheckOptions
 
 
 def build_scope(dockerfile: Dockerfile, plan: BuildPlan, request: BuildRequest) -> BuildScope:
     """Return the shared facts of a build.
 
     Raises:
-        DockerfileError: SOURCE_DATE_EPOCH is no number.
+        DockerfileError: SOURCE_DATE_EPOCH is no number, or the check options are malformed.
     """
     return BuildScope(
         dockerfile=dockerfile,
         plan=plan,
         request=request,
         epoch_ns=source_date_epoch(request.build_args, plan.scope),
+        checks=parse_check_options(request.build_args.get(CHECK_ARG, dockerfile.check)),
         lowering=Scope(
             escape=dockerfile.escape,
             global_args=plan.scope,
@@ -64,6 +70,7 @@ def build_scope(dockerfile: Dockerfile, plan: BuildPlan, request: BuildRequest) 
             proxy=proxy_environment(request.build_args),
             network=request.network_mode or "default",
             hosts=request.extra_hosts,
+            entitlements=request.entitlements,
         ),
     )
 
@@ -224,8 +231,23 @@ class Execution:
                         image.config.rootfs.diff_ids, chain, image.layers, strict=True
                     )
                 ]
+                self._check_base(image, source, plan)
                 state = image_state(image.id, image.config, layers, plan.platform)
                 return state, list(image.config.config.on_build)
+
+    def _check_base(self, image: BaseImage, source: Source, plan: StagePlan) -> None:
+        """Warn of a base image that is for another platform, as a local one may be."""
+        here, wanted = image.config.image_platform().normalized(), plan.platform.normalized()
+        differs = (here.os, here.architecture) != (wanted.os, wanted.architecture)
+        if differs and self._scope.checks.wants(INVALID_BASE_IMAGE_PLATFORM):
+            warning = CheckWarning(
+                rule=INVALID_BASE_IMAGE_PLATFORM,
+                detail=f"Base image {source.image or source.context} was pulled with platform "
+                f'"{here}", expected "{wanted}" for current build',
+                line=plan.line,
+                end_line=plan.line,
+            )
+            self._on_event(Warned(text=str(warning), check=warning))
 
     def _from_files(self, source: Source, plan: StagePlan, performer: Performer) -> StageState:
         """Return what a stage on a context of files begins with: these files and nothing else."""

@@ -9,8 +9,8 @@ import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, assert_never
-from urllib.parse import urlsplit
 
+from kedge.builder.adding import is_fetched, remote_sources
 from kedge.builder.arguments import argument_value
 from kedge.builder.dockerfile.errors import DockerfileError
 from kedge.builder.dockerfile.health import describe_health
@@ -43,7 +43,6 @@ from kedge.builder.dockerfile.mounts import MountKind, RunMount, parse_mount
 from kedge.builder.dockerfile.ports import parse_exposed_ports
 from kedge.builder.dockerfile.shell import ShellLexer
 from kedge.builder.dockerfile.signals import is_signal
-from kedge.builder.gitrefs import is_git_ref, is_like_path, is_remote, parse_git_ref
 from kedge.builder.operations import (
     CopyOperation,
     InlineFile,
@@ -53,10 +52,12 @@ from kedge.builder.operations import (
     RunOperation,
 )
 from kedge.builder.state import StageState
-from kedge.errdefs import InvalidParameterError, NotSupportedError
-from kedge.oci.digests import parse_digest
+from kedge.errdefs import ForbiddenError, NotSupportedError
 from kedge.oci.image_spec import Healthcheck as HealthcheckConfig
 
+NETWORK_HOST: Final = "network.host"
+SECURITY_INSECURE: Final = "security.insecure"
+ENTITLEMENTS: Final = (NETWORK_HOST, SECURITY_INSECURE)
 SCRIPT_FOLDER: Final = "/dev/pipes"
 _HEREDOC_LEXER: Final = ShellLexer(ignore_quotes=True)
 
@@ -71,6 +72,8 @@ class Scope:
     proxy: tuple[str, ...] = ()
     network: str = "default"
     hosts: tuple[str, ...] = ()
+    entitlements: frozenset[str] = frozenset()
+    """What RUN may ask for beyond its own container."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,13 +115,14 @@ def lower(command: Command, state: StageState, scope: Scope) -> Effect:
     Raises:
         DockerfileError: A variable, path, port, signal or mount is wrong; with the line.
         NotSupportedError: This engine does not run it; with the line.
+        ForbiddenError: It needs an entitlement the build was not given; with the line.
     """
     try:
         return _lower(command, _Lowering(state, scope))
     except DockerfileError as error:
         raise error.at(command.origin.line) from None
-    except NotSupportedError as error:
-        raise NotSupportedError(f"dockerfile line {command.origin.line}: {error}") from None
+    except (NotSupportedError, ForbiddenError) as error:
+        raise type(error)(f"dockerfile line {command.origin.line}: {error}") from None
 
 
 def _lower(command: Command, now: _Lowering) -> Effect:  # noqa: C901 - one case each
@@ -206,8 +210,9 @@ def _label(command: Label, now: _Lowering) -> Effect:
 
 
 def _run(command: Run, now: _Lowering) -> Effect:
-    if command.security != "sandbox":
-        raise NotSupportedError("RUN --security=insecure is not supported; remove the flag")
+    is_insecure = command.security == "insecure"
+    if is_insecure:
+        _need(SECURITY_INSECURE, "RUN --security=insecure", now)
     if command.devices:
         raise NotSupportedError("RUN --device is not supported; remove the flag")
     mounts = tuple(_mount(text, now) for text in command.mounts)
@@ -227,15 +232,14 @@ def _run(command: Run, now: _Lowering) -> Effect:
     ]
     network = command.network if command.network != "default" else now.scope.network
     if network == "host" != now.scope.network:
-        raise NotSupportedError(
-            "RUN --network=host is only allowed when the whole build is started with --network host"
-        )
+        _need(NETWORK_HOST, "RUN --network=host", now)
     operation = RunOperation(
         args=args,
         env=tuple(env),
         cwd=state.config.working_dir or "/",
         user=state.config.user,
         network=network,
+        is_insecure=is_insecure,
         shell_text=" ".join(args),
         mounts=mounts,
         script=script.text if script else "",
@@ -247,6 +251,11 @@ def _run(command: Run, now: _Lowering) -> Effect:
     prefix += [f"{name}={now.values.get(name, '')}" for name in state.args]
     created_by = " ".join(["RUN", *prefix, *args, "# buildkit"])
     return Effect(created_by=created_by, operation=operation)
+
+
+def _need(entitlement: str, what: str, now: _Lowering) -> None:
+    if entitlement not in now.scope.entitlements:
+        raise ForbiddenError(f"{what} is not allowed: build with --allow {entitlement}")
 
 
 def _mount(text: str, now: _Lowering) -> RunMount:
@@ -283,7 +292,9 @@ def _copy(command: Copy | Add, now: _Lowering) -> Effect:
     transfer = command.transfer
     name = "COPY" if isinstance(command, Copy) else "ADD"
     sources = tuple(now.expand(source) for source in transfer.sources)
-    remotes = _remotes(command, sources, now) if isinstance(command, Add) else ()
+    remotes: tuple[RemoteSource, ...] = ()
+    if isinstance(command, Add):
+        remotes = remote_sources(command, sources, now.expand(command.checksum))
     destination = now.expand(transfer.destination)
     into_directory = destination.endswith("/") or posixpath.basename(destination) in ("", ".", "..")
     absolute = posixpath.join("/", now.state.config.working_dir, destination)
@@ -291,7 +302,7 @@ def _copy(command: Copy | Add, now: _Lowering) -> Effect:
     mode = now.expand(transfer.mode)
     operation = CopyOperation(
         instruction=name,
-        sources=tuple(source for source in sources if not _is_remote(command, source)),
+        sources=tuple(source for source in sources if not is_fetched(command, source)),
         remotes=remotes,
         unpacks_remotes=isinstance(command, Add) and command.unpack is True,
         files=tuple(_inline_file(heredoc, now) for heredoc in transfer.contents),
@@ -315,40 +326,6 @@ def _copy_flags(transfer: Transfer, owner: str, mode: str, *, parents: bool) -> 
     flags += [f"--chown={owner}"] if owner else []
     flags += [f"--chmod={mode}"] if mode else []
     return flags + (["--link"] if transfer.is_link else [])
-
-
-def _is_remote(command: Copy | Add, source: str) -> bool:
-    return isinstance(command, Add) and is_remote(source) and not is_like_path(source)
-
-
-def _remotes(command: Add, sources: tuple[str, ...], now: _Lowering) -> tuple[RemoteSource, ...]:
-    """Return what of ``sources`` is fetched."""
-    checksum = now.expand(command.checksum)
-    found = [source for source in sources if _is_remote(command, source)]
-    if checksum and len(sources) + len(command.transfer.contents) != 1:
-        raise DockerfileError("checksum can't be specified for multiple sources")
-    if (checksum or command.keeps_git_dir) and not found:
-        flag = "--checksum" if checksum else "--keep-git-dir"
-        raise DockerfileError(f"ADD {flag} is only for downloads, not for local files")
-    return tuple(_remote_source(source, checksum, command) for source in found)
-
-
-def _remote_source(url: str, checksum: str, command: Add) -> RemoteSource:
-    is_git = is_git_ref(url)
-    try:
-        if is_git:
-            parse_git_ref(url)
-        elif checksum:
-            parse_digest(checksum)
-    except InvalidParameterError as error:
-        raise DockerfileError(f"ADD {url}: {error}") from None
-    return RemoteSource(
-        url=url,
-        name=posixpath.basename(urlsplit(url).path) or "__unnamed__",
-        is_git=is_git,
-        checksum=checksum,
-        keeps_git_dir=command.keeps_git_dir,
-    )
 
 
 def _inline_file(heredoc: Heredoc, now: _Lowering) -> InlineFile:

@@ -36,6 +36,8 @@ class RunOperation:
     proxy: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
     """``name:address``."""
+    is_insecure: bool = False
+    """``--security=insecure``: with all a privileged container has."""
 
     def describe(self) -> JsonObject:
         """Return what of this operation decides the result."""
@@ -49,6 +51,7 @@ class RunOperation:
             "mounts": [_describe_mount(mount) for mount in self.mounts],
             "script": self.script,
             "hosts": [*sorted({host.partition(":")[0] for host in self.hosts})],
+            **({"security": "insecure"} if self.is_insecure else {}),
         }
 
 

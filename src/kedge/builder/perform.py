@@ -8,6 +8,7 @@ from typing import assert_never
 
 from kedge.builder.cache import BuildCache, CacheRecord
 from kedge.builder.copy_step import CopyStep, Times, directory_exists, make_directory
+from kedge.builder.emulation import can_emulate
 from kedge.builder.events import CacheHit, CacheMiss, Event
 from kedge.builder.failures import BuildCancelledError
 from kedge.builder.files.destination import Destination
@@ -131,10 +132,10 @@ class Performer:
 
     def _check_platform(self, platform: Platform) -> None:
         host = self.workshop.host
-        if best_match(host, [platform]) is None:
+        if best_match(host, [platform]) is None and not can_emulate(platform):
             raise NotSupportedError(
-                f"RUN needs {platform}, but this machine is {host} and cannot emulate it; "
-                f"build with --platform {host}"
+                f"RUN needs {platform}, but this machine is {host} and cannot emulate it: build "
+                f"with --platform {host}, or register an emulator (qemu-user) with binfmt_misc"
             )
 
     def _run(self, operation: RunOperation, text: str, parent: str, find: FindTree) -> LayerRecord:

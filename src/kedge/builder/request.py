@@ -53,6 +53,8 @@ class BuildRequest:
     """Of the RUNs that do not say."""
     extra_hosts: tuple[str, ...] = ()
     """``name:address``."""
+    entitlements: frozenset[str] = frozenset()
+    """``network.host`` and ``security.insecure``, for RUNs that ask for them."""
     lent: Lent = field(default_factory=Lent)
     """Secrets and agents for the RUNs that ask for them."""
     host_certs: str | None = None

@@ -111,6 +111,7 @@ class RunStep:
                 hostname=self._hostname,
                 mounts=mounts,
                 extra_hosts=operation.hosts,
+                is_insecure=operation.is_insecure,
             )
             self._on_event(RunStarted(container_id=container_id))
             printed = _Printed(self._on_event)

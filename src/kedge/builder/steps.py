@@ -35,6 +35,8 @@ class StepSpec:
     """Beside the standard mounts; sources are paths of the host."""
     extra_hosts: tuple[str, ...] = ()
     """``name:address``."""
+    is_insecure: bool = False
+    """Run it as a privileged container."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

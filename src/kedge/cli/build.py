@@ -106,6 +106,7 @@ def _query(options: Options, context: Context) -> dict[str, str | bool | list[st
     query: dict[str, str | bool | list[str]] = {
         "dockerfile": context.dockerfile,
         "remote": context.remote,
+        "allow": options.texts("allow"),
         "contexts": json.dumps(dict(context.named)) if context.named else "",
         "t": options.texts("tag"),
         "q": options.on("quiet"),
@@ -203,6 +204,12 @@ COMMAND: Final = Command(
                 "MODE",
                 "Network of RUN steps: default, host, none",
                 complete="default|host|none",
+            ),
+            many(
+                "allow",
+                "ENTITLEMENT",
+                "Let RUN have network.host or security.insecure",
+                complete="network.host|security.insecure",
             ),
             many("secret", "id=NAME[,src=FILE]", "Lend a secret to steps that mount it"),
             many("ssh", "default|ID[=SOCKET]", "Lend an ssh agent to steps that mount it"),

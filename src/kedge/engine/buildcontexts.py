@@ -18,6 +18,7 @@ from kedge.builder.contexts import (
 from kedge.builder.files.ignored import IgnoredTree
 from kedge.builder.files.tree import Subtree, Tree
 from kedge.builder.gitrefs import is_remote
+from kedge.builder.lowering import ENTITLEMENTS
 from kedge.builder.steps import BaseImage
 from kedge.errdefs import InvalidParameterError
 from kedge.images.loading import ImageLoader
@@ -49,6 +50,18 @@ def check_call(call: str) -> None:
     """
     if call and call not in tuple(Call):
         raise InvalidParameterError(f"unknown call {call}: want one of {', '.join(Call)}")
+
+
+def check_entitlements(given: frozenset[str]) -> frozenset[str]:
+    """Return what a build is allowed.
+
+    Raises:
+        InvalidParameterError: One is unknown.
+    """
+    for name in sorted(given - set(ENTITLEMENTS)):
+        known = " and ".join(ENTITLEMENTS)
+        raise InvalidParameterError(f"unknown entitlement {name}: there are {known}")
+    return given
 
 
 def body_contexts(

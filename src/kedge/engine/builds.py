@@ -34,6 +34,7 @@ from kedge.engine.buildcache import BuildCacheService
 from kedge.engine.buildcontexts import (
     body_contexts,
     check_call,
+    check_entitlements,
     check_remote,
     without_folders,
 )
@@ -179,6 +180,7 @@ class BuildService:
             network_mode=options.network_mode or "default",
             extra_hosts=options.extra_hosts,
             host_certs=host_certs,
+            entitlements=check_entitlements(options.entitlements),
             lent=Lent(secrets=options.secrets, agents=options.agents),
             outputs=options.outputs,
             attests=options.attests,

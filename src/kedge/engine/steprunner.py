@@ -17,9 +17,15 @@ from typing import Final
 from kedge.api.types.config import ContainerConfig, HostConfig
 from kedge.builder.steps import StepResult, StepSpec
 from kedge.engine.context import EngineContext
+from kedge.engine.devices import plan_devices
 from kedge.engine.ending import end_shim
-from kedge.engine.process import NetworkFiles, cgroup_path, lookup_user, write_bundle
-from kedge.engine.security import SecurityOptions
+from kedge.engine.process import (
+    NetworkFiles,
+    cgroup_path,
+    lookup_user,
+    security_of,
+    write_bundle,
+)
 from kedge.engine.spec import BindMount, SpecInput
 from kedge.engine.userns import NO_MAPS, mapped_rootfs
 from kedge.errdefs import KedgeError, SystemFailureError
@@ -147,6 +153,7 @@ class EngineStepRunner:
                 own_namespace=endpoint is not None,
             ),
         )
+        host_config = HostConfig(privileged=spec.is_insecure)
         layers = _layer_directories(spec)
         user = lookup_user(layers, spec.user, [])
         env = spec.env
@@ -155,12 +162,13 @@ class EngineStepRunner:
         return SpecInput(
             container_id=spec.container_id,
             config=ContainerConfig(hostname=spec.hostname),
-            host_config=HostConfig(),
+            host_config=host_config,
             args=spec.args,
             env=env,
             cwd=spec.cwd,
             user=user,
-            security=SecurityOptions(),
+            security=security_of(host_config),
+            devices=plan_devices(host_config),
             cgroup_path=cgroup_path(spec.container_id),
             binds=(
                 *files.binds(),
@@ -176,8 +184,9 @@ class EngineStepRunner:
                 ),
             ),
             network_namespace="" if endpoint is not None else None,
-            # A step in the host's network cannot be kept from the host by a user namespace.
-            id_maps=settings.id_maps if endpoint is not None else None,
+            # A step in the host's network cannot be kept from the host by a user namespace, and
+            # one that asked for all rights would not have them in it.
+            id_maps=None if endpoint is None or spec.is_insecure else settings.id_maps,
         )
 
 

@@ -71,6 +71,7 @@ class Case(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     own_ignore: str | None = None
     args: dict[str, str] = {}
     target: str = ""
+    allow: list[str] = []
     more_labels: dict[str, str] = {}
 
     labels: dict[str, str] | None = None
@@ -262,7 +263,11 @@ def check_output(shared_engine: Engine, case: Case) -> None:
     with contextlib.closing(shared_engine.client()) as client:
         try:
             response = client.request(
-                "POST", "/build", {"nocache": "1"}, body=body, content_type="application/x-tar"
+                "POST",
+                "/build",
+                {"nocache": "1", "allow": case.allow},
+                body=body,
+                content_type="application/x-tar",
             )
             messages = list(response.messages())
         except InvalidParameterError as error:

@@ -23,11 +23,13 @@ from kedge.builder.contexts import (
     ResultContext,
     TreeContext,
 )
+from kedge.builder.events import Warned
 from kedge.builder.files.tree import MemoryTree
 from kedge.builder.request import BuildRequest, BuildResult
 from kedge.builder.run_mounts import Lent
 from kedge.builder.steps import BaseImage
 from kedge.errdefs import InvalidParameterError, KedgeError, NotFoundError, NotSupportedError
+from kedge.oci.platforms import host_platform
 from tests.builders import Engine, open_engine
 
 pytestmark = pytest.mark.integration
@@ -172,6 +174,23 @@ def test_an_image_and_a_result_replace_a_stage(engine: Engine) -> None:
         assert set(engine.listing(made)) == {"from", "copy"}
         assert "B=2" in engine.image(made).config.config.env
     assert base.image_id == image.id
+
+
+def test_a_base_for_another_platform_is_warned_about(engine: Engine) -> None:
+    build(engine, "FROM --platform=linux/s390x scratch AS s390x\nLABEL a=b\n", tags=("other",))
+    other = ResultContext(image=BaseImage.of(engine.images.resolve("other")))
+    build(engine, "FROM base\nLABEL c=d\n", contexts={"base": other})
+    host = str(host_platform())
+    warned = [event.text for event in engine.events if isinstance(event, Warned)]
+    assert warned == [
+        (
+            'InvalidBaseImagePlatform: Base image base was pulled with platform "linux/s390x", '
+            f'expected "{host}" for current build (line 1)'
+        )
+    ]
+    quiet = "# check=skip=InvalidBaseImagePlatform\nFROM base\nLABEL c=d\n"
+    build(engine, quiet, contexts={"base": other})
+    assert not [event for event in engine.events if isinstance(event, Warned)]
 
 
 # ADD of downloads.

@@ -6,7 +6,7 @@ from kedge.builder.dockerfile.typed import parse_dockerfile
 from kedge.builder.lowering import Effect, Scope, lower
 from kedge.builder.operations import CopyOperation, MakeDirectory, RunOperation
 from kedge.builder.state import StageState, image_state, scratch_state
-from kedge.errdefs import NotSupportedError
+from kedge.errdefs import ForbiddenError, NotSupportedError
 from kedge.oci.image_spec import ContainerConfig, History, ImageConfig, RootFS
 from kedge.oci.platforms import Platform
 
@@ -151,14 +151,22 @@ def test_workdir_makes_its_directory_unless_it_is_the_root() -> None:
     ("text", "reason"),
     [
         ("RUN --mount=type=ssh,uid=1 x", "line 2: RUN --mount=type=ssh: mode, uid and gid are not"),
-        ("RUN --security=insecure x", "line 2: RUN --security=insecure is not supported"),
         ("RUN --device=a/b=c x", "line 2: RUN --device is not supported"),
-        ("RUN --network=host x", "only allowed when the whole build is started with"),
     ],
 )
 def test_what_is_understood_but_not_done_is_refused(text: str, reason: str) -> None:
     with pytest.raises(NotSupportedError, match=reason):
         apply(text)
+
+
+@pytest.mark.parametrize(
+    ("flag", "entitlement"),
+    [("--security=insecure", "security.insecure"), ("--network=host", "network.host")],
+)
+def test_what_needs_an_entitlement(flag: str, entitlement: str) -> None:
+    text = f"line 2: RUN {flag} is not allowed: build with --allow {entitlement}"
+    with pytest.raises(ForbiddenError, match=text):
+        apply(f"RUN {flag} x")
 
 
 @pytest.mark.parametrize(

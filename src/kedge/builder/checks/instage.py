@@ -33,7 +33,7 @@ from kedge.builder.dockerfile.shell import ShellLexer
 from kedge.builder.findings import CheckWarning, Rule
 from kedge.builder.lowering import Scope, lower
 from kedge.builder.state import StageState
-from kedge.errdefs import NotSupportedError
+from kedge.errdefs import ForbiddenError, NotSupportedError
 from kedge.lib.ignorefile import IgnoreMatcher, clean_path
 
 _WORDS: Final = "apikey|auth|credentials?|key|password|pword|passwd|secret|token"
@@ -88,7 +88,7 @@ class StageChecks:
             yield from self._of_command(command)
             try:
                 lower(command, self._stage.state, self._scope)
-            except NotSupportedError:
+            except (NotSupportedError, ForbiddenError):
                 # What this engine does not run is understood all the same.
                 continue
             except DockerfileError:

@@ -289,3 +289,5 @@ class Dockerfile:
     global_args: tuple[Arg, ...]
     escape: str
     syntax: str = ""
+    check: str = ""
+    """The value of the directive ``check``."""

@@ -134,6 +134,7 @@ def parse_dockerfile(text: str) -> Dockerfile:
         global_args=tuple(global_args),
         escape=document.escape,
         syntax=first_word(syntax.value) if syntax else "",
+        check=next((each.value for each in document.directives if each.name == "check"), ""),
     )
 
 

@@ -81,6 +81,7 @@ def parse_build_options(request: Request) -> BuildOptions:
         tags=tuple(tag for tag in request.texts("t") if tag),
         remote=request.text("remote"),
         call=request.text("call"),
+        entitlements=frozenset(text for text in request.texts("allow") if text),
         contexts=_json_parameter(request, "contexts", dict[str, str]) or {},
         quiet=request.flag("q"),
         no_cache=request.flag("nocache"),
