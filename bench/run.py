@@ -19,7 +19,7 @@ from typing import Final
 ROOT: Final = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from bench import engines, material, rows, sessions  # noqa: E402 - the folder is no installed package
+from bench import engines, material, rows, sessions, stacks  # noqa: E402 - the folder is no installed package
 from bench.measure import Row, format_rows  # noqa: E402
 from bench.processes import MeasureError, isolate, run  # noqa: E402
 from bench.targets import format_numbers  # noqa: E402
@@ -27,7 +27,7 @@ from bench.targets import format_numbers  # noqa: E402
 _BEGIN: Final = "<!-- bench: begin -->"
 _END: Final = "<!-- bench: end -->"
 _CGROUP_PARENTS: Final = ("libpod_parent/conmon", "libpod_parent", "docker")
-_ROWS: Final = ("run", "share", "exec", "rebuild", "pull", "memory", *sessions.NAMES)
+_ROWS: Final = ("run", "share", "exec", "rebuild", "pull", "memory", *sessions.NAMES, *stacks.NAMES)
 
 
 def main() -> None:
@@ -101,6 +101,7 @@ def _measure(
                     take(rows.row_pull(field, served[1], root), pulls)
         memory = rows.measure_memory(field) if "memory" in wanted else []
         numbers = sessions.measure(field, wanted, sizes, session_runs)
+        numbers += stacks.measure(field, wanted, session_runs)
         parts = [
             _describe(field, runs),
             format_rows(made) if made else "",
