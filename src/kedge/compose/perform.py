@@ -7,7 +7,6 @@ from kedge.compose.events import Kind
 from kedge.compose.executor import Cancel
 from kedge.compose.hooks import prepare
 from kedge.compose.making import create, recreate
-from kedge.compose.provider import run_provider
 from kedge.compose.stage import Stage
 from kedge.compose.starting import restart, start
 from kedge.compose.steps import (
@@ -114,6 +113,8 @@ class Performer:
             case SkipImage():
                 stage.report(events.warning(Kind.IMAGE, step.image, "Skipped", step.reason))
             case RunProvider():
+                from kedge.compose.provider import run_provider  # noqa: PLC0415 - rarely needed
+
                 run_provider(stage, step)
             case KeepContainer():
                 stage.report(events.done(Kind.CONTAINER, step.name, step.word))

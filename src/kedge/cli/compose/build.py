@@ -4,7 +4,8 @@ import os
 from typing import Final
 
 from kedge.cli.command import Command
-from kedge.cli.compose.imaging import BuildFlags, Imaging
+from kedge.cli.compose.buildflags import BuildFlags
+from kedge.cli.compose.lateimages import LateImages
 from kedge.cli.compose.opening import open_application
 from kedge.cli.compose.projectflags import PROJECT_FLAGS
 from kedge.cli.compose.running import run_plan
@@ -43,7 +44,7 @@ def _run(options: Options, client: EngineClient) -> int:
         built = {step.key for step in plan.steps}
         pushes = plan_pushes(app, services, lambda name: (f"build:{name}",)).steps
         plan = Plan((*plan.steps, *(step for step in pushes if built.intersection(step.needs))))
-    return run_plan(plan, app, client, options, "build", images=Imaging(flags))
+    return run_plan(plan, app, client, options, "build", images=LateImages(flags))
 
 
 COMMAND: Final = Command(

@@ -4,7 +4,8 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from kedge.cli.compose.imaging import BuildFlags, Imaging
+from kedge.cli.compose.buildflags import BuildFlags
+from kedge.cli.compose.lateimages import LateImages
 from kedge.cli.compose.opening import is_set
 from kedge.cli.compose.progress import Progress, open_progress
 from kedge.cli.compose.running import carry_out, open_stage, tell_failure
@@ -130,7 +131,7 @@ def converge_verb(
     try:
         with open_progress(options, app.env, operation) as progress:
             stage, plan = prepare(app, client, options, wishes, progress)
-            carry_out(plan, stage, options, app.env, Imaging())
+            carry_out(plan, stage, options, app.env, LateImages())
     except KedgeError as error:
         return tell_failure(error, client)
     return OK
@@ -172,7 +173,7 @@ def ensure_images(
     plan = plan_images(app, services, local, wanted)
     if plan.steps:
         flags = BuildFlags(quiet=options.on("quiet-build"))
-        carry_out(plan, stage, options, app.env, Imaging(flags))
+        carry_out(plan, stage, options, app.env, LateImages(flags))
         local = look_up(client, images)
     return {name: local[app.image(name)].id for name in services if app.image(name) in local}
 

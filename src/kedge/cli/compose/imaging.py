@@ -2,11 +2,12 @@
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Final, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Final
 
 from kedge.cli.buildcontext import Context, check_folder, open_folder, stream_folder
 from kedge.cli.buildlent import lent_headers
+from kedge.cli.compose.buildflags import BuildFlags
 from kedge.cli.config import proxy_environment
 from kedge.cli.progress import checked
 from kedge.client.credentials import (
@@ -33,18 +34,6 @@ _INLINE: Final = ".kedge-inline.Dockerfile"
 _REMOTE: Final = ("http://", "https://", "git://", "ssh://", "git@", "github.com/", "oci://")
 _NOT_HERE: Final = ("entitlements", "privileged", "provenance", "sbom", "cache_to")
 _MOVING: Final = frozenset({"Downloading", "Extracting"})
-
-
-class BuildFlags(NamedTuple):
-    """What the command line adds to every build."""
-
-    no_cache: bool = False
-    pull: bool = False
-    memory_bytes: int = 0
-    arguments: Mapping[str, str] = {}
-    secrets: tuple[str, ...] = ()
-    agents: tuple[str, ...] = ()
-    quiet: bool = False
 
 
 class Imaging:

@@ -3,7 +3,7 @@
 from typing import Final
 
 from kedge.cli.command import Command
-from kedge.cli.compose.imaging import Imaging
+from kedge.cli.compose.lateimages import LateImages
 from kedge.cli.compose.opening import open_application
 from kedge.cli.compose.projectflags import PROJECT_FLAGS
 from kedge.cli.compose.running import run_plan
@@ -22,7 +22,7 @@ def _run(options: Options, client: EngineClient) -> int:
     wishes = PullWishes(options.text("policy"), options.on("ignore-buildable"))
     local = look_up(client, [app.image(name) for name in services])
     plan = plan_pulls(app, services, local, wishes)
-    images = Imaging(may_fail=options.on("ignore-pull-failures"))
+    images = LateImages(may_fail=options.on("ignore-pull-failures"))
     return run_plan(plan, app, client, options, "pull", images=images)
 
 

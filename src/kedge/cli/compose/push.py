@@ -3,7 +3,7 @@
 from typing import Final
 
 from kedge.cli.command import Command
-from kedge.cli.compose.imaging import Imaging
+from kedge.cli.compose.lateimages import LateImages
 from kedge.cli.compose.opening import open_application
 from kedge.cli.compose.projectflags import PROJECT_FLAGS
 from kedge.cli.compose.running import run_plan
@@ -17,7 +17,7 @@ def _run(options: Options, client: EngineClient) -> int:
     services = app.checked(options.words)
     if options.on("include-deps"):
         services = app.with_dependencies(services)
-    images = Imaging(may_fail=options.on("ignore-push-failures"))
+    images = LateImages(may_fail=options.on("ignore-push-failures"))
     return run_plan(plan_pushes(app, services), app, client, options, "push", images=images)
 
 

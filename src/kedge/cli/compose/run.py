@@ -9,7 +9,7 @@ from typing import Final
 from kedge.cli.attachedrun import run_attached
 from kedge.cli.command import Command
 from kedge.cli.compose.converging import IMAGE_FLAGS, check_image_flags, ensure_images, prepare
-from kedge.cli.compose.imaging import Imaging
+from kedge.cli.compose.lateimages import LateImages
 from kedge.cli.compose.opening import is_set, open_application
 from kedge.cli.compose.progress import open_progress
 from kedge.cli.compose.projectflags import PROJECT_FLAGS
@@ -43,7 +43,7 @@ def _run(options: Options, client: EngineClient) -> int:
             others = () if options.on("no-deps") else _dependencies(app, service)
             up = _up(options, app, others)._replace(ready_for=service)
             stage, plan = prepare(app, client, options, up, progress)
-            carry_out(plan, stage, options, app.env, Imaging())
+            carry_out(plan, stage, options, app.env, LateImages())
             if options.on("dry-run"):
                 return OK
             container = _create(app, stage, client, options, service, wishes)
@@ -79,7 +79,7 @@ def _create(
     facts = gather(client, app, image_ids)
     # What the service needs besides containers, and the waits for what it depends on.
     own = plan_up(changed, facts, Wishes(services=(service,), scale={service: 0}, keep=True))
-    carry_out(own._replace(warnings=()), stage, options, app.env, Imaging())
+    carry_out(own._replace(warnings=()), stage, options, app.env, LateImages())
     spec = oneoff_spec(
         changed, service, wishes, slug=secrets.token_hex(32), image_id=image_ids.get(service, "")
     )

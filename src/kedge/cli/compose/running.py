@@ -4,7 +4,7 @@ import sys
 from collections.abc import Mapping
 from typing import Final
 
-from kedge.cli.compose.imaging import Imaging
+from kedge.cli.compose.lateimages import LateImages
 from kedge.cli.compose.opening import parallel_limit
 from kedge.cli.compose.progress import Progress, open_progress
 from kedge.cli.compose.projectflags import warn
@@ -27,7 +27,7 @@ _LAST_LINES: Final = 10
 
 
 def carry_out(
-    plan: Plan, stage: Stage, options: Options, env: Mapping[str, str], images: Imaging
+    plan: Plan, stage: Stage, options: Options, env: Mapping[str, str], images: LateImages
 ) -> None:
     """Do a plan; with ``--dry-run`` only report what would be done.
 
@@ -52,14 +52,14 @@ def run_plan(
     operation: str,
     observed: Observed | None = None,
     *,
-    images: Imaging | None = None,
+    images: LateImages | None = None,
 ) -> int:
     """Do a plan, show progress, tell a failure; return the exit code."""
     try:
         with open_progress(options, app.env, operation) as progress:
             stage = open_stage(app, client, progress)
             stage.know(observed.containers if observed else ())
-            carry_out(plan, stage, options, app.env, images or Imaging())
+            carry_out(plan, stage, options, app.env, images or LateImages())
     except KedgeError as error:
         return tell_failure(error, client)
     return OK

@@ -13,7 +13,7 @@ from kedge.cli.compose.converging import (
     timeout_s,
     wishes_of,
 )
-from kedge.cli.compose.imaging import Imaging
+from kedge.cli.compose.lateimages import LateImages
 from kedge.cli.compose.opening import open_application, parallel_limit
 from kedge.cli.compose.progress import open_progress
 from kedge.cli.compose.projectflags import PROJECT_FLAGS
@@ -80,7 +80,7 @@ def _run_attached(app: Application, client: EngineClient, options: Options, wish
     with progress:
         stage, plan = prepare(app, client, options, wishes, progress)
         first, rest = split_plan(plan)
-        carry_out(first, stage, options, app.env, Imaging())
+        carry_out(first, stage, options, app.env, LateImages())
     stage.report = partial(quiet_starts, progress)
     ansi = options.text("ansi") or app.env.get("COMPOSE_ANSI", "") or "auto"
     printer = LogPrinter(
@@ -99,7 +99,7 @@ def _run_attached(app: Application, client: EngineClient, options: Options, wish
         timeout_s=timeout_s(options),
         parallel=parallel_limit(options, app.env),
     )
-    run = AttachedRun(stage, Performer(stage, Imaging()), printer, attached)
+    run = AttachedRun(stage, Performer(stage, LateImages()), printer, attached)
     return run.run(rest, client, open_progress(options, app.env, "stop"))
 
 

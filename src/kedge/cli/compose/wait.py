@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from kedge.cli.command import Command
-from kedge.cli.compose.imaging import Imaging
+from kedge.cli.compose.lateimages import LateImages
 from kedge.cli.compose.progress import open_progress
 from kedge.cli.compose.projectflags import PROJECT_FLAGS
 from kedge.cli.compose.running import carry_out, open_stage
@@ -69,7 +69,7 @@ def _take_down(app: Application, client: EngineClient, options: Options) -> None
     with open_progress(options, app.env, "down") as progress:
         stage = open_stage(app, client, progress)
         plan = plan_down(app, observe(client, app.name), DownWishes())
-        carry_out(plan, stage, options, app.env, Imaging())
+        carry_out(plan, stage, options, app.env, LateImages())
 
 
 COMMAND: Final = Command(
