@@ -13,10 +13,7 @@ from kedge.lib.clock import SYSTEM_CLOCK
 
 def _run(options: Options, client: EngineClient) -> int:
     tail = options.text("tail")
-    if tail != "all" and not tail.isdigit():
-        raise InvalidParameterError(
-            f'invalid value for "tail": {tail}: want a number of lines, or all'
-        )
+    check_tail(tail)
     query: Query = {
         "stdout": True,
         "stderr": True,
@@ -24,8 +21,8 @@ def _run(options: Options, client: EngineClient) -> int:
         "timestamps": options.on("timestamps"),
         "details": options.on("details"),
         "tail": tail,
-        "since": _moment(options.text("since")),
-        "until": _moment(options.text("until")),
+        "since": log_moment(options.text("since")),
+        "until": log_moment(options.text("until")),
     }
     response = client.get(f"/containers/{percent_encode(options.words[0])}/logs", query)
     if "multiplexed" in response.headers.get("content-type", ""):
@@ -38,7 +35,24 @@ def _run(options: Options, client: EngineClient) -> int:
     return OK
 
 
-def _moment(text: str) -> str:
+def check_tail(tail: str) -> None:
+    """Refuse a number of lines that is none.
+
+    Raises:
+        InvalidParameterError: It is none.
+    """
+    if tail != "all" and not tail.isdigit():
+        raise InvalidParameterError(
+            f'invalid value for "tail": {tail}: want a number of lines, or all'
+        )
+
+
+def log_moment(text: str) -> str:
+    """Return ``--since`` or ``--until`` for the engine; empty where it was not given.
+
+    Raises:
+        InvalidParameterError: It is no time.
+    """
     if not text:
         return ""
     from kedge.cli.moments import engine_moment  # noqa: PLC0415 - rarely needed

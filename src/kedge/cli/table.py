@@ -114,6 +114,7 @@ _COMPOSE: Final = {
     "export": "Write a service's files as a tar archive",
     "images": "List the images the containers were made from",
     "kill": "Send a signal to services' containers",
+    "logs": "Show the output of services",
     "ls": "List projects",
     "pause": "Freeze all processes of services",
     "port": "Show where a port of a service can be reached",

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import Final, NamedTuple, TypeAlias
 
-from kedge.client.http import EngineClient
+from kedge.client.http import EngineClient, Query
 from kedge.client.streams import Demultiplexer
 from kedge.compose import labels
 from kedge.compose.clients import ClientPool
@@ -132,28 +132,44 @@ class Follower:
 
         self._read(container, read)
 
-    def resume(self, container: str, name: str) -> None:
-        """Follow the output of a container the engine started again, from that start on."""
+    def resume(self, container: str, name: str, query: Query | None = None) -> None:
+        """Follow the output of a container the engine started again, from that start on.
 
-        def read() -> None:
+        Args:
+            container: Its id.
+            name: Its name.
+            query: ``timestamps`` and the like.
+        """
+
+        def start() -> Query:
             with self._pool.client() as client:
-                try:
-                    record = client.get(f"/containers/{container}/json").object()
-                    query: dict[str, str | bool] = {
-                        "stdout": True,
-                        "stderr": True,
-                        "follow": True,
-                        "since": text(record, "State", "StartedAt"),
-                    }
-                    answer = client.get(f"/containers/{container}/logs", query)
-                    feed = self._feed(name, answer.headers.get("content-type", ""))
-                    for chunk in answer.chunks():
-                        feed(chunk)
-                except (KedgeError, OSError):
-                    return
+                record = client.get(f"/containers/{container}/json").object()
+            return {**(query or {}), "tail": "", "since": text(record, "State", "StartedAt")}
 
         self.drain(container)
-        self._read(container, read)
+        self._read(container, lambda: self._read_log(container, name, start))
+
+    def read_log(self, container: str, name: str, query: Query) -> None:
+        """Follow the log of a container, to its end where it does not run.
+
+        Args:
+            container: Its id.
+            name: Its name.
+            query: ``tail``, ``since`` and the like.
+        """
+        self._read(container, lambda: self._read_log(container, name, lambda: query))
+
+    def _read_log(self, container: str, name: str, ask: Callable[[], Query]) -> None:
+        try:
+            query = {"stdout": True, "stderr": True, "follow": True, **ask()}
+            with self._pool.client() as client:
+                answer = client.get(f"/containers/{container}/logs", query)
+                feed = self._feed(name, answer.headers.get("content-type", ""))
+                for chunk in answer.chunks():
+                    feed(chunk)
+        except (KedgeError, OSError):
+            # It was removed, or the engine has gone, which the stream of events tells.
+            return
 
     def _feed(self, name: str, content_type: str) -> Callable[[bytes], None]:
         if "raw-stream" in content_type:

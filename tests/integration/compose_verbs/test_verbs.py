@@ -180,3 +180,38 @@ def test_words_that_mean_nothing_are_refused(standing: Project) -> None:
         (("export", "--index", "0", "web"), "--index 0"),
     ):
         assert said in standing.run(*words, code=1).stderr, words
+
+
+def test_logs_come_in_the_order_they_were_written(standing: Project) -> None:
+    lines = standing.run("logs", "-t", "web", "worker")
+    assert "worker-1  | " in lines.stdout
+    stamps = [line.split("| ")[1].split()[0] for line in lines.stdout.splitlines()]
+    assert stamps == sorted(stamps)
+    assert lines.stderr.startswith("web-1     | ")
+    assert lines.stderr.endswith("Z oops\n")
+    assert standing.run("logs", "--no-log-prefix", "web").stdout == "hello\n"
+    assert standing.run("logs", "--index", "2", "worker").stdout == "worker-2  | up\n"
+    coloured = standing.run("--ansi", "always", "logs", "job").stdout
+    assert coloured == "\x1b[36mjob-1  | \x1b[0mdone\n"
+    assert standing.run("logs", "--tail", "0").stdout == ""
+    for words, said in (
+        (("--tail", "many"), 'invalid value for "tail": many'),
+        (("--index", "1"), "--index needs exactly one service"),
+        (("--index", "7", "web"), 'service "web" has no container #7'),
+    ):
+        code = 125 if "needs" in said else 1
+        assert said in standing.run("logs", *words, code=code).stderr
+
+
+def test_following_goes_on_with_new_containers_until_none_runs(project: Project) -> None:
+    following = project.spawn("logs", "-f", "worker")
+    lines = following.stdout
+    assert lines is not None
+    assert {lines.readline(), lines.readline()} == {"worker-1  | up\n", "worker-2  | up\n"}
+    project.run("up", "-d", "--scale", "worker=3")
+    assert lines.readline() == "worker-3  | up\n"
+    project.engine.kedge("restart", "-t", "0", "mine-worker-1")
+    assert lines.readline() == "worker-1  | up\n"
+    project.run("kill", "worker")
+    rest, stderr = following.communicate(timeout=60)
+    assert (following.returncode, rest, stderr) == (0, "", "")
