@@ -5,8 +5,9 @@ import threading
 
 import pytest
 
-from kedge.cli.compose.progress import JsonProgress, Progress, open_progress
+from kedge.cli.compose.progress import open_progress
 from kedge.cli.compose.projectflags import PROJECT_FLAGS
+from kedge.cli.compose.showing import JsonProgress, Progress
 from kedge.cli.compose.ttyprogress import Task, TtyProgress, frame
 from kedge.cli.flags import Options, read_options
 from kedge.compose.events import Event, Kind, Status, done, failed, working

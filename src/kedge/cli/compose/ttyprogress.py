@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self, TextIO
 
-from kedge.cli.compose.progress import Progress, plain_line
+from kedge.cli.compose.showing import Progress, plain_line
 from kedge.compose.events import Event, Status
 from kedge.lib.clock import SYSTEM_CLOCK
 from kedge.lib.units import format_size
