@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from kedge.api.buildattests import make_attests, parse_attests
@@ -14,7 +14,7 @@ from kedge.cli.buildinput import open_context
 from kedge.cli.buildlent import lent_headers
 from kedge.cli.buildoutcome import PROGRESS as _PROGRESS
 from kedge.cli.buildoutcome import Outcome
-from kedge.cli.buildoutputs import outputs_of
+from kedge.cli.buildoutputs import Outputs, outputs_of
 from kedge.cli.command import Command
 from kedge.cli.config import proxy_environment
 from kedge.cli.exitcodes import OK
@@ -23,7 +23,7 @@ from kedge.cli.options.environment import check_label, parse_env, read_key_value
 from kedge.cli.options.ulimits import parse_ulimit
 from kedge.cli.options.values import parse_extra_host, parse_memory_swap
 from kedge.client.credentials import CredentialStore, config_directory, registry_config_headers
-from kedge.client.http import EngineClient
+from kedge.client.http import EngineClient, Response
 from kedge.lib.units import parse_ram
 from kedge.oci.references import parse_reference
 
@@ -43,10 +43,29 @@ def _run(options: Options, client: EngineClient) -> int:
     if options.on("check") or options.given("call"):
         return ask(options, client, _query)
     outputs = outputs_of(options)
+    response = send_build(options, client, outputs, os.environ)
+    progress = "quiet" if options.on("quiet") else options.text("progress")
+    outcome = Outcome(client, outputs, progress=progress)
+    outcome.show(response.messages())
+    return outcome.finish(iidfile=options.text("iidfile"), metadata=options.text("metadata-file"))
+
+
+def send_build(
+    options: Options, client: EngineClient, outputs: Outputs, environ: Mapping[str, str]
+) -> Response:
+    """Send what the options of `COMMAND` say; return the answer, whose messages tell the rest.
+
+    Args:
+        options: The command line.
+        client: The engine.
+        outputs: What `outputs_of` made of the same options; it learns of caches that come back.
+        environ: Where secrets and agents are looked up.
+    """
     caches = caches_of(options)
     named = [*options.texts("build-context"), *caches.folders]
     context = open_context(options.words[0], options.text("file"), named)
-    response = client.request(
+    outputs.expect(caches.targets)
+    return client.request(
         "POST",
         "/build",
         {
@@ -59,14 +78,9 @@ def _run(options: Options, client: EngineClient) -> int:
         content_type="application/x-tar",
         headers={
             **registry_config_headers(CredentialStore(config_directory(os.environ))),
-            **lent_headers(options.texts("secret"), options.texts("ssh"), os.environ),
+            **lent_headers(options.texts("secret"), options.texts("ssh"), environ),
         },
     )
-    progress = "quiet" if options.on("quiet") else options.text("progress")
-    outputs.expect(caches.targets)
-    outcome = Outcome(client, outputs, progress=progress)
-    outcome.show(response.messages())
-    return outcome.finish(iidfile=options.text("iidfile"), metadata=options.text("metadata-file"))
 
 
 def _explain(options: Options) -> int:

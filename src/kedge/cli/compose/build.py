@@ -19,9 +19,9 @@ from kedge.lib.units import parse_ram
 
 
 def _run(options: Options, client: EngineClient) -> int:
-    for name in ("provenance", "sbom", "check", "print"):
-        if options.given(name) and options.text(name) not in {"", "false"}:
-            raise NotSupportedError(f"--{name} is not supported")
+    for name in ("check", "print"):
+        if options.on(name):
+            raise NotSupportedError(f"--{name} is not supported: see 'kedge build --check'")
     app = open_application(options, options.words)
     services = app.checked(options.words)
     if options.on("with-dependencies"):
@@ -34,9 +34,11 @@ def _run(options: Options, client: EngineClient) -> int:
     flags = BuildFlags(
         no_cache=options.on("no-cache"),
         pull=options.on("pull"),
-        memory_bytes=parse_ram(options.text("memory")) if options.given("memory") else 0,
+        memory=options.text("memory"),
         arguments=arguments,
         agents=tuple(options.texts("ssh")),
+        provenance=options.text("provenance"),
+        sbom=options.text("sbom"),
         quiet=options.on("quiet"),
     )
     plan = plan_builds(app, services)
@@ -59,9 +61,9 @@ COMMAND: Final = Command(
         many("ssh", "default|ID[=SOCKET]", "Lend an ssh agent to steps that mount it"),
         value("memory", "SIZE", "Limit of memory of a step", short="m", check=parse_ram),
         value("builder", "NAME", "Accepted for Docker's sake: there is one builder"),
-        value("provenance", "MODE", "Refused: kedge makes no attestations"),
-        value("sbom", "MODE", "Refused: kedge makes no attestations"),
-        switch("check", "Refused: kedge has no linter"),
+        value("provenance", "MODE", "Attest what the images were built from"),
+        value("sbom", "MODE", "Attest which packages the images hold"),
+        switch("check", "Refused: see 'kedge build --check'"),
         switch("print", "Refused: kedge uses no bake file"),
         switch("quiet", "Do not show what the builds print", short="q"),
         *PROJECT_FLAGS,

@@ -9,8 +9,9 @@ class BuildFlags(NamedTuple):
 
     no_cache: bool = False
     pull: bool = False
-    memory_bytes: int = 0
+    memory: str = ""
     arguments: Mapping[str, str] = {}
-    secrets: tuple[str, ...] = ()
     agents: tuple[str, ...] = ()
+    provenance: str = ""
+    sbom: str = ""
     quiet: bool = False
