@@ -1,6 +1,7 @@
 """Image use cases: list, inspect, history, tag, remove, pull, prune, bootstrap."""
 
 import threading
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 
 from kedge.api.options import ImageListOptions
@@ -50,13 +51,17 @@ class ImageService:
             lambda: store.list_images(options.filters, all_images=options.all)
         )
         shared = store.shared_bytes() if options.shared_size else None
+        users = Counter(item.record.image_id for item in self._context.containers)
         return [
-            self._summary(image, -1 if shared is None else shared.get(image.id, 0))
+            self._summary(
+                image, -1 if shared is None else shared.get(image.id, 0), containers=users[image.id]
+            )
             for image in images
         ]
 
-    def _summary(self, image: Image, shared: int) -> ImageSummary:
+    def _summary(self, image: Image, shared: int, *, containers: int) -> ImageSummary:
         return ImageSummary(
+            containers=containers,
             created=image.created_ns // 1_000_000_000,
             id=image.id,
             labels=dict(image.config.config.labels),

@@ -21,6 +21,7 @@ from kedge.engine.kernelfacts import read_facts
 from kedge.engine.limits import check_limits, check_process_limits, complete_limits
 from kedge.engine.security import parse_security
 from kedge.engine.signals import parse_signal
+from kedge.engine.userns import mapping_for
 from kedge.errdefs import InvalidParameterError, NotSupportedError
 from kedge.oci.confinement import MASKED_PATHS, READONLY_PATHS
 
@@ -84,10 +85,21 @@ def _check_runtime(settings: EngineSettings, host: HostConfig) -> None:
         return
     if host.runtime not in settings.runtimes:
         raise InvalidParameterError(f"unknown or invalid runtime name: {host.runtime}")
-    raise NotSupportedError(
-        f"runtime {host.runtime} ({settings.runtimes[host.runtime]}) is registered, but this "
-        f"engine runs containers with its own runtime only: use --runtime {OWN_RUNTIME}"
-    )
+    if mapping_for(host, settings.id_maps) is not None:
+        raise NotSupportedError(
+            f"runtime {host.runtime} cannot show this engine's layers in a user namespace: use "
+            f"--userns=host, or --runtime {OWN_RUNTIME}"
+        )
+
+
+def runtime_program(settings: EngineSettings, host: HostConfig) -> str:
+    """Return the OCI runtime to start a container with; empty for kedge's own.
+
+    Raises:
+        InvalidParameterError: It is not registered any more, with Docker's text.
+    """
+    _check_runtime(settings, host)
+    return "" if host.runtime in {"", OWN_RUNTIME} else settings.runtimes[host.runtime]
 
 
 def _fill_in(settings: EngineSettings, host: HostConfig) -> None:

@@ -155,9 +155,6 @@ class SystemService:
             usage.images = list(
                 await self._images.list(ImageListOptions(all=True, shared_size=True))
             )
-            users = [item.record.image_id for item in self._context.containers]
-            for image in usage.images:
-                image.containers = users.count(image.id)
         if "container" in wanted:
             usage.containers = list(await self._containers.list(ListOptions(all=True, size=True)))
         if "volume" in wanted:

@@ -141,6 +141,18 @@ def _open_source(mount: PlannedMount) -> Source:
         ) from error
 
 
+def attach_at(source: int, place: str) -> None:
+    """Attach the detached mount ``source`` at ``place``, which is made for it; closes it."""
+    try:
+        if stat.S_ISDIR(os.fstat(source).st_mode):
+            os.mkdir(place, mode=0o700)
+        else:
+            os.close(os.open(place, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        lm.move_mount(source, lm.AT_FDCWD, place)
+    finally:
+        os.close(source)
+
+
 def make_mounts(
     root: RootPath,
     mounts: Sequence[PlannedMount],

@@ -89,11 +89,15 @@ class Maker:
         try:
             made = self._ask(request, streams)
         except BaseException:
-            self._line.close()
-            self.wait()
+            self.discard()
             raise
         self._line.close()
         return made
+
+    def discard(self) -> None:
+        """Let the process go that is not needed."""
+        self._line.close()
+        self.wait()
 
     def wait(self) -> None:
         """Return when the process is gone; its end takes a moment nobody need wait for before."""

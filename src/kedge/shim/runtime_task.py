@@ -13,7 +13,7 @@ from kedge.linux import process
 from kedge.oci import fields
 from kedge.oci.runtime_spec import Spec, parse_process, parse_spec
 from kedge.oci.runtime_spec_resources import parse_resources
-from kedge.runtime.cgroups import CgroupStats, make_cgroup
+from kedge.runtime.cgroups import make_cgroup
 from kedge.runtime.channel import Channel
 from kedge.runtime.container import (
     Identity,
@@ -26,10 +26,11 @@ from kedge.runtime.execute import exec_process
 from kedge.runtime.plan import SECCOMP_ANNOTATION, plan_launch
 from kedge.runtime.seccomp import default_program
 from kedge.runtime.spec_template import spec_document
+from kedge.shim.cgroup_stats import encode_stats
 from kedge.shim.maker import Made, Maker
 from kedge.shim.messages import CreateRequest, ExecRequest
 from kedge.shim.streams import Pipes
-from kedge.shim.task import ExecProcess, MakeTask
+from kedge.shim.task import ExecProcess, MakeTask, Task
 
 _REHEARSAL: Final = "rehearsal"
 USUAL_CAPABILITIES: Final = ("CAP_SYS_CHROOT",)
@@ -134,7 +135,7 @@ class RuntimeTask:
 
     def stats(self) -> JsonObject:
         """Return the cgroup's counters, named as `kedge.runtime.cgroups.CgroupStats` names them."""
-        return _encode_stats(self._cgroup.stats())
+        return encode_stats(self._cgroup.stats())
 
     def update(self, resources: JsonObject) -> None:
         """Change the limits an OCI ``linux.resources`` object mentions."""
@@ -169,7 +170,14 @@ def prepare(*, ahead: bool) -> MakeTask:
         with suppress(OSError):
             ready = Maker(_create, rehearse)
 
-    def make_task(request: CreateRequest, pipes: Pipes) -> RuntimeTask:
+    def make_task(request: CreateRequest, pipes: Pipes) -> Task:
+        if request.runtime:
+            if ready is not None:
+                ready.discard()
+            # Nobody else need have it in memory.
+            from kedge.shim.foreign_task import ForeignTask  # noqa: PLC0415
+
+            return ForeignTask(request, pipes)
         maker = ready or Maker(_create, _nothing)
         return RuntimeTask(request, maker.make(request, pipes.theirs), maker)
 
@@ -244,16 +252,3 @@ def _own_oom_score(spec: Spec) -> int:
 
 def _nothing() -> None:
     pass
-
-
-def _encode_stats(stats: CgroupStats) -> JsonObject:
-    service_bytes: list[Json] = [entry._asdict() for entry in stats.io_service_bytes]
-    serviced: list[Json] = [entry._asdict() for entry in stats.io_serviced]
-    return {
-        "version": stats.version,
-        "cpu": stats.cpu._asdict(),
-        "memory": stats.memory._asdict(),
-        "pids": stats.pids._asdict(),
-        "io_service_bytes": service_bytes,
-        "io_serviced": serviced,
-    }

@@ -48,10 +48,11 @@ def resolve(name: str) -> Image:
     return next(image for image in IMAGES if name in (image.id, *image.repo_tags))
 
 
-def chosen(*, all_images: bool = False, **filters: str) -> list[str]:
+def chosen(*, all_images: bool = False, **filters: str | tuple[str, ...]) -> list[str]:
+    values = {key: (each,) if isinstance(each, str) else each for key, each in filters.items()}
     found = select_images(
         IMAGES,
-        Filters({key.replace("_not", "!"): (value,) for key, value in filters.items()}),
+        Filters({key.replace("_not", "!"): each for key, each in values.items()}),
         parents=PARENTS,
         resolve=resolve,
         clock=StoppedClock(),
@@ -81,6 +82,24 @@ def test_times() -> None:
     assert chosen(since="base") == ["new", "digested"]
     assert chosen(until="150s") == ["digested", "base", "left"]
     assert chosen(until="700") == ["left"]
+
+
+def test_several_values_of_one_key() -> None:
+    """Times and labels narrow, names add up: moby's rules."""
+    assert chosen(before=("new", "base")) == ["left"]
+    assert chosen(before=("base", "new")) == ["left"]
+    assert chosen(since=("step", "base")) == ["new", "digested"]
+    assert chosen(since="left", before="new") == ["digested", "base"]
+    assert chosen(until=("150s", "700")) == ["left"]
+    assert chosen(until="150s", before="base") == ["left"]
+    assert chosen(label=("a", "b")) == ["new"]
+    assert chosen(label=("a=1", "a=2")) == []
+    assert chosen(label_not=("a=1", "a=2")) == ["digested", "left"]
+    assert chosen(reference=("web:1", "*/base:*")) == ["new", "base"]
+    assert chosen(reference=("web", "nothing"), dangling="true") == ["digested"]
+    assert chosen(dangling=("true", "1")) == ["digested", "left"]
+    with pytest.raises(InvalidParameterError, match="invalid filter 'dangling="):
+        chosen(dangling=("true", "false"))
 
 
 def test_references_narrow_the_names_too() -> None:
