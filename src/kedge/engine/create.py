@@ -24,6 +24,8 @@ from kedge.images.image import Image
 from kedge.lib.ids import new_id, short_id
 from kedge.oci.platforms import parse_platform
 
+_WITHOUT_PORTS = frozenset({"host", "none"})
+
 
 async def create_container(
     context: EngineContext, request: CreateRequest, *, name: str, platform: str
@@ -63,7 +65,10 @@ async def create_container(
     warnings = check_request(context.settings, request, config)
     check_host_config(host)
     check_user_namespace(host, context.settings.id_maps)
-    ports.published_ports(config, host)
+    published = ports.published_ports(config, host)
+    if published and host.network_mode not in _WITHOUT_PORTS:
+        addresses = [binding.host_ip for _port, binding in published]
+        warnings += context.network.publish_warnings(addresses)
     networks = initial_networks(
         host.network_mode, request.networking_config.endpoints_config, context.network.try_get
     )

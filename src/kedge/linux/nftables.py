@@ -60,6 +60,7 @@ _DELTABLE: Final = 2
 _NEWCHAIN: Final = 3
 _GETCHAIN: Final = 4
 _NEWRULE: Final = 6
+_GETRULE: Final = 7
 _NEWSET: Final = 9
 _NEWSETELEM: Final = 12
 _GETSETELEM: Final = 13
@@ -71,6 +72,7 @@ _CHAIN_POLICY: Final = 5
 _CHAIN_TYPE: Final = 7
 _HOOK_NUMBER: Final = 1
 _HOOK_PRIORITY: Final = 2
+_RULE_TABLE: Final = 1
 _RULE_CHAIN: Final = 2
 _RULE_EXPRESSIONS: Final = 4
 _SET_NAME: Final = 2
@@ -172,6 +174,16 @@ class BaseChain(NamedTuple):
     policy: int
 
 
+class Rule(NamedTuple):
+    """A rule of anyone's, from a dump."""
+
+    family: int
+    table: str
+    chain: str
+    expressions: tuple[tuple[str, bytes], ...]
+    """The name and the attributes of each."""
+
+
 def ifname_bytes(name: str) -> bytes:
     """Return an interface name as it lies in a register: 16 bytes, padded with zeros."""
     return name.encode().ljust(IFNAME.size, b"\0")
@@ -244,6 +256,27 @@ def add_rule(table: Table, chain: str, *expressions: bytes) -> Request:
     body = _table_body(table) + attribute_string(_RULE_CHAIN, chain)
     body += nested(_RULE_EXPRESSIONS, *expressions)
     return _request(_NEWRULE, NLM_F_CREATE | NLM_F_APPEND, body, f"add rule to {table} {chain}")
+
+
+def list_rules(table: Table, chain: str) -> Request:
+    """Ask for the rules of a chain, in order; kernels before 4.14 answer with everybody's."""
+    body = _table_body(table) + attribute_string(_RULE_CHAIN, chain)
+    return _request(_GETRULE, NLM_F_DUMP, body, f"list rules of {table} {chain}")
+
+
+def parse_rule(message: Message) -> Rule:
+    """Return a rule of a dump."""
+    values = parse_attributes(message.body[_NFGENMSG.size :])
+    expressions: list[tuple[str, bytes]] = []
+    for _kind, payload in iter_attributes(values.get(_RULE_EXPRESSIONS, b"")):
+        item = parse_attributes(payload)
+        expressions.append((attribute_text(item.get(1, b"")), item.get(2, b"")))
+    return Rule(
+        message.body[0],
+        attribute_text(values.get(_RULE_TABLE, b"")),
+        attribute_text(values.get(_RULE_CHAIN, b"")),
+        tuple(expressions),
+    )
 
 
 def new_set(table: Table, spec: SetSpec, *, set_id: int) -> Request:

@@ -6,13 +6,16 @@ what ``nft --debug=netlink`` prints for a rule is the list of calls here.
 """
 
 import struct
+from collections.abc import Sequence
 from typing import Final
 
 from kedge.linux.netlink import (
     attribute,
     attribute_be32,
     attribute_string,
+    attribute_text,
     nested,
+    parse_attributes,
 )
 from kedge.linux.nftables import NFPROTO_IPV4, ifname_bytes
 
@@ -206,6 +209,21 @@ def conntrack_has(key: int, bits: int) -> bytes:
     """Go on only if the connection has one of these state or status bits."""
     mask = bitwise_and(struct.pack("=I", bits))
     return conntrack(key) + mask + compare(bytes(4), equal=False)
+
+
+def refuses_everything(expressions: Sequence[tuple[str, bytes]]) -> bool:
+    """Tell whether a rule drops or rejects whatever comes to it, written by nft or iptables-nft."""
+    rest = [item for item in expressions if item[0] not in {"counter", "log", "limit"}]
+    if len(rest) != 1:
+        return False
+    name, data = rest[0]
+    values = parse_attributes(data)
+    if name == "target":
+        return attribute_text(values.get(1, b"")) == "REJECT"
+    if name != "immediate":
+        return name == "reject"
+    verdict_data = parse_attributes(values.get(2, b"")).get(_DATA_VERDICT, b"")
+    return parse_attributes(verdict_data).get(1) == bytes(4)
 
 
 def _expression(name: str, *attributes: bytes) -> bytes:

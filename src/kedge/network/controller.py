@@ -32,6 +32,7 @@ from kedge.network.addresses import AddressBook
 from kedge.network.bridge import BridgeDriver
 from kedge.network.catalogue import DEFAULT_BRIDGE, NetworkCatalogue
 from kedge.network.gateway import gateway_versions
+from kedge.network.hostfirewall import publish_warnings
 from kedge.network.kernel import HostKernel, LinuxKernel
 from kedge.network.links import NO_PRIORITIES, EndpointLinks
 from kedge.network.model import (
@@ -201,6 +202,16 @@ class NetworkController:
         """Return what does not work on this host, one line each, for ``info`` and the log."""
         with self._lock:
             return tuple(self._preparation.problems)
+
+    def publish_warnings(self, addresses: Sequence[str]) -> list[str]:
+        """Return what whoever publishes ports on ``addresses`` should know; empty is every one."""
+        if not self._publisher.has_packet_filter:
+            return []
+        # Who may not read the rules hears of it when they are made.
+        with contextlib.suppress(OSError):
+            default = self._options.default_host_ip
+            return publish_warnings(self._kernel, [item or default for item in addresses])
+        return []
 
     # Endpoints
 

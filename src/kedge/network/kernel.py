@@ -20,6 +20,7 @@ from kedge.linux import rtnetlink as rt
 from kedge.linux import rtnetlink_addresses as ra
 from kedge.linux.netlink import NETLINK_ROUTE, NetlinkError, NetlinkSocket, Request
 from kedge.linux.nftables_events import open_table_events
+from kedge.linux.nftables_expressions import refuses_everything
 from kedge.network import sysctls
 
 _LOCK_NAME: Final = "\0kedge-network-setup"
@@ -92,6 +93,10 @@ class HostKernel(Protocol):
 
     def base_chains(self) -> list[nft.BaseChain]:
         """Return the base chains of every nf_tables table."""
+        ...
+
+    def ends_in_refusal(self, chain: nft.BaseChain) -> bool:
+        """Tell whether the last rule of a chain drops or rejects what is left."""
         ...
 
     def open_table_events(self) -> socket.socket | None:
@@ -237,6 +242,15 @@ class LinuxKernel:
             messages = self._open_filter().query(nft.list_chains())
         found = (nft.try_parse_base_chain(message) for message in messages)
         return [chain for chain in found if chain is not None]
+
+    def ends_in_refusal(self, chain: nft.BaseChain) -> bool:
+        """Tell whether the last rule of a chain drops or rejects what is left."""
+        table = nft.Table(chain.table, chain.family)
+        with self._filter_lock:
+            messages = self._open_filter().query(nft.list_rules(table, chain.name))
+        rules = [nft.parse_rule(message) for message in messages]
+        own = [rule for rule in rules if (rule.table, rule.chain) == (chain.table, chain.name)]
+        return bool(own) and refuses_everything(own[-1].expressions)
 
     def open_table_events(self) -> socket.socket | None:
         """Return a socket that hears of removed tables; None where nothing can be heard."""

@@ -11,6 +11,7 @@ from typing import Final
 _DEFAULT_ROOT: Final = "/var/lib/kedge"
 _VETH_ID_DIGITS: Final = 10
 _INDEX_DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
+TABLE_PREFIX: Final = "kedge-"
 
 
 def engine_tag(data_root: str) -> str:
@@ -20,7 +21,7 @@ def engine_tag(data_root: str) -> str:
 
 def table_name(data_root: str) -> str:
     """Return the name of the engine's nf_tables table."""
-    return f"kedge-{engine_tag(data_root)}"
+    return TABLE_PREFIX + engine_tag(data_root)
 
 
 def default_bridge_name(data_root: str) -> str:

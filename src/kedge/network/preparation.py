@@ -9,7 +9,6 @@ controller locks.
 from collections.abc import Sequence
 
 from kedge.errdefs import SystemFailureError
-from kedge.linux import nftables as nft
 from kedge.linux import rtnetlink as rt
 from kedge.linux import rtnetlink_addresses as ra
 from kedge.network.addresses import AddressBook
@@ -22,6 +21,7 @@ from kedge.network.bridge import (
 )
 from kedge.network.catalogue import NetworkCatalogue
 from kedge.network.files import load_nameserver_networks
+from kedge.network.hostfirewall import forward_problems
 from kedge.network.ipam import IPNetwork
 from kedge.network.kernel import HostKernel
 from kedge.network.model import Network, NetworkOptions
@@ -142,9 +142,4 @@ class HostPreparation:
                 "this kernel has no nf_tables for bridges: "
                 "a container with CAP_NET_RAW can use the address of another one of its network"
             )
-        for chain in self._kernel.base_chains():
-            if chain.hook == nft.NF_INET_FORWARD and chain.policy == nft.NF_DROP:
-                self.problems.append(
-                    f"chain {chain.name} of table {chain.table} drops forwarded packets: "
-                    "containers reach the outside only where it accepts their bridge"
-                )
+        self.problems += forward_problems(self._kernel.base_chains())

@@ -25,6 +25,7 @@ class FakeKernel:
         self.commits: list[list[str]] = []
         self.sysctls: dict[str, str] = {}
         self.chains: list[nft.BaseChain] = []
+        self.refusing: set[str] = set()
         self.is_filter_there = True
         self.is_ipv6_there = True
         self.crash_at = -1
@@ -115,6 +116,9 @@ class FakeKernel:
 
     def base_chains(self) -> list[nft.BaseChain]:
         return self.chains
+
+    def ends_in_refusal(self, chain: nft.BaseChain) -> bool:
+        return chain.name in self.refusing
 
     def open_table_events(self) -> None:
         return None
