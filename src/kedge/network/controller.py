@@ -402,8 +402,9 @@ class NetworkController:
                 self._retire(endpoint)
 
     def drain(self) -> None:
-        """Wait until the links of removed endpoints are gone and their addresses free."""
+        """Wait until the links and connections of removed endpoints are gone, addresses free."""
         self._reaper.drain()
+        self._publisher.drain()
 
     # The engine's life
 

@@ -5,6 +5,7 @@ It executes requests and answers questions; what to ask for is decided elsewhere
 in its place (`HostKernel` is the interface).
 """
 
+import contextlib
 import errno
 import os
 import socket
@@ -18,7 +19,14 @@ from kedge.errdefs import UnavailableError
 from kedge.linux import nftables as nft
 from kedge.linux import rtnetlink as rt
 from kedge.linux import rtnetlink_addresses as ra
-from kedge.linux.netlink import NETLINK_ROUTE, NetlinkError, NetlinkSocket, Request
+from kedge.linux.conntrack import Flows, forget_flows
+from kedge.linux.netlink import (
+    NETLINK_NETFILTER,
+    NETLINK_ROUTE,
+    NetlinkError,
+    NetlinkSocket,
+    Request,
+)
 from kedge.linux.nftables_events import open_table_events
 from kedge.linux.nftables_expressions import refuses_everything
 from kedge.network import sysctls
@@ -26,6 +34,8 @@ from kedge.network import sysctls
 _LOCK_NAME: Final = "\0kedge-network-setup"
 _LOCK_TIMEOUT_S: Final = 30.0
 _LOCK_POLL_S: Final = 0.005
+# Looking at this many in Python takes as long as the kernel's look through its whole table.
+_FEW_FLOWS: Final = 2000
 # What a kernel without nf_tables, or without its inet or nat part, answers.
 _NO_PACKET_FILTER: Final = frozenset(
     {errno.EOPNOTSUPP, errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT, errno.ENOPROTOOPT}
@@ -99,6 +109,10 @@ class HostKernel(Protocol):
         """Tell whether the last rule of a chain drops or rejects what is left."""
         ...
 
+    def forget_flows(self, flows: Sequence[Flows]) -> None:
+        """Have the packets of tracked connections looked at anew, where the kernel tracks any."""
+        ...
+
     def open_table_events(self) -> socket.socket | None:
         """Return a socket that hears of removed tables; None where nothing can be heard."""
         ...
@@ -135,6 +149,8 @@ class LinuxKernel:
         self._removal_lock = threading.Lock()
         self._filter: nft.NftablesSocket | None = None
         self._filter_lock = threading.Lock()
+        self._flows: NetlinkSocket | None = None
+        self._flows_lock = threading.Lock()
 
     def close(self) -> None:
         """Close the sockets."""
@@ -144,6 +160,10 @@ class LinuxKernel:
             if self._filter is not None:
                 self._filter.close()
                 self._filter = None
+        with self._flows_lock:
+            if self._flows is not None:
+                self._flows.close()
+                self._flows = None
 
     def batch(self, requests: Sequence[Request]) -> None:
         """Carry out rtnetlink requests; the first refused one is raised as NetlinkError."""
@@ -251,6 +271,16 @@ class LinuxKernel:
         rules = [nft.parse_rule(message) for message in messages]
         own = [rule for rule in rules if (rule.table, rule.chain) == (chain.table, chain.name)]
         return bool(own) and refuses_everything(own[-1].expressions)
+
+    def forget_flows(self, flows: Sequence[Flows]) -> None:
+        """Have the packets of tracked connections looked at anew, where the kernel tracks any."""
+        # Without connection tracking nothing is translated that could be stale.
+        with self._flows_lock, contextlib.suppress(OSError):
+            if self._flows is None:
+                self._flows = NetlinkSocket(NETLINK_NETFILTER)
+            tracked = sysctls.try_read("netfilter/nf_conntrack_count")
+            is_quiet = tracked is not None and int(tracked) < _FEW_FLOWS
+            forget_flows(self._flows, flows, at_once=is_quiet and len(flows) > 1)
 
     def open_table_events(self) -> socket.socket | None:
         """Return a socket that hears of removed tables; None where nothing can be heard."""

@@ -10,26 +10,37 @@ controller locks.
 import errno
 import ipaddress
 import socket
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from kedge.errdefs import InvalidParameterError, KedgeError, NotSupportedError, SystemFailureError
+from kedge.errdefs import KedgeError, NotSupportedError, SystemFailureError
+from kedge.linux.conntrack import Flows
 from kedge.linux.netlink import NetlinkError, Request
 from kedge.network import firewall
-from kedge.network.ipam import IPAddress, parse_address
+from kedge.network.flows import FlowSweeper
+from kedge.network.ipam import IPAddress
 from kedge.network.kernel import HostKernel
 from kedge.network.model import (
-    Driver,
     Endpoint,
-    GatewayMode,
     Network,
     PortBinding,
     PublishedPort,
 )
 from kedge.network.options import LinkOptions, parse_options
+from kedge.network.portplan import (
+    address_family,
+    check_routed,
+    is_bridged,
+    link_rule,
+    port_rule,
+    routed_addresses,
+    target_address,
+    translated_versions,
+    wanted_version,
+)
 from kedge.network.ports import Claim, Claimer
 from kedge.network.proxy import Listener, UserlandProxy
-from kedge.network.spoofing import LinkGuard, LinkRule, own_link_local
+from kedge.network.spoofing import LinkGuard
 
 
 @dataclass(slots=True, kw_only=True)
@@ -73,6 +84,8 @@ class PortPublisher:
         self._bridges: dict[str, firewall.BridgeRule] = {}
         self._options: dict[str, LinkOptions] = {}
         self._guard = LinkGuard(table)
+        self._flows = FlowSweeper(kernel.forget_flows)
+        self._had_ports: set[str] = set()
         self._ports: dict[str, list[_Port]] = {}
         self._is_table_made = False
         self.has_packet_filter = True
@@ -126,7 +139,7 @@ class PortPublisher:
         Raises:
             SystemFailureError: The kernel refused; nothing has changed.
         """
-        rules = [_link_rule(item) for item in endpoints if item.link and _is_bridged(item)]
+        rules = [link_rule(item) for item in endpoints if item.link and is_bridged(item)]
         requests = self._guard.add(rules)
         if not self._is_table_made:
             return
@@ -136,8 +149,32 @@ class PortPublisher:
             self._guard.remove(rule.link for rule in rules)
             raise
 
+    def _forget_flows(self, ports: Iterable[_Port]) -> None:
+        """Have clients reach new UDP ports that have been sending to them already."""
+        wanted = {
+            Flows(
+                address_family(version),
+                protocol=firewall.PROTOCOLS["udp"],
+                target_port=port.host_port,
+            )
+            for item in ports
+            if (port := item.published).protocol == "udp"
+            for version in [ipaddress.ip_address(port.host_ip).version]
+        }
+        if wanted and self.has_packet_filter:
+            self._flows.submit(sorted(wanted), soon=True)
+
     def unguard(self, endpoint: Endpoint) -> None:
-        """Give an endpoint's addresses up; its link is gone."""
+        """Give an endpoint's addresses up; its link is gone, and so are its connections."""
+        if self.has_packet_filter and is_bridged(endpoint):
+            flows = [
+                Flows(address_family(item.version), item.ip.packed, is_reply)
+                for item in (endpoint.ipv4, endpoint.ipv6)
+                if item is not None
+                for is_reply in (False, True)
+            ]
+            self._flows.submit(flows, soon=endpoint.id in self._had_ports)
+        self._had_ports.discard(endpoint.id)
         requests = self._guard.remove([endpoint.link])
         if self._is_table_made:
             self._change(self._guarding(requests))
@@ -176,7 +213,7 @@ class PortPublisher:
             )
         options = self._options.get(endpoint.network_id, LinkOptions())
         ports = self._open_ports(endpoint, bindings, options)
-        versions = _translated(endpoint, options)
+        versions = translated_versions(endpoint, options)
         default = options.published_on or self._default_address
         claimer = Claimer(
             target=str(target.ip),
@@ -185,7 +222,7 @@ class PortPublisher:
             own_holder=self.holder,
             versions=versions,
         )
-        wanted = [item for item in bindings if _version(item) in versions | {0}]
+        wanted = [item for item in bindings if wanted_version(item) in versions | {0}]
         claims = claimer.claim(wanted) if versions else []
         translated = [_port(endpoint, claim) for claim in claims]
         ports += translated
@@ -195,6 +232,7 @@ class PortPublisher:
             for claim in claims:
                 claim.close()
             raise
+        self._forget_flows(translated)
         self._serve(translated, claims)
         self._ports.setdefault(endpoint.id, []).extend(ports)
         return [port.published for port in ports]
@@ -210,8 +248,8 @@ class PortPublisher:
         known = {(item.published, item.endpoint.id) for item in self._all_ports()}
         found: dict[PublishedPort, _Port] = {}
         for binding in bindings:
-            for address in _routed_addresses(endpoint, options):
-                _check_routed(binding, address.version, endpoint.network_name)
+            for address in routed_addresses(endpoint, options):
+                check_routed(binding, address.version, endpoint.network_name)
                 published = PublishedPort(
                     protocol=binding.protocol,
                     container_port=binding.container_port,
@@ -219,7 +257,7 @@ class PortPublisher:
                     host_port=0,
                 )
                 if (published, endpoint.id) not in known:
-                    rule = _rule(endpoint, published)
+                    rule = port_rule(endpoint, published)
                     found[published] = _Port(endpoint=endpoint, published=published, rule=rule)
         return list(found.values())
 
@@ -240,7 +278,7 @@ class PortPublisher:
                 host_ip=item.host_ip,
                 host_port=item.host_port,
             )
-            port = _Port(endpoint=endpoint, published=item, rule=_rule(endpoint, item))
+            port = _Port(endpoint=endpoint, published=item, rule=port_rule(endpoint, item))
             try:
                 claims = claimer.claim([wanted]) if item.host_port else []
             except KedgeError as error:
@@ -253,6 +291,8 @@ class PortPublisher:
     def unpublish(self, endpoint_id: str) -> None:
         """Take back an endpoint's ports; they are free for others when this returns."""
         ports = self._ports.pop(endpoint_id, [])
+        if ports:
+            self._had_ports.add(endpoint_id)
         try:
             self._change(firewall.remove_ports(self._table, _rules(ports)))
         finally:
@@ -279,8 +319,13 @@ class PortPublisher:
                 return self._container_name(other.endpoint.container_id)
         return ""
 
+    def drain(self) -> None:
+        """Wait until the connections of ports that are gone are forgotten."""
+        self._flows.drain()
+
     def close(self, *, remove: bool) -> None:
         """Give up the claims; with ``remove`` take the table down, else leave the rules."""
+        self._flows.close()
         self._proxy.close()
         for port in self._all_ports():
             if port.held is not None:
@@ -297,7 +342,7 @@ class PortPublisher:
             if claim.socket is None or claim.protocol == "sctp":
                 port.held = claim.socket
                 continue
-            target = _target(port.endpoint, claim.host_address.version)
+            target = target_address(port.endpoint, claim.host_address.version)
             port.listener = self._proxy.add(claim.socket, (str(target), claim.container_port))
 
     def _change(self, requests: list[Request]) -> None:
@@ -337,81 +382,8 @@ def _port(endpoint: Endpoint, claim: Claim) -> _Port:
         host_ip=str(claim.host_address),
         host_port=claim.host_port,
     )
-    return _Port(endpoint=endpoint, published=published, rule=_rule(endpoint, published))
-
-
-def _rule(endpoint: Endpoint, port: PublishedPort) -> firewall.AnyPort | None:
-    address = ipaddress.ip_address(port.host_ip)
-    target = _target(endpoint, address.version)
-    if target.version != address.version:
-        return None
-    if not port.host_port:
-        return firewall.OpenPort(
-            protocol=port.protocol, target=target, target_port=port.container_port
-        )
-    return firewall.PortRule(
-        protocol=port.protocol,
-        host_address=address,
-        host_port=port.host_port,
-        target=target,
-        target_port=port.container_port,
-    )
+    return _Port(endpoint=endpoint, published=published, rule=port_rule(endpoint, published))
 
 
 def _rules(ports: Iterable[_Port]) -> list[firewall.AnyPort]:
     return [port.rule for port in ports if port.rule is not None]
-
-
-def _target(endpoint: Endpoint, version: int) -> IPAddress:
-    """Return the container's address of this family, or the one it has."""
-    wanted, other = (
-        (endpoint.ipv4, endpoint.ipv6) if version == 4 else (endpoint.ipv6, endpoint.ipv4)
-    )
-    chosen = wanted or other
-    if chosen is None:
-        raise SystemFailureError(f"endpoint {endpoint.id[:12]} has no address to publish")
-    return chosen.ip
-
-
-def _translated(endpoint: Endpoint, options: LinkOptions) -> frozenset[int]:
-    """Return the IP versions whose ports of the host lead to the container."""
-    plain = {GatewayMode.NAT, GatewayMode.NAT_UNPROTECTED}
-    return frozenset(
-        version
-        for version in (4, 6)
-        if options.gateway_mode(_target(endpoint, version).version) in plain
-    )
-
-
-def _routed_addresses(endpoint: Endpoint, options: LinkOptions) -> Iterator[IPAddress]:
-    for interface in (endpoint.ipv4, endpoint.ipv6):
-        if interface is not None and options.gateway_mode(interface.version) is GatewayMode.ROUTED:
-            yield interface.ip
-
-
-def _check_routed(binding: PortBinding, version: int, network: str) -> None:
-    """Refuse an address of the host: the port would be open to more than was asked for."""
-    address = parse_address(binding.host_ip) if binding.host_ip else None
-    if address is not None and address.version == version and not address.is_unspecified:
-        raise InvalidParameterError(
-            f"port {binding.container_port}/{binding.protocol} cannot be published on {address}: "
-            f"network {network} is routed, its containers are reached by their own addresses; "
-            "leave the host's address out"
-        )
-
-
-def _version(binding: PortBinding) -> int:
-    """Return the IP version of the host's address that is wanted; 0 for any."""
-    return parse_address(binding.host_ip).version if binding.host_ip else 0
-
-
-def _is_bridged(endpoint: Endpoint) -> bool:
-    return endpoint.driver is Driver.BRIDGE
-
-
-def _link_rule(endpoint: Endpoint) -> LinkRule:
-    interfaces = (endpoint.ipv4, endpoint.ipv6, *endpoint.extras.link_local)
-    own: list[IPAddress] = [item.ip for item in interfaces if item is not None]
-    return LinkRule(
-        link=endpoint.link, mac=endpoint.mac, addresses=(*own, own_link_local(endpoint.mac))
-    )

@@ -225,6 +225,11 @@ def is_reachable(address: str, port: int, timeout_s: float = 0.3) -> bool:
         return client.connect_ex((address, port)) == 0
 
 
+def reaches(address: str, port: int) -> bool:
+    """Tell whether a TCP connection can be made; to be used where it should, it waits for it."""
+    return is_reachable(address, port, TIMEOUT_S)
+
+
 def shell(commands: str) -> None:
     """Run commands in the calling thread's namespace; some may fail."""
     subprocess.run(["sh", "-c", commands], check=False, capture_output=True)

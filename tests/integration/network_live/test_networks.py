@@ -16,6 +16,7 @@ from tests.integration.network_live.lab import (
     host,
     is_reachable,
     own_network,
+    reaches,
     shell,
 )
 
@@ -78,7 +79,7 @@ def test_networks_of_one_engine_do_not_reach_each_other(tmp_path: Path) -> None:
         machine.serve("web", 80)
         for version in (4, 6):
             address = machine.address("web", version)
-            assert machine.spaces["friend"].run(partial(is_reachable, address, 80))
+            assert machine.spaces["friend"].run(partial(reaches, address, 80))
             assert not machine.spaces["stranger"].run(partial(is_reachable, address, 80))
 
 
@@ -109,7 +110,7 @@ def test_an_internal_network_reaches_nothing_outside(tmp_path: Path) -> None:
         machine.run("a", network="inner")
         machine.run("b", network="inner")
         machine.serve("a", 80)
-        assert machine.spaces["b"].run(lambda: is_reachable(machine.address("a"), 80))
+        assert machine.spaces["b"].run(lambda: reaches(machine.address("a"), 80))
         assert not machine.spaces["b"].run(lambda: is_reachable(outside.ADDRESS4, 80))
     server.close()
     outside.close()
@@ -158,7 +159,7 @@ def test_two_networks_on_one_container(tmp_path: Path) -> None:
         machine.spaces["web"].close()
         machine.spaces["web"] = type(machine.spaces["web"])()
         machine.connect("web")
-        assert machine.spaces["web"].run(lambda: is_reachable(machine.address("db"), 5432))
+        assert machine.spaces["web"].run(lambda: reaches(machine.address("db"), 5432))
         routes = machine.spaces["web"].run(lambda: output("ip", "route"))
         # The first by name has the default route.
         assert "default via 172.18.0.1 dev eth1" in routes

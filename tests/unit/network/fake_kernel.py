@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from kedge.linux import nftables as nft
 from kedge.linux import rtnetlink as rt
 from kedge.linux import rtnetlink_addresses as ra
+from kedge.linux.conntrack import Flows
 from kedge.linux.netlink import Message, NetlinkError, Request
 
 
@@ -25,6 +26,7 @@ class FakeKernel:
         self.commits: list[list[str]] = []
         self.sysctls: dict[str, str] = {}
         self.chains: list[nft.BaseChain] = []
+        self.forgotten: list[Flows] = []
         self.refusing: set[str] = set()
         self.is_filter_there = True
         self.is_ipv6_there = True
@@ -119,6 +121,9 @@ class FakeKernel:
 
     def ends_in_refusal(self, chain: nft.BaseChain) -> bool:
         return chain.name in self.refusing
+
+    def forget_flows(self, flows: Sequence[Flows]) -> None:
+        self.forgotten += flows
 
     def open_table_events(self) -> None:
         return None
