@@ -65,10 +65,7 @@ async def create_container(
     warnings = check_request(context.settings, request, config)
     check_host_config(host)
     check_user_namespace(host, context.settings.id_maps)
-    published = ports.published_ports(config, host)
-    if published and host.network_mode not in _WITHOUT_PORTS:
-        addresses = [binding.host_ip for _port, binding in published]
-        warnings += context.network.publish_warnings(addresses)
+    warnings += _publish_warnings(context, config, host)
     networks = initial_networks(
         host.network_mode, request.networking_config.endpoints_config, context.network.try_get
     )
@@ -99,6 +96,16 @@ async def create_container(
         mounts.undo()
     announce(context, containers.add(record), "create")
     return CreateResponse(id=container_id, warnings=warnings)
+
+
+def _publish_warnings(
+    context: EngineContext, config: ContainerConfig, host: HostConfig
+) -> list[str]:
+    """Return what the host's firewall means for the ports, which are checked by the way."""
+    published = ports.published_ports(config, host)
+    if not published or host.network_mode in _WITHOUT_PORTS:
+        return []
+    return context.network.publish_warnings([binding.host_ip for _port, binding in published])
 
 
 def _make(context: EngineContext, record: ContainerRecord, image: Image, mounts: NewMounts) -> None:
