@@ -42,7 +42,7 @@ from kedge.builder.request import BuildRequest, BuildResult
 from kedge.builder.run_mounts import RunMounts
 from kedge.builder.run_step import RunStep
 from kedge.builder.sources import Input, Sources
-from kedge.builder.steps import BaseResolver, StepRunner
+from kedge.builder.steps import BaseImage, BaseResolver, StepRunner
 from kedge.content.leases import Lease
 from kedge.content.store import ContentStore
 from kedge.errdefs import InvalidParameterError, KedgeError
@@ -203,6 +203,11 @@ class Builder:
             work.caches.export(made)
         return BuildResult(
             image_id=built[0].image_id,
+            base=BaseImage(
+                id=built[0].image_id,
+                config=built[0].config,
+                layers=tuple(layer.blob for layer in built[0].layers),
+            ),
             tags=tuple(name.familiar() for name in names),
             cached_steps=sum(len(each.used_keys) for each in performers),
             executed_steps=sum(len(each.made_keys) for each in performers),

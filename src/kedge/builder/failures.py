@@ -8,10 +8,12 @@ class StepFailedError(KedgeError):
 
     Attributes:
         exit_code: What the command returned.
+        command: The command as a shell reads it.
     """
 
-    def __init__(self, message: str, *, exit_code: int) -> None:
+    def __init__(self, message: str, *, exit_code: int, command: str = "") -> None:
         self.exit_code = exit_code
+        self.command = command
         super().__init__(message)
 
 

@@ -9,6 +9,7 @@ from kedge.api.buildoutputs import BuildOutput
 from kedge.builder.contexts import NamedContext
 from kedge.builder.files.tree import Tree
 from kedge.builder.run_mounts import Lent
+from kedge.builder.steps import BaseImage
 from kedge.oci.platforms import Platform
 
 
@@ -66,6 +67,8 @@ class BuildResult:
     """A finished build."""
 
     image_id: str
+    base: BaseImage
+    """The image of the first platform, for another build to start from."""
     tags: tuple[str, ...]
     cached_steps: int
     """How many layers came from the cache."""

@@ -127,6 +127,7 @@ class RunStep:
                 f"The command '{operation.shell_text}' returned a non-zero code: "
                 f"{result.exit_code}",
                 exit_code=result.exit_code,
+                command=operation.shell_text,
             )
         remove_mountpoints(layer, result.created_mountpoints)
 

@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Protocol
 
 from kedge import __version__
@@ -17,7 +18,6 @@ from kedge.builder.files.directory import DirectoryTree
 from kedge.builder.findings import Answer
 from kedge.builder.outlets import Outlets
 from kedge.builder.request import BuildRequest, BuildResult
-from kedge.builder.steps import BaseImage
 from kedge.distribution.credentials import Credentials
 from kedge.distribution.pull import Puller
 from kedge.engine.builds import BuildService, EngineBaseResolver
@@ -26,6 +26,7 @@ from kedge.engine.failures import host_failure
 from kedge.engine.images import make_credentials
 from kedge.engine.system import engine_id
 from kedge.lib.filters import Filters
+from kedge.oci.hashing import chain_ids
 from kedge.oci.platforms import Platform, host_platform
 
 if TYPE_CHECKING:
@@ -140,11 +141,11 @@ class BuildKitService:
         """Answer a question about a Dockerfile."""
         return self._builds.builder.call(call, request, cancel)
 
-    def built_context(self, image_id: str) -> NamedContext:
-        """Return the result of a build as a named context."""
-        image = self._context.images.resolve(image_id)
-        self._context.images.unpack(image)
-        return ResultContext(image=BaseImage.of(image))
+    def built_context(self, result: BuildResult, hold: ExitStack) -> NamedContext:
+        """Return the result of a build as a named context, which stays as long as ``hold``."""
+        chain = chain_ids(result.base.config.rootfs.diff_ids)
+        hold.enter_context(self._context.images.lease()).add(*chain)
+        return ResultContext(image=result.base)
 
     async def usage(self) -> "list[Usage]":
         """Return what the cache holds."""

@@ -129,6 +129,8 @@ class _Receiver:
     _seen: set[str] = field(default_factory=set)
     _coming: dict[int, _Coming] = field(default_factory=dict)
     _modes: list[tuple[str, Record]] = field(default_factory=list)
+    _links: list[tuple[str, str]] = field(default_factory=list)
+    """Hard links: each with the file it is one of, which may still be on its way."""
     _requests: "asyncio.Queue[Record]" = field(default_factory=asyncio.Queue)
     _count: int = 0
     _listed: bool = False
@@ -214,7 +216,7 @@ class _Receiver:
         if target not in self._seen or target in self._folders:
             raise InvalidParameterError(f"the client sent a link to what it did not send: {target}")
         _remove(place, known)
-        os.link(os.path.join(self.root, target), place, follow_symlinks=False)
+        self._links.append((place, os.path.join(self.root, target)))
 
     def _data(self, identity: int, data: bytes) -> None:
         coming = self._coming.get(identity)
@@ -246,6 +248,8 @@ class _Receiver:
                     place = os.path.join(folder, name)
                     _remove(place, _status(place))
             folders[:] = [name for name in folders if f"{prefix}{name}" in self._seen]
+        for place, target in self._links:
+            os.link(target, place, follow_symlinks=False)
         for place, entry in reversed(self._modes):
             os.chmod(place, _permissions(number(entry, "mode")))
             _set_time(place, entry)

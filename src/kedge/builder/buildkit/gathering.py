@@ -57,8 +57,10 @@ class Means:
     open_folder: OpenFolder
     private: str
     """Where sockets of agents go."""
-    find_result: Callable[[str], NamedContext]
-    """Returns the result of another build by its reference."""
+    find_result: Callable[[str, ExitStack], NamedContext]
+    """Returns the result of another build by its reference, kept until the stack closes."""
+    find_session: Callable[[str], Session]
+    """Returns the session of an id, the build's own for none."""
 
 
 @contextmanager
@@ -174,7 +176,9 @@ class _Gathering:
         return tree
 
     def _receive(self, wanted: Wanted, path: str) -> None:
-        self._session.wait(receive_folder(self._session, wanted, path), self._check)
+        # Targets that are built together may share a folder, which one session of theirs lends.
+        session = self._means.find_session(self._options.folder_sessions.get(wanted.name, ""))
+        session.wait(receive_folder(session, wanted, path), self._check)
 
     def _key(self, wanted: Wanted, use: str) -> str:
         shared = self._session.shared_key
@@ -185,7 +189,7 @@ class _Gathering:
             wanted = Wanted(name=value.removeprefix(_LOCAL))
             return TreeContext(open=lambda: self._folder(wanted))
         if value.startswith(_INPUT):
-            return self._means.find_result(value.removeprefix(_INPUT))
+            return self._means.find_result(value.removeprefix(_INPUT), self._stack)
         if value.startswith(_LAYOUT):
             raise NotSupportedError(
                 f"build context {name}: an OCI layout cannot be sent by buildx here: load it with "

@@ -48,14 +48,28 @@ PLATFORM: Final = Schema(
         4: Field("OSVersion", _STRING),
     },
 )
-DEFINITION: Final = Schema("Definition", {1: Field("def", _BYTES, Many.LIST)})
+OPERATION: Final = Schema(
+    "Op",
+    {
+        1: _list(
+            "inputs", Schema("Input", {1: Field("digest", _STRING), 2: Field("index", _INTEGER)})
+        ),
+        3: _one("source", Schema("SourceOp", {1: Field("identifier", _STRING), 2: _map("attrs")})),
+    },
+)
+DEFINITION: Final = Schema(
+    "Definition",
+    {
+        1: Field("def", _BYTES, Many.LIST),
+        2: Field("metadata", Kind.MESSAGE, Many.MAP, Schema("OpMetadata")),
+    },
+)
 SOURCE_INFO: Final = Schema(
     "SourceInfo",
     {1: Field("filename", _STRING), 2: Field("data", _BYTES), 4: Field("language", _STRING)},
 )
 POSITION: Final = Schema("Position", {1: Field("line", _INTEGER), 2: Field("character", _INTEGER)})
 RANGE: Final = Schema("Range", {1: _one("start", POSITION), 2: _one("end", POSITION)})
-ERROR_SOURCE: Final = Schema("Source", {1: _one("info", SOURCE_INFO), 2: _list("ranges", RANGE)})
 
 # api/types
 VERSION: Final = Schema(

@@ -19,6 +19,7 @@ SESSION_URL: Final = "http://buildkit-session/"
 _ARGUMENT: Final = "build-arg:"
 _LABEL: Final = "label:"
 _CONTEXT: Final = "context:"
+_FOLDER_SESSION: Final = "local-sessionid:"
 _REFUSED: Final = ("cgroup-parent", "ulimit", "shm-size")
 
 
@@ -38,6 +39,8 @@ class FrontendOptions:
     build_args: Mapping[str, str]
     labels: Mapping[str, str]
     contexts: Mapping[str, str]
+    folder_sessions: Mapping[str, str]
+    """Session that lends a folder, by the folder's name, where it is not the build's own."""
     extra_hosts: tuple[str, ...]
     network_mode: str
     pull: bool
@@ -71,6 +74,7 @@ def parse_options(options: Mapping[str, str]) -> FrontendOptions:
         build_args=_prefixed(options, _ARGUMENT),
         labels=_prefixed(options, _LABEL),
         contexts=_prefixed(options, _CONTEXT),
+        folder_sessions=_prefixed(options, _FOLDER_SESSION),
         extra_hosts=tuple(_host(one) for one in _fields("add-hosts", options.get("add-hosts", ""))),
         network_mode=_network(options.get("force-network-mode", "")),
         pull=options.get("image-resolve-mode") == "pull",

@@ -12,8 +12,10 @@ from typing import Final, Protocol, cast
 
 from grpclib.client import Channel, StreamStreamMethod, UnaryUnaryMethod
 from grpclib.config import Configuration
+from grpclib.const import Cardinality, Status
 from grpclib.const import Handler as Method
 from grpclib.encoding.base import CodecBase, StatusDetailsCodecBase
+from grpclib.exceptions import GRPCError
 from grpclib.protocol import H2Protocol
 from grpclib.server import Server
 
@@ -158,6 +160,24 @@ class Services(Protocol):
         ...
 
 
+class _Methods(dict[str, Method]):
+    """Methods by path; one that is not served answers that it is not.
+
+    grpclib refuses unknown methods itself, but without the content type that grpc-go insists on:
+    its clients then report a broken server where they should go on without the method.
+    """
+
+    def get(self, path: str, default: object = None) -> Method:
+        """Return the method of ``path``."""
+        del default
+        found = super().get(path)
+        return found or Method(_refuse, Cardinality.STREAM_STREAM, Record, Record)
+
+
+async def _refuse(_stream: object) -> None:
+    raise GRPCError(Status.UNIMPLEMENTED, "this engine does not serve this method")
+
+
 async def run_server(stream: ByteStream, services: Services) -> None:
     """Answer the calls that come in on ``stream`` until it ends."""
     server = _OpenServer(
@@ -167,10 +187,14 @@ async def run_server(stream: ByteStream, services: Services) -> None:
 
 
 class _OpenServer(Server):
-    """A server for connections that are open already, which grpclib has no way in for."""
+    """A server for connections that are open already and methods that do not exist.
+
+    grpclib has no way in for either.
+    """
 
     def protocol(self) -> H2Protocol:
         """Return what speaks on one of them."""
+        self._mapping = _Methods(self._mapping)
         return self._protocol_factory()
 
 

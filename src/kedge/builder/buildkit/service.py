@@ -5,6 +5,7 @@ as "unimplemented", which clients take as "this engine does not do that".
 """
 
 import asyncio
+import base64
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import Final, NamedTuple, Protocol
@@ -19,14 +20,14 @@ from kedge import errdefs
 from kedge.builder.buildkit import messages
 from kedge.builder.buildkit.gathering import FolderStore
 from kedge.builder.buildkit.options import FRONTEND
+from kedge.builder.buildkit.references import find_reference, make_definition
 from kedge.builder.buildkit.rpc import ByteStream, run_server
 from kedge.builder.buildkit.session import Session, Sessions
-from kedge.builder.buildkit.solving import Asked, BuildEngine, Solving, read_outputs
+from kedge.builder.buildkit.solving import Around, Asked, BuildEngine, Solving, read_outputs
 from kedge.builder.buildkit.wire import (
     Record,
     Schema,
     Value,
-    encode,
     number,
     part,
     parts,
@@ -35,7 +36,7 @@ from kedge.builder.buildkit.wire import (
     texts,
 )
 from kedge.builder.checks.calls import Call
-from kedge.builder.failures import BuildCancelledError
+from kedge.builder.failures import BuildCancelledError, StepFailedError
 from kedge.builder.findings import Answer
 from kedge.errdefs import KedgeError
 from kedge.lib.ids import new_id
@@ -44,7 +45,6 @@ from kedge.oci.platforms import Platform
 _CONTROL: Final = "/moby.buildkit.v1.Control"
 _BRIDGE: Final = "/moby.buildkit.v1.frontend.LLBBridge"
 _BUILD_ID: Final = "buildkit-controlapi-buildid"
-_REF: Final = b"kedge-ref:"
 _CALLS: Final = {
     "frontend.lint": Call.CHECK,
     "frontend.outline": Call.OUTLINE,
@@ -52,8 +52,8 @@ _CALLS: Final = {
 }
 _BRIDGE_CAPS: Final = (
     "solve.base", "resolveimage", "readfile", "return", "returnmap", "proto.refarray",
-    "frontend.inputs", "gateway.solve.metadata", "gateway.solve.evaluate", "gateway.evaluate",
-    "importcaches", "frontend.caps",
+    "frontend.inputs", "reference.output", "gateway.solve.metadata", "gateway.solve.evaluate",
+    "gateway.evaluate", "importcaches", "frontend.caps",
 )  # fmt: skip
 _BUILD_CAPS: Final = (
     "source.image", "source.image.resolvemode", "source.local", "source.local.unique",
@@ -140,7 +140,9 @@ class BuildkitServer:
         self._engine = engine
         self._folders = FolderStore(scratch)
         self._sessions = Sessions()
+        self._around = Around(self._folders, self._sessions, self._promised_by)
         self._solvings: dict[str, Solving] = {}
+        self._promised: dict[str, Solving] = {}
 
     async def serve_control(self, stream: ByteStream) -> None:
         """Answer a client on a connection of ``/grpc`` until it ends."""
@@ -246,17 +248,15 @@ class BuildkitServer:
                 response = dict(made.response)
             await stream.send_message({"ExporterResponse": response})
         except KedgeError as error:
-            solving.progress.complete(str(error))
-            raise GRPCError(_status_of(error), str(error), _details(solving)) from error
+            solving.progress.complete(_told(error))
+            raise GRPCError(_status_of(error), _told(error), _details(solving)) from error
         except asyncio.CancelledError:
             solving.cancel()
             raise
         finally:
             solving.is_solved = True
             solving.progress.end()
-            asyncio.get_running_loop().call_later(
-                _KEPT_S, self._solvings.pop, text(request, "Ref"), None
-            )
+            asyncio.get_running_loop().call_later(_KEPT_S, self._forget, text(request, "Ref"))
 
     async def status(self, stream: GrpcStream) -> None:
         """Tell what a build does until it ends."""
@@ -274,7 +274,7 @@ class BuildkitServer:
         """Remove cache and tell what is gone."""
         request = await _message(stream)
         pruning = Pruning(
-            filters=tuple(strings(request, "filter")),
+            filters=tuple(each for each in strings(request, "filter") if each),
             all=bool(request.get("all")),
             keep_ns=number(request, "keepDuration"),
             reserved_bytes=number(request, "reservedSpace"),
@@ -306,15 +306,18 @@ class BuildkitServer:
         solving = self._of(stream)
         options = texts(request, "FrontendOpt")
         if not text(request, "Frontend"):
-            await stream.send_message(_promise(_definition_ref(part(request, "Definition"))))
+            await stream.send_message(_promise(find_reference(part(request, "Definition"))))
             return
         asked = _asked(text(request, "Frontend"), options, part(request, "FrontendInputs"))
         question = options.get("requestid", "")
         if question:
             await stream.send_message(await self._answer(solving, question, asked))
             return
+        # A result may be asked for by another build, which has no session to wait for.
+        await asyncio.shield(solving.session)
         identity = new_id()
         solving.ask(identity, asked)
+        self._promised[identity] = solving
         if request.get("Evaluate"):
             await solving.make(identity)
         await stream.send_message(_promise(identity))
@@ -344,11 +347,18 @@ class BuildkitServer:
                 returned.set_result(part(request, "result"))
         await stream.send_message({})
 
+    def _forget(self, reference: str) -> None:
+        solving = self._solvings.pop(reference, None)
+        self._promised = {key: one for key, one in self._promised.items() if one is not solving}
+
+    def _promised_by(self, identity: str) -> Solving | None:
+        return self._promised.get(identity)
+
     def _solving(self, reference: str) -> Solving:
         if not reference:
             raise errdefs.InvalidParameterError("a build needs a reference")
         if reference not in self._solvings:
-            self._solvings[reference] = Solving(reference, self._engine, self._folders)
+            self._solvings[reference] = Solving(reference, self._engine, self._around)
         return self._solvings[reference]
 
     def _of(self, stream: GrpcStream) -> Solving:
@@ -391,7 +401,7 @@ def _as_status() -> Generator[None, None, None]:
     try:
         yield
     except KedgeError as error:
-        raise GRPCError(_status_of(error), str(error)) from error
+        raise GRPCError(_status_of(error), _told(error)) from error
     except OSError as error:
         raise GRPCError(Status.INTERNAL, (error.strerror or str(error)).lower()) from error
 
@@ -400,17 +410,25 @@ def _status_of(error: KedgeError) -> Status:
     return next((code for kind, code in _CODES if isinstance(error, kind)), Status.UNKNOWN)
 
 
+def _told(error: KedgeError) -> str:
+    """Return a failure in the words of BuildKit, where clients and users know these."""
+    if isinstance(error, StepFailedError) and error.command:
+        return (
+            f'process "{error.command}" did not complete successfully: exit code: {error.exit_code}'
+        )
+    return str(error)
+
+
 def _details(solving: Solving) -> list[Value]:
     """Return the place in the Dockerfile where a build failed, which clients print."""
     place = solving.failed_at
     if place is None:
         return []
-    position: dict[str, Value] = {"line": place.line}
-    source: Record = {
-        "info": {"filename": place.filename, "data": place.text.encode(), "language": "Dockerfile"},
-        "ranges": [{"start": position, "end": dict(position)}],
-    }
-    value = encode(messages.ERROR_SOURCE, source)
+    # Typed errors travel as the JSON of their Go type, not as messages.
+    text = place.text.encode(errors="surrogateescape")
+    info = {"filename": place.filename, "data": base64.b64encode(text), "language": "Dockerfile"}
+    span = {"start": {"line": place.line}, "end": {"line": place.line}}
+    value = msgspec.json.encode({"info": info, "ranges": [span]})
     return [{"type_url": "github.com/moby/buildkit/errdefs.Source+json", "value": value}]
 
 
@@ -436,7 +454,7 @@ def _asked(frontend: str, options: dict[str, str], inputs: Record | None = None)
             f"frontend {frontend} is not supported: kedge understands {FRONTEND} itself"
         )
     found = {
-        name: _definition_ref(definition)
+        name: find_reference(definition)
         for name, definition in (inputs or {}).items()
         if isinstance(definition, dict)
     }
@@ -444,23 +462,10 @@ def _asked(frontend: str, options: dict[str, str], inputs: Record | None = None)
 
 
 def _promise(identity: str) -> Record:
-    # The definition is opaque to clients, which only send it back as an input of another result.
-    ref: Record = {"id": identity, "def": {"def": [_REF + identity.encode()]}}
-    return {"ref": identity, "result": {"ref": ref}}
-
-
-def _definition_ref(definition: Record) -> str:
-    """Return the reference that a definition made by this engine stands for."""
-    found = definition.get("def")
-    pieces = found if isinstance(found, list) else []
-    for piece in pieces:
-        if isinstance(piece, bytes) and piece.startswith(_REF):
-            return piece.removeprefix(_REF).decode()
-    if not pieces:
-        return ""
-    raise errdefs.NotSupportedError(
-        "a build that is no Dockerfile's is not supported: kedge solves no other definitions"
-    )
+    return {
+        "ref": identity,
+        "result": {"ref": {"id": identity, "def": make_definition(identity)}},
+    }
 
 
 def _single_ref(result: Record) -> str:

@@ -9,6 +9,7 @@ import asyncio
 import dataclasses
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeVar
 
@@ -18,7 +19,7 @@ from kedge.builder.buildkit.lending import registry_user
 from kedge.builder.buildkit.options import parse_options
 from kedge.builder.buildkit.progress import Progress
 from kedge.builder.buildkit.sending import SessionSinks
-from kedge.builder.buildkit.session import Session, raise_cancelled
+from kedge.builder.buildkit.session import Session, Sessions, raise_cancelled
 from kedge.builder.checks.calls import Call
 from kedge.builder.contexts import NamedContext
 from kedge.builder.dockerfile.errors import DockerfileError
@@ -68,8 +69,8 @@ class BuildEngine(Protocol):
         """Answer a question about a Dockerfile."""
         ...
 
-    def built_context(self, image_id: str) -> NamedContext:
-        """Return the result of a build as a named context."""
+    def built_context(self, result: BuildResult, hold: ExitStack) -> NamedContext:
+        """Return the result of a build as a named context, which stays as long as ``hold``."""
         ...
 
 
@@ -90,17 +91,26 @@ class Place(NamedTuple):
     line: int
 
 
+class Around(NamedTuple):
+    """What the builds of one engine share."""
+
+    folders: FolderStore
+    sessions: Sessions
+    find_promised: "Callable[[str], Solving | None]"
+    """Returns the build that can make a result, of whichever client."""
+
+
 class Solving:
     """One client's build."""
 
-    def __init__(self, reference: str, engine: BuildEngine, folders: FolderStore) -> None:
+    def __init__(self, reference: str, engine: BuildEngine, around: Around) -> None:
         """Know nothing but its reference; made by whichever call of the client comes first."""
         self.progress = Progress(reference)
         self.returned: asyncio.Future[Record] = asyncio.get_running_loop().create_future()
         self.session: asyncio.Future[Session] = asyncio.get_running_loop().create_future()
         self.is_solved = False
         self._engine = engine
-        self._folders = folders
+        self._around = around
         self._asked: dict[str, Asked] = {}
         self._results: dict[str, BuildResult] = {}
         self._cancel = threading.Event()
@@ -185,19 +195,32 @@ class Solving:
         return result
 
     def _means(self, session: Session, asked: Asked) -> Means:
-        def find_result(name: str) -> NamedContext:
+        def find_result(name: str, hold: ExitStack) -> NamedContext:
             identity = asked.inputs.get(name, "")
-            # A linked result that has to be an image is stored as one without a name.
-            outputs = (BuildOutput(kind=OutputKind.IMAGE),)
-            known = self._results.get(identity) or self._make(session, identity, outputs)
-            return self._engine.built_context(known.image_id)
+            owner = self._around.find_promised(identity)
+            if owner is None:
+                raise NotFoundError(f"build context {name}: its build is not known any more")
+            return self._engine.built_context(owner.result(identity), hold)
+
+        def find_session(wanted: str) -> Session:
+            if not wanted or wanted == session.identity:
+                return session
+            return session.wait(self._around.sessions.find(wanted), self._check)
 
         return Means(
-            folders=self._folders,
+            folders=self._around.folders,
             open_folder=self._engine.open_folder,
             private=self._engine.private,
             find_result=find_result,
+            find_session=find_session,
         )
+
+    def result(self, identity: str) -> BuildResult:
+        """Return a promised result, built now where it is not yet; from a build's thread."""
+        known = self._results.get(identity)
+        if known is not None:
+            return known
+        return self._make(self.session.result(), identity, _CACHE_ONLY)
 
     def _check(self) -> None:
         if self._cancel.is_set():
