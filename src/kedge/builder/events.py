@@ -83,6 +83,8 @@ class Notice:
     """One line worth knowing that is no warning."""
 
     text: str
+    is_excerpt: bool = False
+    """Lines of the Dockerfile around a failure, which some clients show themselves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -205,7 +205,9 @@ class Execution:
                     lambda name: self._find(name, plan, performer),
                 )
             except StepFailedError:
-                performer.on_event(Notice(text=_excerpt(self._scope.request, plan, command)))
+                performer.on_event(
+                    Notice(text=_excerpt(self._scope.request, plan, command), is_excerpt=True)
+                )
                 raise
         if effect.created_by:
             state.note(effect.created_by, layer)

@@ -191,7 +191,7 @@ def test_a_failing_step_shows_its_line(buildx: Buildx) -> None:
     [
         ("FROM busybox\nRUNN true\n", "unknown instruction: RUNN (did you mean RUN?)"),
         ("FROM busybox\nCOPY nothere /\n", "nothere"),
-        ("FROM busybox\nCOPY --from=${x} a /\nEXPOSE ${\n", "3 | >>> EXPOSE ${"),
+        ("FROM busybox\nEXPOSE ${\n", "2 | >>> EXPOSE ${"),
     ],
 )
 def test_bad_input_is_told_with_its_line(buildx: Buildx, dockerfile: str, expected: str) -> None:

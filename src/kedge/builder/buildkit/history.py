@@ -6,10 +6,9 @@ and attestations, is not kept; its log is the status of the build, as long as th
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Final, NamedTuple
 
-from kedge.builder.buildkit import messages
 from kedge.builder.buildkit.messages import EXPORTER, STATUS, TIMESTAMP
 from kedge.builder.buildkit.wire import Field, Kind, Many, Record, Schema, Value
 from kedge.errdefs import ConflictError, NotFoundError
@@ -64,7 +63,6 @@ HISTORY_EVENT: Final = Schema(
         2: Field("record", Kind.MESSAGE, schema=_RECORD),
     },
 )
-HISTORY_UPDATED: Final = messages.EMPTY
 
 
 class Steps(NamedTuple):
@@ -157,7 +155,7 @@ class History:
 
     async def listen(
         self, *, ref: str, active_only: bool, early_exit: bool, limit: int
-    ) -> AsyncIterator[Record]:
+    ) -> AsyncGenerator[Record]:
         """Yield what is known, the newest last, then what happens unless ``early_exit``."""
         queue: asyncio.Queue[Record] = asyncio.Queue()
         self._listeners.add(queue)

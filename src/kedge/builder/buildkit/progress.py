@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Final
 
+from kedge.builder.buildkit.history import Steps
 from kedge.builder.buildkit.wire import Record, Value
 from kedge.builder.events import (
     CacheHit,
@@ -43,6 +44,14 @@ class Progress:
         self._changed = asyncio.Condition()
         self._step: Record | None = None
         self._number = 0
+        self._cached = 0
+        self._warnings = 0
+
+    @property
+    def steps(self) -> Steps:
+        """How it went so far, in numbers."""
+        done = self._number - (self._step is not None)
+        return Steps(self._cached, self._number, done, self._warnings)
 
     # -- from the build's thread
 
@@ -53,6 +62,7 @@ class Progress:
                 stage = f"{event.stage} " if event.stage else ""
                 self._begin(f"[{stage}{event.number}/{event.total}] {event.text}")
             case CacheHit():
+                self._cached += 1
                 self._change(cached=True)
             case CacheMiss():
                 self._log(f"not in cache: {event.reason}\n", _STREAMS["stderr"])
@@ -62,7 +72,7 @@ class Progress:
                 self.complete()
             case PullProgress():
                 self._layer(event.message)
-            case Notice():
+            case Notice(is_excerpt=False):
                 self._log(f"{event.text}\n", _STREAMS["stderr"])
             case Warned():
                 self.warn(event.text)
@@ -87,6 +97,7 @@ class Progress:
 
     def warn(self, text: str, *, url: str = "", detail: tuple[str, ...] = ()) -> None:
         """Warn about something that is allowed."""
+        self._warnings += 1
         lines: list[Value] = [line.encode() for line in detail]
         self._add(
             {

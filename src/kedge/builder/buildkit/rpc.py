@@ -17,13 +17,14 @@ from grpclib.const import Handler as Method
 from grpclib.encoding.base import CodecBase, StatusDetailsCodecBase
 from grpclib.exceptions import GRPCError
 from grpclib.protocol import H2Protocol
-from grpclib.server import Server
+from grpclib.server import Server, Stream
 
 from kedge.builder.buildkit import wire
 from kedge.builder.buildkit.messages import STATUS
 from kedge.builder.buildkit.wire import Record, Schema
 
 _HIGH: Final = 256 * 1024
+_PIECE: Final = 1024 * 1024
 _WINDOW: Final = 4 * 1024 * 1024
 
 
@@ -196,6 +197,26 @@ class _OpenServer(Server):
         """Return what speaks on one of them."""
         self._mapping = _Methods(self._mapping)
         return self._protocol_factory()
+
+
+class CallStream:
+    """A call whose messages are the bytes of another connection; satisfies `ByteStream`."""
+
+    def __init__(self, call: Stream[Record, Record]) -> None:
+        """Read what the caller sends, write to it."""
+        self._call = call
+
+    async def read(self) -> bytes:
+        """Return what came; empty at the end."""
+        while (message := await self._call.recv_message()) is not None:
+            if data := wire.blob(message, "data"):
+                return data
+        return b""
+
+    async def write(self, data: bytes) -> None:
+        """Send all of it."""
+        for start in range(0, len(data), _PIECE):
+            await self._call.send_message({"data": data[start : start + _PIECE]})
 
 
 class ReversedChannel(Channel):

@@ -5,7 +5,7 @@ as "unimplemented", which clients take as "this engine does not do that".
 """
 
 import asyncio
-import base64
+import contextlib
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import Final, NamedTuple, Protocol
@@ -19,9 +19,10 @@ from grpclib.server import Stream
 from kedge import errdefs
 from kedge.builder.buildkit import messages
 from kedge.builder.buildkit.gathering import FolderStore
+from kedge.builder.buildkit.history import HISTORY_EVENT, HISTORY_REQUEST, HISTORY_UPDATE, History
 from kedge.builder.buildkit.options import FRONTEND
 from kedge.builder.buildkit.references import find_reference, make_definition
-from kedge.builder.buildkit.rpc import ByteStream, run_server
+from kedge.builder.buildkit.rpc import ByteStream, CallStream, run_server
 from kedge.builder.buildkit.session import Session, Sessions
 from kedge.builder.buildkit.solving import Around, Asked, BuildEngine, Solving, read_outputs
 from kedge.builder.buildkit.wire import (
@@ -78,6 +79,9 @@ _CODES: Final = (
 _KEPT_S: Final = 60.0
 
 GrpcStream = Stream[Record, Record]
+
+
+_Row = tuple[str, Callable[[GrpcStream], Awaitable[None]], Cardinality, Schema, Schema]
 
 
 class Usage(NamedTuple):
@@ -143,6 +147,7 @@ class BuildkitServer:
         self._around = Around(self._folders, self._sessions, self._promised_by)
         self._solvings: dict[str, Solving] = {}
         self._promised: dict[str, Solving] = {}
+        self._history = History(self._drop)
 
     async def serve_control(self, stream: ByteStream) -> None:
         """Answer a client on a connection of ``/grpc`` until it ends."""
@@ -159,9 +164,15 @@ class BuildkitServer:
 
     def __mapping__(self) -> Mapping[str, Method]:
         """Return the methods by path, as grpclib asks for them."""
+        return {
+            path: Method(_guarded(function), cardinality, asked, answer)
+            for path, function, cardinality, asked, answer in (*self._control(), *self._bridge())
+        }
+
+    def _control(self) -> "list[_Row]":
         unary, server = Cardinality.UNARY_UNARY, Cardinality.UNARY_STREAM
-        rows: list[tuple[str, Callable[[GrpcStream], Awaitable[None]], Cardinality, Schema, Schema]]
-        rows = [
+        both = Cardinality.STREAM_STREAM
+        return [
             (f"{_CONTROL}/Info", self.info, unary, messages.EMPTY, messages.INFO),
             (f"{_CONTROL}/ListWorkers", self.workers, unary, messages.EMPTY, messages.WORKERS),
             (
@@ -185,7 +196,27 @@ class BuildkitServer:
                 messages.DISK_USAGE_REQUEST,
                 messages.DISK_USAGE,
             ),
+            (f"{_CONTROL}/Session", self.session, both, messages.BYTES, messages.BYTES),
+            (
+                f"{_CONTROL}/ListenBuildHistory",
+                self.listen_history,
+                server,
+                HISTORY_REQUEST,
+                HISTORY_EVENT,
+            ),
+            (
+                f"{_CONTROL}/UpdateBuildHistory",
+                self.update_history,
+                unary,
+                HISTORY_UPDATE,
+                messages.EMPTY,
+            ),
             (f"{_CONTROL}/Prune", self.prune, server, messages.PRUNE_REQUEST, messages.USAGE),
+        ]
+
+    def _bridge(self) -> "list[_Row]":
+        unary = Cardinality.UNARY_UNARY
+        return [
             (f"{_BRIDGE}/Ping", self.ping, unary, messages.EMPTY, messages.PONG),
             (
                 f"{_BRIDGE}/Solve",
@@ -209,10 +240,6 @@ class BuildkitServer:
                 messages.EMPTY,
             ),
         ]
-        return {
-            path: Method(_guarded(function), cardinality, asked, answer)
-            for path, function, cardinality, asked, answer in rows
-        }
 
     # -- Control
 
@@ -231,6 +258,7 @@ class BuildkitServer:
         request = await _message(stream)
         solving = self._solving(text(request, "Ref"))
         try:
+            self._begin(request)
             solving.session.set_result(await self._sessions.find(text(request, "Session")))
             outputs = read_outputs(
                 [(text(one, "Type"), texts(one, "Attrs")) for one in parts(request, "Exporters")]
@@ -242,21 +270,61 @@ class BuildkitServer:
                 )
             else:
                 identity = _single_ref(await solving.returned)
-            response: dict[str, Value] = {}
+            response: dict[str, str] = {}
             if identity:
                 made = await solving.make(identity, outputs)
                 response = dict(made.response)
-            await stream.send_message({"ExporterResponse": response})
+            self._history.completed(solving.reference, solving.progress.steps, response=response)
+            await stream.send_message({"ExporterResponse": dict(response)})
         except KedgeError as error:
+            self._failed(solving, _told(error), _status_of(error))
             solving.progress.complete(_told(error))
             raise GRPCError(_status_of(error), _told(error), _details(solving)) from error
         except asyncio.CancelledError:
             solving.cancel()
+            self._failed(solving, "build cancelled", Status.CANCELLED)
             raise
         finally:
             solving.is_solved = True
             solving.progress.end()
-            asyncio.get_running_loop().call_later(_KEPT_S, self._forget, text(request, "Ref"))
+            asyncio.get_running_loop().call_later(_KEPT_S, self._settle, solving)
+
+    async def session(self, stream: GrpcStream) -> None:
+        """Keep a session whose connection is this very call: several targets share one so."""
+        metadata = dict(stream.metadata.items()) if stream.metadata else {}
+        session = Session(
+            str(metadata.get("x-docker-expose-session-uuid", "")),
+            shared_key=str(metadata.get("x-docker-expose-session-sharedkey", "")),
+        )
+        await stream.send_initial_metadata()
+        await self._sessions.serve(session, CallStream(stream))
+
+    async def listen_history(self, stream: GrpcStream) -> None:
+        """Tell which builds there were, and are."""
+        request = await _message(stream)
+        if any(strings(request, "Filter")):
+            raise errdefs.NotSupportedError("filters of the build history are not supported")
+        await stream.send_initial_metadata()
+        events = self._history.listen(
+            ref=text(request, "Ref"),
+            active_only=bool(request.get("ActiveOnly")),
+            early_exit=bool(request.get("EarlyExit")),
+            limit=number(request, "Limit"),
+        )
+        async with contextlib.aclosing(events):
+            async for event in events:
+                await stream.send_message(event)
+
+    async def update_history(self, stream: GrpcStream) -> None:
+        """Pin or remove a build of the history."""
+        request = await _message(stream)
+        self._history.update(
+            text(request, "Ref"),
+            pinned=bool(request.get("Pinned")),
+            delete=bool(request.get("Delete")),
+            finalize=bool(request.get("Finalize")),
+        )
+        await stream.send_message({})
 
     async def status(self, stream: GrpcStream) -> None:
         """Tell what a build does until it ends."""
@@ -317,6 +385,7 @@ class BuildkitServer:
         await asyncio.shield(solving.session)
         identity = new_id()
         solving.ask(identity, asked)
+        self._history.described(solving.reference, text(request, "Frontend"), options)
         self._promised[identity] = solving
         if request.get("Evaluate"):
             await solving.make(identity)
@@ -347,9 +416,28 @@ class BuildkitServer:
                 returned.set_result(part(request, "result"))
         await stream.send_message({})
 
-    def _forget(self, reference: str) -> None:
-        solving = self._solvings.pop(reference, None)
+    def _begin(self, request: Record) -> None:
+        if not request.get("Internal"):
+            exporters: list[Value] = [*parts(request, "Exporters")]
+            self._history.started(
+                text(request, "Ref"),
+                frontend=text(request, "Frontend"),
+                attrs=texts(request, "FrontendAttrs"),
+                exporters=exporters,
+            )
+
+    def _failed(self, solving: Solving, message: str, status: Status) -> None:
+        error: Record = {"code": status.value, "message": message}
+        self._history.completed(solving.reference, solving.progress.steps, response={}, error=error)
+
+    def _settle(self, solving: Solving) -> None:
+        """Forget what other builds might have asked of one that ended a while ago."""
         self._promised = {key: one for key, one in self._promised.items() if one is not solving}
+        if not self._history.keeps(solving.reference):
+            self._drop(solving.reference)
+
+    def _drop(self, reference: str) -> None:
+        self._solvings.pop(reference, None)
 
     def _promised_by(self, identity: str) -> Solving | None:
         return self._promised.get(identity)
@@ -425,8 +513,8 @@ def _details(solving: Solving) -> list[Value]:
     if place is None:
         return []
     # Typed errors travel as the JSON of their Go type, not as messages.
-    text = place.text.encode(errors="surrogateescape")
-    info = {"filename": place.filename, "data": base64.b64encode(text), "language": "Dockerfile"}
+    content = place.text.encode(errors="surrogateescape")
+    info = {"filename": place.filename, "data": content, "language": "Dockerfile"}
     span = {"start": {"line": place.line}, "end": {"line": place.line}}
     value = msgspec.json.encode({"info": info, "ranges": [span]})
     return [{"type_url": "github.com/moby/buildkit/errdefs.Source+json", "value": value}]

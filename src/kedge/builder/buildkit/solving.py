@@ -105,6 +105,7 @@ class Solving:
 
     def __init__(self, reference: str, engine: BuildEngine, around: Around) -> None:
         """Know nothing but its reference; made by whichever call of the client comes first."""
+        self.reference = reference
         self.progress = Progress(reference)
         self.returned: asyncio.Future[Record] = asyncio.get_running_loop().create_future()
         self.session: asyncio.Future[Session] = asyncio.get_running_loop().create_future()
