@@ -21,7 +21,8 @@ FOLDERS: Final = ("tests/integration", "tests/interop")
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE"})
 # What one run of a verb calls, as recorded from docker 28.2.2; none that depends on its flags.
 VERBS: Final = {
-    "attach": ("ContainerAttach",), "build": ("ImageBuild",), "commit": ("ImageCommit",),
+    "attach": ("ContainerAttach",), "build": ("ImageBuild", "KedgeBuildContext"),
+    "commit": ("ImageCommit",),
     "create": ("ContainerCreate",), "diff": ("ContainerChanges",), "events": ("SystemEvents",),
     "exec": ("ContainerExec", "ExecStart"), "export": ("ContainerExport",),
     "history": ("ImageHistory",), "images": ("ImageList",), "import": ("ImageCreate",),

@@ -101,6 +101,7 @@ class BuildOptions:
         host_certs: Share the host's CA bundle with RUN steps; None leaves it to the engine.
         outputs: Where the result goes; none means the image store.
         no_cache_stages: Stages that are built anew.
+        context_token: The body has only what the engine lacks of a context it was told of.
     """
 
     dockerfile: str = ""
@@ -145,6 +146,7 @@ class BuildOptions:
     outputs: tuple[BuildOutput, ...] = ()
     no_cache_stages: tuple[str, ...] = ()
     attests: Attests = field(default_factory=Attests)
+    context_token: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

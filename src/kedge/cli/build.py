@@ -17,6 +17,7 @@ from kedge.cli.buildoutcome import Outcome
 from kedge.cli.buildoutputs import Outputs, outputs_of
 from kedge.cli.command import Command
 from kedge.cli.config import proxy_environment
+from kedge.cli.contextsync import synchronized
 from kedge.cli.exitcodes import OK
 from kedge.cli.flags import Options, UsageError, grouped, integer, many, switch, value
 from kedge.cli.options.environment import check_label, parse_env, read_key_values, to_map
@@ -65,10 +66,12 @@ def send_build(
     named = [*options.texts("build-context"), *caches.folders]
     context = open_context(options.words[0], options.text("file"), named)
     outputs.expect(caches.targets)
+    context, told = synchronized(client, context)
     return client.request(
         "POST",
         "/build",
         {
+            **told,
             **_query(options, context),
             **caches.query(),
             "outputs": outputs.query(),

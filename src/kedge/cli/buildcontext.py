@@ -20,6 +20,9 @@ _CHUNK: Final = 1 << 18
 _OUTSIDE_DOCKERFILE: Final = ".kedge-outside.Dockerfile"
 _NAMED: Final = ".kedge-context-"
 _IGNORE_FILE: Final = ".dockerignore"
+_NAME_BYTES: Final = 100
+_MOST_OCTAL: Final = 8**11
+_USTAR: Final = b"ustar\x0000" + bytes(64) + b"%07o\0%07o\0" % (0, 0) + bytes(155 + 12)
 ARCHIVE_END: Final = bytes(2 * tarfile.BLOCKSIZE)
 
 
@@ -42,6 +45,8 @@ class Context(NamedTuple):
     """The engine fetches the context from here; empty when it is sent."""
     named: Mapping[str, str] = MappingProxyType({})
     """What the engine is told of the named contexts."""
+    folder: str = ""
+    """The folder that is the whole body, of which an engine may know most already."""
 
 
 def open_folder(where: str, file: str, named: Sequence[NamedFolder] = ()) -> Context:
@@ -62,7 +67,7 @@ def open_folder(where: str, file: str, named: Sequence[NamedFolder] = ()) -> Con
             extra[name + _IGNORE_FILE] = _content(path + _IGNORE_FILE)
     ignore_file = ignore_file_of(where, path)
     body = stream_folder(where, dockerfile=name, extra=extra, named=named, ignore_file=ignore_file)
-    return Context(body, name)
+    return Context(body, name, folder="" if extra or named else where)
 
 
 def _content(path: str) -> bytes:
@@ -126,13 +131,22 @@ def stream_folder(
     Raises:
         KedgeError: The ignore file is malformed, or a file cannot be read; it is named.
     """
-    matcher = load_matcher(ignore_file or os.path.join(folder, _IGNORE_FILE))
-    # The engine reads the ignore file as well, so that COPY is told which line is in its way.
-    keep = {dockerfile, _IGNORE_FILE, f"{dockerfile}{_IGNORE_FILE}"}
-    yield from _walk(folder, "", matcher, matcher.root, keep)
+    ignore_file = ignore_file or os.path.join(folder, _IGNORE_FILE)
+    for relative, status in list_folder(folder, dockerfile, ignore_file):
+        yield from entry_bytes(folder, relative, status)
     for name, content in extra.items():
         yield file_bytes(name, content)
     yield from stream_named(named)
+
+
+def list_folder(
+    folder: str, dockerfile: str, ignore_file: str
+) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield what is sent of a build context; the Dockerfile and ignore files always are."""
+    matcher = load_matcher(ignore_file)
+    # The engine reads the ignore file as well, so that COPY is told which line is in its way.
+    keep = {dockerfile, _IGNORE_FILE, f"{dockerfile}{_IGNORE_FILE}"}
+    yield from visible(folder, "", matcher, matcher.root, keep)
 
 
 def single_file(name: str, content: bytes, named: Sequence[NamedFolder] = ()) -> Iterator[bytes]:
@@ -149,7 +163,7 @@ def stream_named(named: Sequence[NamedFolder]) -> Iterator[bytes]:
             continue
         matcher = load_matcher(os.path.join(each.folder, _IGNORE_FILE))
         root = os.stat(each.folder)
-        yield from _entry(each.folder, "", root, each.place)
+        yield from entry_bytes(each.folder, "", root, each.place)
         keep = {_IGNORE_FILE}
         yield from _walk(each.folder, "", matcher, matcher.root, keep, each.place)
     yield ARCHIVE_END
@@ -194,6 +208,14 @@ def _walk(
     keep: set[str],
     under: str = "",
 ) -> Iterator[bytes]:
+    for relative, status in visible(folder, prefix, matcher, state, keep):
+        yield from entry_bytes(folder, relative, status, under)
+
+
+def visible(
+    folder: str, prefix: str, matcher: IgnoreMatcher, state: MatchState, keep: set[str]
+) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield what is sent of a folder, each directory before what is in it."""
     path = os.path.join(folder, prefix) if prefix else folder
     try:
         names = sorted(os.listdir(path))
@@ -203,7 +225,7 @@ def _walk(
         relative = f"{prefix}/{name}" if prefix else name
         below = matcher.below(state, relative)
         try:
-            status = os.lstat(os.path.join(folder, relative))
+            status = os.lstat(f"{path}/{name}")
         except FileNotFoundError:
             continue
         is_folder = stat.S_ISDIR(status.st_mode)
@@ -212,19 +234,22 @@ def _walk(
             if not (is_folder and (matcher.has_exceptions or on_the_way)):
                 continue
         else:
-            yield from _entry(folder, relative, status, under)
+            yield relative, status
         if is_folder:
-            yield from _walk(folder, relative, matcher, below, keep, under)
+            yield from visible(folder, relative, matcher, below, keep)
 
 
-def _entry(folder: str, relative: str, status: os.stat_result, under: str) -> Iterator[bytes]:
+def entry_bytes(
+    folder: str, relative: str, status: os.stat_result, under: str = ""
+) -> Iterator[bytes]:
+    """Yield the tar entry of a file; nothing for a socket."""
     path = os.path.join(folder, relative)
     info = tarfile.TarInfo("/".join(part for part in (under, relative) if part))
     info.mode = stat.S_IMODE(status.st_mode)
     info.mtime = int(status.st_mtime)
     if stat.S_ISREG(status.st_mode):
         info.size = status.st_size
-        yield header_bytes(info)
+        yield plain_header(info) or header_bytes(info)
         yield from file_pieces(path, info.size)
         return
     if stat.S_ISDIR(status.st_mode):
@@ -275,6 +300,24 @@ def file_bytes(name: str, content: bytes) -> bytes:
 def header_bytes(info: tarfile.TarInfo) -> bytes:
     """Return the header of an entry; long names and large numbers get the records they need."""
     return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+
+
+def plain_header(info: tarfile.TarInfo) -> bytes:
+    """Return the header of a file with a short name; empty where it needs more records.
+
+    Ten times as fast as `header_bytes`, which counts with thousands of small files.
+    """
+    name = info.name.encode("utf-8", "surrogateescape")
+    if len(name) > _NAME_BYTES or not name.isascii() or info.size >= _MOST_OCTAL:
+        return b""
+    if not 0 <= info.mtime < _MOST_OCTAL:
+        return b""
+    head = b"%b%07o\0%07o\0%07o\0%011o\0%011o\0" % (
+        name.ljust(_NAME_BYTES, b"\0"), info.mode, 0, 0, info.size, int(info.mtime),
+    )  # fmt: skip
+    tail = b"0" + bytes(_NAME_BYTES) + _USTAR
+    total = sum(head) + sum(tail) + 8 * ord(" ")
+    return head + b"%06o\0 " % total + tail
 
 
 def check_folder(folder: str) -> None:

@@ -19,6 +19,7 @@ from kedge.builder.builder import Builder
 from kedge.builder.checks.calls import Call
 from kedge.builder.classic import classic_error, classic_quiet, classic_stream
 from kedge.builder.events import Answered, Event, PullProgress
+from kedge.builder.files.kept import KeptContexts, parse_listing
 from kedge.builder.files.tar import TarTree, read_tar
 from kedge.builder.outlets import Outlets
 from kedge.builder.request import BuildRequest
@@ -137,6 +138,7 @@ class BuildService:
         self._puller = puller
         self._registries = registries
         self._desk = OutputDesk()
+        self._contexts = KeptContexts()
         self._running: set[ThreadStream[Event]] = set()
         self._builder = Builder(
             context.database,
@@ -233,6 +235,10 @@ class BuildService:
     ) -> BuildRequest:
         """Return the request with the contexts that its body holds."""
         body: TarTree = read_tar(cast("BinaryIO", pipe), scratch=self._context.paths.scratch)
+        if options.context_token:
+            kept = self._contexts.take(options.context_token, body)
+            stack.callback(kept.release)
+            return dataclasses.replace(request, context=kept)
         stack.callback(body.close)
         contexts = body_contexts(options.contexts, body, self._context.images)
         visible = without_folders(body) if contexts else body
@@ -272,7 +278,18 @@ class BuildService:
 
     async def prune(self, options: BuildPruneOptions) -> BuildPruneResponse:
         """Forget build cache and free what only it kept."""
+        self._contexts.clear()
         return await self._cache.prune(options)
+
+    async def compare_context(self, key: str, listing: bytes) -> tuple[str, list[int]]:
+        """Return a token for a build, and the positions of the listed files it has to bring.
+
+        Raises:
+            InvalidParameterError: The list is malformed.
+        """
+        return await self._context.run_blocking(
+            lambda: self._contexts.compare(key, parse_listing(listing))
+        )
 
     async def output(self, token: str) -> AsyncIterator[bytes]:
         """Return the bytes of an output as the build makes them.

@@ -323,6 +323,10 @@ class BuildBackend(Protocol):
         """
         ...
 
+    async def compare_context(self, key: str, listing: bytes) -> tuple[str, list[int]]:
+        """Return a token, and the positions of the listed files the engine lacks."""
+        ...
+
     async def output(self, token: str) -> AsyncIterator[bytes]:
         """Return the bytes of an output as the build makes them."""
         ...

@@ -77,6 +77,7 @@ IMAGE_ROUTES: Final = (
 
 BUILD_ROUTES: Final = (
     Route("POST", "/build", "ImageBuild", cancellable=True),
+    Route("POST", "/build/contexts", "KedgeBuildContext"),
     Route("GET", "/build/outputs/{name}", "KedgeBuildOutput"),
     Route("POST", "/build/prune", "BuildPrune"),
     Route("POST", "/build/cancel", "BuildCancel", _PLANNED),

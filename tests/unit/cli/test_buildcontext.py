@@ -4,8 +4,10 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from kedge.cli.buildcontext import check_folder, single_file, stream_folder
+from kedge.cli.buildcontext import check_folder, plain_header, single_file, stream_folder
 from kedge.errdefs import InvalidParameterError, NotFoundError
 
 
@@ -74,3 +76,21 @@ def test_contexts_that_are_none(folder: Path) -> None:
         check_folder("/nowhere")
     with pytest.raises(InvalidParameterError, match="is no folder"):
         check_folder(str(folder / "junk"))
+
+
+@given(
+    st.one_of(st.text(min_size=1, max_size=120), st.just("a" * 100), st.just("a/" * 50)),
+    st.integers(0, 2**40),
+    st.integers(-5, 2**40),
+    st.integers(0, 0o7777),
+)
+def test_the_fast_header_is_the_slow_one(name: str, size: int, mtime: int, mode: int) -> None:
+    info = tarfile.TarInfo(name)
+    info.size, info.mtime, info.mode = size, mtime, mode
+    fast = plain_header(info)
+    if not fast:
+        return
+    found = tarfile.TarInfo.frombuf(fast, "utf-8", "surrogateescape")
+    facts = (found.name.rstrip("/"), found.size, found.mtime, found.mode)
+    assert facts == (name.rstrip("/"), size, mtime, mode)
+    assert (found.uid, found.gid, found.type) == (0, 0, tarfile.REGTYPE)

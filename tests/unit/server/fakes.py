@@ -369,6 +369,9 @@ class FakeBuilds:
         yield ProgressMessage(aux=Aux(id=IMAGE_ID))
         yield ProgressMessage(stream=f"Successfully built {IMAGE_ID[7:19]}\n")
 
+    async def compare_context(self, key: str, listing: bytes) -> tuple[str, list[int]]:
+        return key, [len(listing)]
+
     async def output(self, token: str) -> AsyncIterator[bytes]:
         async def pieces() -> AsyncIterator[bytes]:
             yield f"output {token}".encode()

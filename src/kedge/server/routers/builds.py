@@ -23,6 +23,7 @@ from kedge.server.routers.progress import progress_response
 
 T = TypeVar("T")
 
+_LISTING_MAX_BYTES: Final = 256 << 20
 _CONTEXT_TYPES: Final = frozenset({"application/x-tar", "application/tar", "text/plain", ""})
 
 
@@ -39,12 +40,19 @@ class BuildRouter:
             "ImageBuild": self.build,
             "BuildPrune": self.prune,
             "KedgeBuildOutput": self.output,
+            "KedgeBuildContext": self.context,
         }
 
     async def build(self, request: Request) -> StreamResponse:
         """Build an image; progress flows while the context still comes in."""
         messages = await self._backend.build(parse_build_options(request), aiter(request.body))
         return await progress_response(messages)
+
+    async def context(self, request: Request) -> Response:
+        """Say which files of a context the engine does not know yet."""
+        listing = await request.body.read(_LISTING_MAX_BYTES)
+        token, needed = await self._backend.compare_context(request.text("key"), listing)
+        return json_response({"Token": token, "Needed": needed})
 
     async def output(self, request: Request) -> StreamResponse:
         """Stream what an output of a running build writes; its stream named the token."""
@@ -116,6 +124,7 @@ def parse_build_options(request: Request) -> BuildOptions:
         content_type=content_type,
         host_certs=request.optional_flag("hostcerts"),
         outputs=_outputs(request),
+        context_token=request.text("contexttoken"),
         attests=make_attests(_json_parameter(request, "attests", dict[str, str]) or {}),
         no_cache_stages=tuple(name for name in request.texts("nocachefilter") if name),
     )

@@ -1,0 +1,274 @@
+"""Contexts that were sent before: a later build sends only what changed.
+
+A client first sends a list of what its folder holds, with the size, the times and the inode of
+each file; it is told which files are not known, sends these, and the rest comes from earlier
+builds. Content stays in the temporary files it arrived in, which have no names: an engine that
+ends leaves nothing, and its next run asks for everything once.
+"""
+
+import itertools
+import posixpath
+import threading
+from collections.abc import Callable, Sequence
+from typing import BinaryIO, Final, NamedTuple
+
+import msgspec
+
+from kedge.archive.entry import Entry, Kind
+from kedge.builder.files.tar import TarTree
+from kedge.builder.files.tree import ROOT_ENTRY, clip
+from kedge.errdefs import ConflictError, InvalidParameterError, NotFoundError
+from kedge.lib.ids import new_id
+
+_MOST_CONTEXTS: Final = 16
+_MOST_PENDING: Final = 64
+_MOST_GENERATIONS: Final = 12
+_MOST_BYTES: Final = 2 << 30
+_MOST_FILES: Final = 2_000_000
+_KINDS: Final = {"f": Kind.REGULAR, "d": Kind.DIRECTORY, "l": Kind.SYMLINK, "p": Kind.FIFO}
+
+
+class Listed(msgspec.Struct, array_like=True, frozen=True):
+    """One file as its client sees it."""
+
+    path: str
+    kind: str
+    """``f``, ``d``, ``l`` or ``p``: file, directory, link, pipe."""
+    mode: int
+    mtime_ns: int
+    size: int = 0
+    stamp: str = ""
+    """Changes whenever the content may have: made of inode and change time."""
+    link: str = ""
+
+
+def parse_listing(data: bytes) -> list[Listed]:
+    """Read the list a client sends.
+
+    Raises:
+        InvalidParameterError: It is none, or too long.
+    """
+    try:
+        listed = msgspec.json.decode(data, type=list[Listed])
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidParameterError(f"invalid list of a build context: {error}") from None
+    if len(listed) > _MOST_FILES:
+        raise InvalidParameterError(f"a build context of more than {_MOST_FILES} files")
+    for item in listed:
+        if item.kind not in _KINDS or not item.path or clip(item.path) != item.path:
+            raise InvalidParameterError(f"invalid list of a build context: {item.path!r}")
+    return listed
+
+
+class _Generation:
+    """The files of one transfer, and how many trees use them."""
+
+    def __init__(self, tree: TarTree) -> None:
+        self.tree = tree
+        self.users = 0
+
+
+class _File(NamedTuple):
+    item: Listed
+    entry: Entry
+    generation: _Generation | None
+
+
+class Compared(NamedTuple):
+    """What a client is told."""
+
+    token: str
+    needed: list[int]
+    """Positions in its list."""
+
+
+class KeptTree:
+    """A context made of several transfers; satisfies ``Tree``. Release it after the build."""
+
+    def __init__(self, files: dict[str, _File], release: "Callable[[KeptTree], None]") -> None:
+        self.files = files
+        self.users = 0
+        self._release = release
+        self._names: dict[str, tuple[str, ...]] = {}
+        children: dict[str, list[str]] = {"": []}
+        for path in files:
+            parent, name = posixpath.split(path)
+            children.setdefault(parent, []).append(name)
+        for parent, names in children.items():
+            self._names[parent] = tuple(sorted(names))
+
+    @property
+    def generations(self) -> set[_Generation]:
+        """The transfers it is made of."""
+        return {file.generation for file in self.files.values() if file.generation is not None}
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of its files."""
+        return sum(file.entry.size for file in self.files.values())
+
+    def release(self) -> None:
+        """Use it no more."""
+        self._release(self)
+
+    def entry(self, path: str) -> Entry | None:
+        """Return what is at ``path``."""
+        found = self.files.get(path)
+        if found is not None:
+            return found.entry
+        # A folder that only its content names.
+        return ROOT_ENTRY if path in self._names else None
+
+    def names(self, path: str) -> tuple[str, ...]:
+        """Return the names in a directory."""
+        return self._names.get(path, ())
+
+    def digest(self, path: str) -> str:
+        """Return the digest that was computed when the file came."""
+        return self._holder(path).digest(path)
+
+    def write_to(self, path: str, descriptor: int) -> None:
+        """Copy the content of a file inside the kernel."""
+        self._holder(path).write_to(path, descriptor)
+
+    def open(self, path: str) -> BinaryIO:
+        """Return a temporary file with the content of ``path``."""
+        return self._holder(path).open(path)
+
+    def _holder(self, path: str) -> TarTree:
+        found = self.files.get(path)
+        if found is None or found.generation is None:
+            raise NotFoundError(f"no such file: {path}")
+        return found.generation.tree
+
+
+class _Pending(NamedTuple):
+    key: str
+    listed: Sequence[Listed]
+    base: KeptTree | None
+
+
+class KeptContexts:
+    """The contexts one engine remembers; thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._kept: dict[str, KeptTree] = {}
+        self._pending: dict[str, _Pending] = {}
+
+    def compare(self, key: str, listed: Sequence[Listed]) -> Compared:
+        """Return which files are not known, and a token for the build that brings them.
+
+        Args:
+            key: Names the folder; equal keys may share files, unequal ones never do.
+            listed: What is in the folder.
+        """
+        with self._lock:
+            base = self._kept.get(key)
+            if base is not None and len(base.generations) >= _MOST_GENERATIONS:
+                # Everything anew once, or changed files would be kept for ever.
+                base = None
+            if base is not None:
+                base.users += 1
+            needed = [
+                number
+                for number, item in enumerate(listed)
+                if item.kind == "f" and not _is_known(item, base)
+            ]
+            token = new_id()
+            self._pending[token] = _Pending(key, listed, base)
+            for old in list(self._pending)[:-_MOST_PENDING]:
+                self._drop(self._pending.pop(old))
+            return Compared(token, needed)
+
+    def take(self, token: str, body: TarTree) -> KeptTree:
+        """Return the context of a token, with the files that ``body`` brings; it is taken over.
+
+        Raises:
+            ConflictError: Nobody remembers the token, or a file was neither known nor brought.
+        """
+        with self._lock:
+            pending = self._pending.pop(token, None)
+            if pending is None:
+                body.close()
+                raise ConflictError("the engine has forgotten this build context: build again")
+            try:
+                tree = KeptTree(_merged(pending, _Generation(body)), self._release)
+            finally:
+                self._drop(pending)
+            used = tree.generations
+            for generation in used:
+                generation.users += 1
+            if all(generation.tree is not body for generation in used):
+                body.close()
+            tree.users = 1
+            self._keep(pending.key, tree)
+            return tree
+
+    def clear(self) -> None:
+        """Forget every context no build uses now."""
+        with self._lock:
+            for key in list(self._kept):
+                self._release(self._kept.pop(key))
+
+    def _keep(self, key: str, tree: KeptTree) -> None:
+        old = self._kept.pop(key, None)
+        if old is not None:
+            self._release(old)
+        if tree.size_bytes > _MOST_BYTES:
+            return
+        tree.users += 1
+        self._kept[key] = tree
+        total = sum(each.size_bytes for each in self._kept.values())
+        for oldest in list(itertools.islice(self._kept, len(self._kept) - 1)):
+            if len(self._kept) <= _MOST_CONTEXTS and total <= _MOST_BYTES:
+                break
+            gone = self._kept.pop(oldest)
+            total -= gone.size_bytes
+            self._release(gone)
+
+    def _drop(self, pending: _Pending) -> None:
+        if pending.base is not None:
+            self._release(pending.base)
+
+    def _release(self, tree: KeptTree) -> None:
+        with self._lock:
+            tree.users -= 1
+            if tree.users:
+                return
+            for generation in tree.generations:
+                generation.users -= 1
+                if not generation.users:
+                    generation.tree.close()
+
+
+def _is_known(item: Listed, base: KeptTree | None) -> bool:
+    found = base.files.get(item.path) if base is not None else None
+    return found is not None and found.item == item and found.generation is not None
+
+
+def _merged(pending: _Pending, new: _Generation) -> dict[str, _File]:
+    base = pending.base.files if pending.base is not None else {}
+    files: dict[str, _File] = {}
+    for item in pending.listed:
+        known = base.get(item.path)
+        if known is not None and known.item == item:
+            files[item.path] = known
+        elif item.kind != "f":
+            files[item.path] = _File(item, _entry(item), None)
+        else:
+            # A file that vanished between the list and its turn is not there.
+            brought = new.tree.entry(item.path)
+            if brought is not None and brought.kind is Kind.REGULAR:
+                files[item.path] = _File(item, brought, new)
+    return files
+
+
+def _entry(item: Listed) -> Entry:
+    return Entry(
+        item.path,
+        _KINDS[item.kind],
+        item.mode & 0o7777,
+        mtime_ns=item.mtime_ns,
+        link_target=item.link,
+    )

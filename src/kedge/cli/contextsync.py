@@ -1,0 +1,72 @@
+"""A build context of which the engine knows most already: a list first, then what it lacks.
+
+An engine that does not know the question, dockerd for one, gets the whole context.
+"""
+
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
+
+from kedge.cli.buildcontext import ARCHIVE_END, Context, entry_bytes, ignore_file_of, list_folder
+from kedge.client.http import EngineClient
+from kedge.errdefs import KedgeError
+from kedge.lib.fields import items, text
+
+_KINDS: Final = {stat.S_IFREG: "f", stat.S_IFDIR: "d", stat.S_IFLNK: "l", stat.S_IFIFO: "p"}
+
+
+class _Seen(NamedTuple):
+    path: str
+    status: os.stat_result
+
+
+def synchronized(client: EngineClient, context: Context) -> tuple[Context, dict[str, str]]:
+    """Return the context with a body of what the engine lacks, and what its query says of that."""
+    if not context.folder:
+        return context, {}
+    dockerfile = os.path.join(context.folder, context.dockerfile)
+    ignore_file = ignore_file_of(context.folder, dockerfile)
+    found = list_folder(context.folder, context.dockerfile, ignore_file)
+    seen = [_Seen(*each) for each in found]
+    listed = [(each, entry) for each in seen if (entry := _listed(context.folder, each))]
+    try:
+        answer = client.request(
+            "POST", "/build/contexts", {"key": _key(context)},
+            body=json.dumps([entry for _, entry in listed]).encode(errors="surrogateescape"),
+            content_type="application/json",
+        ).object()  # fmt: skip
+    except KedgeError:
+        return context, {}
+    needed = [listed[int(str(number))][0] for number in items(answer, "Needed")]
+    body = _needed(context.folder, needed)
+    return context._replace(body=body), {"contexttoken": text(answer, "Token")}
+
+
+def _listed(folder: str, seen: _Seen) -> list[str | int]:
+    """Return a file as the engine compares it; nothing for one that has no place in a context."""
+    path, status = seen
+    kind = _KINDS.get(stat.S_IFMT(status.st_mode), "")
+    if not kind:
+        return []
+    mode, mtime_ns = stat.S_IMODE(status.st_mode), status.st_mtime_ns
+    if kind == "f":
+        stamp = f"{status.st_dev:x}.{status.st_ino:x}.{status.st_ctime_ns:x}"
+        return [path, kind, mode, mtime_ns, status.st_size, stamp]
+    if kind == "l":
+        return [path, kind, mode, mtime_ns, 0, "", os.readlink(os.path.join(folder, path))]
+    return [path, kind, mode, mtime_ns]
+
+
+def _key(context: Context) -> str:
+    status = os.stat(context.folder)
+    whole = f"{os.uname().nodename} {os.path.realpath(context.folder)} {status.st_ino}"
+    return hashlib.sha256(whole.encode(errors="surrogateescape")).hexdigest()
+
+
+def _needed(folder: str, files: Sequence[_Seen]) -> Iterator[bytes]:
+    for path, status in files:
+        yield from entry_bytes(folder, path, status)
+    yield ARCHIVE_END

@@ -1,0 +1,5 @@
+"""Fixtures of the tests of results."""
+
+from tests.engine import bare_engine
+
+__all__ = ["bare_engine"]

@@ -1,0 +1,124 @@
+"""Contexts sent in parts: what is asked for, and that the parts make the whole."""
+
+import io
+import tarfile
+import tempfile
+from collections.abc import Mapping
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kedge.archive.entry import Kind
+from kedge.builder.files.kept import KeptContexts, KeptTree, Listed, parse_listing
+from kedge.builder.files.tar import TarTree, read_tar
+from kedge.errdefs import ConflictError, InvalidParameterError
+
+
+def body(files: Mapping[str, bytes]) -> TarTree:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, data in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    buffer.seek(0)
+    return read_tar(buffer, scratch=tempfile.gettempdir())
+
+
+def listing(files: Mapping[str, bytes]) -> list[Listed]:
+    folders = sorted({name.rpartition("/")[0] for name in files} - {""})
+    listed = [Listed(name, "d", 0o755, 1) for name in folders]
+    return listed + [
+        Listed(name, "f", 0o644, 1, len(data), data.hex()) for name, data in files.items()
+    ]
+
+
+def build(store: KeptContexts, files: Mapping[str, bytes], key: str = "k") -> tuple[int, KeptTree]:
+    """Send a context as a client does; return how many files were asked for, and the tree."""
+    listed = listing(files)
+    token, needed = store.compare(key, listed)
+    asked = [listed[number].path for number in needed]
+    return len(asked), store.take(token, body({name: files[name] for name in asked}))
+
+
+def contents(tree: KeptTree, folder: str = "") -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    for name in tree.names(folder):
+        path = f"{folder}/{name}" if folder else name
+        entry = tree.entry(path)
+        assert entry is not None
+        if entry.kind is Kind.DIRECTORY:
+            found |= contents(tree, path)
+        else:
+            with tree.open(path) as stream:
+                found[path] = stream.read()
+    return found
+
+
+CONTEXTS = st.dictionaries(
+    st.sampled_from(["a", "b", "d/c", "d/e", "f/g"]), st.binary(max_size=4), max_size=5
+)
+
+
+@given(st.lists(CONTEXTS, min_size=1, max_size=20))
+def test_parts_make_the_whole(versions: list[dict[str, bytes]]) -> None:
+    store = KeptContexts()
+    before: dict[str, bytes] = {}
+    for number, files in enumerate(versions):
+        asked, tree = build(store, files)
+        assert contents(tree) == files
+        changed = [name for name in files if before.get(name) != files[name]]
+        assert len(changed) <= asked <= len(files)
+        if number < 10:
+            assert asked == len(changed)
+        tree.release()
+        before = files
+    store.clear()
+
+
+def test_other_folders_share_nothing() -> None:
+    store = KeptContexts()
+    _, one = build(store, {"a": b"1"})
+    asked, two = build(store, {"a": b"1"}, key="other")
+    assert asked == 1
+    for tree in (one, two):
+        tree.release()
+    store.clear()
+
+
+def test_a_build_keeps_what_a_later_one_replaced() -> None:
+    store = KeptContexts()
+    _, old = build(store, {"a": b"old", "b": b"same"})
+    _, new = build(store, {"a": b"new", "b": b"same"})
+    store.clear()
+    assert contents(old) == {"a": b"old", "b": b"same"}
+    old.release()
+    assert contents(new) == {"a": b"new", "b": b"same"}
+    new.release()
+    assert build(store, {"b": b"same"})[0] == 1
+
+
+def test_files_that_vanish_and_tokens_nobody_knows() -> None:
+    store = KeptContexts()
+    token, _ = store.compare("k", listing({"a": b"1", "b": b"2"}))
+    tree = store.take(token, body({"a": b"1"}))
+    assert contents(tree) == {"a": b"1"}
+    tree.release()
+    with pytest.raises(ConflictError, match="has forgotten this build context"):
+        store.take(token, body({}))
+    tokens = [store.compare("k", [])[0] for _ in range(80)]
+    with pytest.raises(ConflictError):
+        store.take(tokens[0], body({}))
+    store.take(tokens[-1], body({})).release()
+    store.clear()
+
+
+@pytest.mark.parametrize(
+    "items",
+    [[["../x", "f", 0, 0]], [["/x", "f", 0, 0]], [["x", "b", 0, 0]], [["", "d", 0, 0]], [3], {}],
+)
+def test_lists_that_are_none(items: object) -> None:
+    with pytest.raises(InvalidParameterError, match="invalid list of a build context"):
+        parse_listing(msgspec.json.encode(items))
