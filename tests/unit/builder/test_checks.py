@@ -6,6 +6,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kedge.builder.checks.checking import CheckReport, CheckRequest, check_dockerfile
 from kedge.builder.checks.options import parse_check_options, unknown_rules
@@ -268,3 +270,24 @@ def test_outline_and_targets() -> None:
         "name": "base", "description": "is where it begins", "base": "alpine:$VERSION",
         "location": {"ranges": [{"start": {"line": 6}, "end": {"line": 6}}]},
     }  # fmt: skip
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                "FROM scratch", "from scratch as A", "FROM $b", "ARG b=x", "ENV a 1", "ENV k=$v",
+                "COPY $x .", "WORKDIR r", "EXPOSE 1:2", "CMD x", "ONBUILD CMD y", "NOPE", "\\", "",
+                "# check=skip=all", "# check=x", "RUN <<E", "E", "COPY --from=0 / /", "USER ${a?}",
+            ]
+        ),
+        max_size=12,
+    )
+)  # fmt: skip
+def test_a_check_answers_whatever_the_file(lines: list[str]) -> None:
+    text = "\n".join(lines)
+    report = check(text)
+    assert all(1 <= warning.line <= len(lines) for warning in report.warnings)
+    assert "\n" not in str(report.error or "")
+    assert check_document(report, text, "Dockerfile")["sources"]
+    assert check_text(report, text, "Dockerfile").count("WARNING: ") == len(report.warnings)
