@@ -134,6 +134,7 @@ _COMPOSE: Final = {
     "version": "Show the version",
     "volumes": "List the project's volumes",
     "wait": "Wait until services' containers stop",
+    "watch": "Take changes of files over into running services",
 }
 
 GROUP_ONLY: Final = {

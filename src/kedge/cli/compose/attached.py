@@ -7,7 +7,7 @@ every container has ended, so does the command.
 import signal
 import sys
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Final, NamedTuple
@@ -70,6 +70,8 @@ class AttachedRun:
         self._cancel = Cancel()
         self._code = 0
         self._aborting = False
+        self.on_started: Callable[[], None] | None = None
+        """Called when everything has started; with it the run goes on until it is interrupted."""
 
     def run(self, plan: Plan, client: EngineClient, progress: Progress) -> int:
         """Start what ``plan`` starts and follow it to its end; return the exit code.
@@ -131,13 +133,12 @@ class AttachedRun:
 
     def _follow(self, client: EngineClient, progress: Progress) -> int:
         starting = True
-        while starting or self._alive:
+        while starting or self._alive or self.on_started:
             message = self._follower.messages.get()
             match message:
                 case Finished(error):
                     starting = False
-                    if error is not None:
-                        raise error
+                    self._finished(error)
                 case Started(container, name, service):
                     if service in self._wishes.watched:
                         self._alive.add(container)
@@ -152,6 +153,12 @@ class AttachedRun:
                     raise UnavailableError(f"containers may still run: {reason}")
         self._drain()
         return self._final_code()
+
+    def _finished(self, error: BaseException | None) -> None:
+        if error is not None:
+            raise error
+        if self.on_started is not None:
+            self.on_started()
 
     def _ended(self, message: Exited, client: EngineClient) -> bool:
         """Take note of an exit; return whether everything is to stop because of it."""

@@ -1,5 +1,6 @@
 """``kedge compose up``: build, create and start everything the files describe."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
@@ -18,16 +19,23 @@ from kedge.cli.compose.opening import open_application, parallel_limit
 from kedge.cli.compose.progress import open_progress
 from kedge.cli.compose.projectflags import PROJECT_FLAGS
 from kedge.cli.compose.running import carry_out, tell_failure
-from kedge.cli.flags import Options, UsageError, grouped, integer, many, switch, value
+from kedge.cli.flags import Options, UsageError, grouped, integer, many, read_options, switch, value
+from kedge.client.hosts import Host
 from kedge.client.http import EngineClient
 from kedge.compose.application import Application
 from kedge.compose.decisions import Recreate
 from kedge.compose.perform import Performer
 from kedge.compose.plan import Wishes
-from kedge.errdefs import KedgeError
+from kedge.errdefs import KedgeError, SystemFailureError
 
 _ONLY_ATTACHED: Final = (
-    *("abort-on-container-exit", "abort-on-container-failure", "attach", "attach-dependencies"),
+    *(
+        "watch",
+        "abort-on-container-exit",
+        "abort-on-container-failure",
+        "attach",
+        "attach-dependencies",
+    ),
 )
 
 
@@ -100,6 +108,16 @@ def _run_attached(app: Application, client: EngineClient, options: Options, wish
         parallel=parallel_limit(options, app.env),
     )
     run = AttachedRun(stage, Performer(stage, LateImages()), printer, attached)
+    if options.on("watch"):
+        from kedge.cli.compose.watching import watch_beside  # noqa: PLC0415 - as above
+
+        run.on_started = watch_beside(
+            app,
+            EngineClient(client.host),
+            list(wishes.services),
+            note=lambda text: printer.note(f"⦿ {text}"),
+            rebuild=partial(rebuild, options, client.host),
+        )
     return run.run(rest, client, open_progress(options, app.env, "stop"))
 
 
@@ -130,6 +148,7 @@ COMMAND: Final = Command(
             switch("renew-anon-volumes", "Do not take anonymous volumes over", short="V"),
             switch("no-deps", "Leave services the named ones depend on alone"),
             switch("no-start", "Only create"),
+            switch("watch", "Take changes of files over, as 'compose watch' does", short="w"),
             TIMEOUT_FLAG,
         ),
         *grouped(
@@ -158,3 +177,27 @@ COMMAND: Final = Command(
         ("kedge compose --dry-run up", "Only say what would be done, and why"),
     ),
 )
+
+
+def rebuild(options: Options, host: Host, service: str) -> None:
+    """Build the image of a service and make its containers anew, for ``watch``.
+
+    Raises:
+        SystemFailureError: It failed; why has been said.
+    """
+    words = ["--build", "--no-deps", "--progress=plain", service]
+    if bring_up(options, EngineClient(host), words):
+        raise SystemFailureError("it could not be rebuilt; it runs as it was")
+
+
+def bring_up(options: Options, client: EngineClient, words: Sequence[str]) -> int:
+    """Do ``up -d`` with ``words`` for the project another verb's flags mean; return its code.
+
+    Raises:
+        KedgeError: The files cannot be used.
+    """
+    project = [
+        f"--{flag.name}={text}" for flag in PROJECT_FLAGS for text in options.texts(flag.name)
+    ]
+    chosen = read_options(COMMAND.flags, ["--detach", *project, *words], interspersed=True)
+    return _run(chosen, client)
