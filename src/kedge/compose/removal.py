@@ -14,6 +14,7 @@ from kedge.compose.steps import (
     RemoveVolume,
     RunProvider,
     Step,
+    StopContainer,
 )
 from kedge.lib.fields import mapping, objects, text
 
@@ -34,21 +35,24 @@ def plan_down(app: Application, observed: Observed, wishes: DownWishes) -> Plan:
     """Return the steps that take a project, or some of its services, away."""
     steps: list[Step] = []
     containers = _containers(app, observed, wishes)
-    by_service: dict[str, list[str]] = {}
+    stops: dict[str, list[str]] = {}
     for one in containers:
-        by_service.setdefault(one.service, []).append(f"remove:{one.name}")
+        if one.is_running:
+            stops.setdefault(one.service, []).append(f"stop:{one.name}")
     for one in containers:
-        needs = [] if one.oneoff else _dependents(app, one.service, by_service)
+        needs = () if one.oneoff else tuple(_dependents(app, one.service, stops))
         hooks = tuple(objects(app.service(one.service), "pre_stop"))
+        if one.is_running:
+            stop = f"stop:{one.name}"
+            steps.append(StopContainer(stop, needs, one, wishes.timeout_s, hooks))
+            needs = (stop,)
+        # A volume without a name goes with its container when volumes are to go. What a container
+        # leaves behind is removed while what it depended on stops.
         steps.append(
-            RemoveContainer(
-                f"remove:{one.name}", tuple(needs), one, wishes.timeout_s,
-                # A volume without a name goes with its container when volumes are to go.
-                volumes=wishes.volumes, hooks=hooks,
-            )
-        )  # fmt: skip
-    gone = tuple(step.key for step in steps)
-    steps += _providers(app, wishes, by_service)
+            RemoveContainer(f"remove:{one.name}", needs, one, volumes=wishes.volumes, stop=False)
+        )
+    gone = tuple(step.key for step in steps if isinstance(step, RemoveContainer))
+    steps += _providers(app, wishes, stops)
     if not wishes.services:
         steps += _resources(app, observed, wishes, gone)
     steps += _images(app, observed, wishes, gone)
@@ -82,13 +86,11 @@ def _dependents(app: Application, service: str, keys: dict[str, list[str]]) -> l
     ]
 
 
-def _providers(
-    app: Application, wishes: DownWishes, by_service: dict[str, list[str]]
-) -> list[Step]:
+def _providers(app: Application, wishes: DownWishes, stops: dict[str, list[str]]) -> list[Step]:
     return [
         RunProvider(
             f"provider:{name}",
-            tuple(_dependents(app, name, by_service)),
+            tuple(_dependents(app, name, stops)),
             name,
             "down",
             mapping(app.service(name), "provider"),

@@ -137,6 +137,8 @@ class RemoveContainer(NamedTuple):
     volumes: bool = False
     hooks: tuple[JsonObject, ...] = ()
     reason: str = ""
+    stop: bool = True
+    """Whether it has to be stopped first, if it runs."""
 
 
 class RemoveNetwork(NamedTuple):

@@ -32,7 +32,7 @@ def remove(stage: Stage, step: RemoveContainer) -> None:
     """Stop a container if it runs, and remove it; one that is gone is what was wanted."""
     container = step.container
     with stage.pool.client() as client:
-        if container.is_running:
+        if step.stop and container.is_running:
             _stop(stage, client, step)
         stage.report(events.working(Kind.CONTAINER, container.name, "Removing", step.reason))
         try:

@@ -45,18 +45,21 @@ def test_restart_takes_those_along_that_want_it() -> None:
 def test_down_takes_containers_then_networks_and_volumes_only_when_asked() -> None:
     plan = plan_down(APP, STATE, DownWishes())
     assert keys(plan) == [
-        "remove:app-web-1", "remove:app-job-1", "remove:app-db-1", "network:app_default",
+        "stop:app-web-1", "remove:app-web-1", "stop:app-job-1", "remove:app-job-1",
+        "stop:app-db-1", "remove:app-db-1", "network:app_default",
     ]  # fmt: skip
-    assert set(step(plan, "remove:app-db-1").needs) == {"remove:app-web-1", "remove:app-job-1"}
+    assert set(step(plan, "stop:app-db-1").needs) == {"stop:app-web-1", "stop:app-job-1"}
     assert len(step(plan, "network:app_default").needs) == 3
     assert "volume:app_data" in keys(plan_down(APP, STATE, DownWishes(volumes=True)))
-    assert keys(plan_down(APP, STATE, DownWishes(("job",)))) == ["remove:app-job-1"]
+    assert keys(plan_down(APP, STATE, DownWishes(("job",)))) == [
+        "stop:app-job-1", "remove:app-job-1",
+    ]  # fmt: skip
 
 
 def test_down_knows_a_project_by_its_labels_alone() -> None:
     app = application_from_labels("app", STATE, {})
     plan = plan_down(app, STATE, DownWishes(volumes=True, images="all"))
-    assert set(step(plan, "remove:app-db-1").needs) == {"remove:app-web-1", "remove:app-job-1"}
+    assert set(step(plan, "stop:app-db-1").needs) == {"stop:app-web-1", "stop:app-job-1"}
     assert {"network:app_default", "volume:app_data", "image:i"} <= set(keys(plan))
 
 
@@ -68,7 +71,9 @@ volumes: {vol: {external: true}}
 """)
     state = facts(app, running(app, "s"), running(APP, "web"))
     plan = plan_down(app, state.observed, DownWishes(volumes=True, images="local"))
-    assert keys(plan) == ["remove:app-s-1", "network:app_default", "image:app-t"]
+    assert keys(plan) == [
+        "stop:app-s-1", "remove:app-s-1", "network:app_default", "image:app-t",
+    ]  # fmt: skip
     orphans = plan_down(app, state.observed, DownWishes(remove_orphans=True))
     assert "remove:app-web-1" in keys(orphans)
 

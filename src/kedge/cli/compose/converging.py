@@ -10,7 +10,7 @@ from kedge.cli.compose.opening import is_set
 from kedge.cli.compose.progress import Progress, open_progress
 from kedge.cli.compose.running import carry_out, open_stage, tell_failure
 from kedge.cli.exitcodes import OK
-from kedge.cli.flags import Options, UsageError, grouped, integer, many, switch, value
+from kedge.cli.flags import Options, UsageError, grouped, many, switch, value
 from kedge.client.http import EngineClient
 from kedge.compose.application import Application
 from kedge.compose.decisions import Recreate
@@ -44,16 +44,6 @@ CONVERGE_FLAGS: Final = (
     *IMAGE_FLAGS,
 )
 _PULL_POLICIES: Final = frozenset({"", "policy", "always", "missing", "never", "build"})
-
-
-def timeout_s(options: Options) -> int | None:
-    """Return the seconds of ``--timeout``; None where each service's own count."""
-    return options.integer("timeout") if options.given("timeout") else None
-
-
-TIMEOUT_FLAG: Final = value(
-    "timeout", "SECONDS", "How long containers may take to stop", short="t", check=integer
-)
 
 
 def check_converge_flags(options: Options) -> None:

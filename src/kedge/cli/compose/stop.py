@@ -3,10 +3,10 @@
 from typing import Final
 
 from kedge.cli.command import Command
-from kedge.cli.compose.converging import TIMEOUT_FLAG, timeout_s
 from kedge.cli.compose.opening import find_application
 from kedge.cli.compose.projectflags import PROJECT_FLAGS
 from kedge.cli.compose.running import run_plan
+from kedge.cli.compose.timeouts import TIMEOUT_FLAG, timeout_s
 from kedge.cli.flags import Options
 from kedge.client.http import EngineClient
 from kedge.compose.lifecycle import plan_stop

@@ -7,11 +7,9 @@ from typing import Final
 from kedge.cli.command import Command
 from kedge.cli.compose.converging import (
     CONVERGE_FLAGS,
-    TIMEOUT_FLAG,
     check_converge_flags,
     converge_verb,
     prepare,
-    timeout_s,
     wishes_of,
 )
 from kedge.cli.compose.lateimages import LateImages
@@ -19,6 +17,7 @@ from kedge.cli.compose.opening import open_application, parallel_limit
 from kedge.cli.compose.progress import open_progress
 from kedge.cli.compose.projectflags import PROJECT_FLAGS
 from kedge.cli.compose.running import carry_out, tell_failure
+from kedge.cli.compose.timeouts import TIMEOUT_FLAG, timeout_s
 from kedge.cli.flags import Options, UsageError, grouped, integer, many, read_options, switch, value
 from kedge.client.hosts import Host
 from kedge.client.http import EngineClient
