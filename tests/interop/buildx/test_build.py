@@ -122,7 +122,7 @@ def test_files_about_the_result(buildx: Buildx) -> None:
     assert buildx.inspect("bx-meta:2")["Id"] == identity
     assert (buildx.folder / "id").read_text() == identity
     metadata = json.loads((buildx.folder / "m").read_text())
-    assert metadata["containerimage.config.digest"] == identity
+    assert metadata["containerimage.digest"] == identity
     assert metadata["image.name"] == "docker.io/library/bx-meta:1,docker.io/library/bx-meta:2"
     quiet = buildx.run("build", "-q", ".")
     assert quiet.stdout.strip() == identity

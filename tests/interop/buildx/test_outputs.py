@@ -6,6 +6,7 @@ import tarfile
 import pytest
 
 from tests.interop.buildx.client import Buildx
+from tests.registry import Registry
 
 pytestmark = pytest.mark.interop
 
@@ -24,6 +25,32 @@ def test_files_come_back(buildx: Buildx) -> None:
 
     to_stdout = buildx.run("build", "-q", "-o", "-", ".")
     assert "o/file" in to_stdout.stdout
+
+
+def test_images_come_back_as_archives(buildx: Buildx) -> None:
+    buildx.write({"Dockerfile": "FROM scratch\nCOPY x /\n", "x": "1"})
+    both = ("--platform", "linux/amd64,linux/arm64")
+    buildx.build("-o", "type=oci,dest=oci.tar", *both)
+    with tarfile.open(buildx.folder / "oci.tar") as archive:
+        index = archive.extractfile("index.json")
+        assert index is not None
+        assert len(json.load(index)["manifests"]) == 1
+    buildx.build("-t", "bx-docker:tar", "-o", "type=docker,dest=docker.tar")
+    assert "bx-docker:tar" in buildx.run("load", "-i", "docker.tar").stdout
+
+
+def test_images_and_cache_go_to_a_registry(buildx: Buildx, registry: Registry) -> None:
+    buildx.write({"Dockerfile": "FROM busybox\nRUN head -c 9 /dev/urandom > /random\n"})
+    name = f"{registry.host}/bx/pushed:1"
+    cache = f"type=registry,ref={registry.host}/bx/cache"
+    log = buildx.build("-t", name, "--push", "--cache-to", f"{cache},mode=max")
+    assert f"pushing {name}" in log
+    first = buildx.output_of(name, "sha256sum", "/random")
+    buildx.run("image", "rm", name)
+    buildx.run("buildx", "prune", "-f", "-a")
+    again = buildx.build("-t", name, "--cache-from", cache)
+    assert "CACHED" in again
+    assert buildx.output_of(name, "sha256sum", "/random") == first
 
 
 def test_a_result_for_nobody_is_only_cached(buildx: Buildx) -> None:
@@ -88,7 +115,7 @@ def test_bake_builds_targets_that_lean_on_each_other(buildx: Buildx) -> None:
     assert buildx.output_of("bx-app", "cat", "/common", "/v") == "common\nv31\n"
     assert buildx.output_of("bx-tool", "cat", "/tool") == "tool\n"
     metadata = json.loads((buildx.folder / "meta.json").read_text())
-    assert metadata["app"]["containerimage.config.digest"] == buildx.inspect("bx-app")["Id"]
+    assert metadata["app"]["containerimage.digest"] == buildx.inspect("bx-app")["Id"]
 
 
 COMPOSE = """

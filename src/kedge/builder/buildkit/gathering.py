@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from kedge.api.buildattests import make_attests
 from kedge.builder.buildkit.filesync import Wanted, receive_folder
 from kedge.builder.buildkit.lending import SessionAgents, SessionSecrets
 from kedge.builder.buildkit.options import SESSION_URL, FrontendOptions
@@ -121,6 +122,8 @@ class _Gathering:
             more_platforms=tuple(platforms[1:]),
             network_mode=options.network_mode,
             extra_hosts=options.extra_hosts,
+            attests=make_attests(options.attests),
+            cache_from=options.cache_from,
             lent=Lent(secrets=SessionSecrets(self._session, self._check), agents=agents),
         )
 

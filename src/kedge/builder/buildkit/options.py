@@ -9,6 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
+
+from kedge.api.buildcaches import BuildCacheSpec, make_cache
 from kedge.errdefs import InvalidParameterError, NotSupportedError
 from kedge.oci.platforms import Platform, parse_platform
 
@@ -19,6 +22,7 @@ SESSION_URL: Final = "http://buildkit-session/"
 _ARGUMENT: Final = "build-arg:"
 _LABEL: Final = "label:"
 _CONTEXT: Final = "context:"
+_ATTEST: Final = "attest:"
 _FOLDER_SESSION: Final = "local-sessionid:"
 _REFUSED: Final = ("cgroup-parent", "ulimit", "shm-size")
 
@@ -39,6 +43,9 @@ class FrontendOptions:
     build_args: Mapping[str, str]
     labels: Mapping[str, str]
     contexts: Mapping[str, str]
+    attests: Mapping[str, str]
+    """What the image is to say of itself, by kind."""
+    cache_from: tuple[BuildCacheSpec, ...]
     folder_sessions: Mapping[str, str]
     """Session that lends a folder, by the folder's name, where it is not the build's own."""
     extra_hosts: tuple[str, ...]
@@ -74,6 +81,8 @@ def parse_options(options: Mapping[str, str]) -> FrontendOptions:
         build_args=_prefixed(options, _ARGUMENT),
         labels=_prefixed(options, _LABEL),
         contexts=_prefixed(options, _CONTEXT),
+        attests=_prefixed(options, _ATTEST),
+        cache_from=_imports(options),
         folder_sessions=_prefixed(options, _FOLDER_SESSION),
         extra_hosts=tuple(_host(one) for one in _fields("add-hosts", options.get("add-hosts", ""))),
         network_mode=_network(options.get("force-network-mode", "")),
@@ -89,6 +98,37 @@ def _prefixed(options: Mapping[str, str], prefix: str) -> dict[str, str]:
         for key, value in options.items()
         if key.startswith(prefix) and key != prefix
     }
+
+
+def read_cache(kind: str, attributes: Mapping[str, str], *, target: bool) -> BuildCacheSpec:
+    """Return a cache to read, or to write if ``target``.
+
+    Raises:
+        NotSupportedError: It is in a folder of the client's.
+        InvalidParameterError: A kind or an attribute that does not exist.
+    """
+    if kind == "local":
+        raise NotSupportedError(
+            "a cache of type=local is not served to buildx: use type=registry, or kedge build"
+        )
+    return make_cache(kind, attributes, target=target)
+
+
+class _Entry(msgspec.Struct, rename="pascal"):
+    type: str
+    attrs: dict[str, str] | None = None
+
+
+def _imports(options: Mapping[str, str]) -> tuple[BuildCacheSpec, ...]:
+    document = options.get("cache-imports")
+    if document is None:
+        names = _fields("cache-from", options.get("cache-from", ""))
+        return tuple(read_cache("registry", {"ref": name}, target=False) for name in names)
+    try:
+        entries = msgspec.json.decode(document.encode(), type=list[_Entry])
+    except msgspec.DecodeError as error:
+        raise InvalidParameterError(f"invalid cache-imports: {error}") from None
+    return tuple(read_cache(one.type, one.attrs or {}, target=False) for one in entries)
 
 
 def _fields(name: str, text: str) -> list[str]:

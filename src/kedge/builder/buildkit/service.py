@@ -17,10 +17,11 @@ from grpclib.exceptions import GRPCError
 from grpclib.server import Stream
 
 from kedge import errdefs
+from kedge.api.buildcaches import BuildCacheSpec
 from kedge.builder.buildkit import messages
 from kedge.builder.buildkit.gathering import FolderStore
 from kedge.builder.buildkit.history import HISTORY_EVENT, HISTORY_REQUEST, HISTORY_UPDATE, History
-from kedge.builder.buildkit.options import FRONTEND
+from kedge.builder.buildkit.options import FRONTEND, read_cache
 from kedge.builder.buildkit.references import find_reference, make_definition
 from kedge.builder.buildkit.rpc import ByteStream, CallStream, run_server
 from kedge.builder.buildkit.session import Session, Sessions
@@ -66,7 +67,7 @@ _BUILD_CAPS: Final = (
     "exec.mount.cache.sharing", "exec.mount.selector", "exec.mount.tmpfs", "exec.mount.secret",
     "exec.mount.ssh", "exec.secretenv", "file.base", "constraints", "platform",
     "meta.ignorecache", "meta.description", "meta.exportcache", "exporter.sourcedateepoch",
-    "exporter.multiple", "gc.freespacefilter",
+    "exporter.multiple", "exporter.image.attestations", "gc.freespacefilter",
 )  # fmt: skip
 _CODES: Final = (
     (errdefs.NotFoundError, Status.NOT_FOUND),
@@ -272,7 +273,7 @@ class BuildkitServer:
                 identity = _single_ref(await solving.returned)
             response: dict[str, str] = {}
             if identity:
-                made = await solving.make(identity, outputs)
+                made = await solving.make(identity, outputs, _caches(request))
                 response = dict(made.response)
             self._history.completed(solving.reference, solving.progress.steps, response=response)
             await stream.send_message({"ExporterResponse": dict(response)})
@@ -467,7 +468,11 @@ class BuildkitServer:
         ]
         return {
             "ID": self._engine.identity,
-            "Labels": {"org.mobyproject.buildkit.worker.executor": "kedge"},
+            # The second one says that outputs, caches and several platforms are served at all.
+            "Labels": {
+                "org.mobyproject.buildkit.worker.executor": "kedge",
+                "org.mobyproject.buildkit.worker.snapshotter": "overlayfs",
+            },
             "platforms": platforms,
             "BuildkitVersion": self._version(),
         }
@@ -547,6 +552,11 @@ def _asked(frontend: str, options: dict[str, str], inputs: Record | None = None)
         if isinstance(definition, dict)
     }
     return Asked(options=options, inputs=found)
+
+
+def _caches(request: Record) -> tuple[BuildCacheSpec, ...]:
+    exports = parts(part(request, "Cache"), "Exports")
+    return tuple(read_cache(text(one, "Type"), texts(one, "Attrs"), target=True) for one in exports)
 
 
 def _promise(identity: str) -> Record:

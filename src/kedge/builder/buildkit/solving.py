@@ -13,10 +13,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeVar
 
+from kedge.api.buildcaches import BuildCacheSpec
 from kedge.api.buildoutputs import BuildOutput, OutputKind, make_output
 from kedge.builder.buildkit.gathering import FolderStore, Means, OpenFolder, gather
 from kedge.builder.buildkit.lending import registry_user
-from kedge.builder.buildkit.options import parse_options
+from kedge.builder.buildkit.options import FrontendOptions, parse_options
 from kedge.builder.buildkit.progress import Progress
 from kedge.builder.buildkit.sending import SessionSinks
 from kedge.builder.buildkit.session import Session, Sessions, raise_cancelled
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_WITH_INDEX: Final = (OutputKind.OCI, OutputKind.REGISTRY)
 _CACHE_ONLY: Final = (BuildOutput(kind=OutputKind.CACHE_ONLY),)
 
 FindUser = Callable[[str], tuple[str, str]]
@@ -122,15 +124,18 @@ class Solving:
         self._asked[identity] = asked
 
     async def make(
-        self, identity: str, outputs: tuple[BuildOutput, ...] = _CACHE_ONLY
+        self,
+        identity: str,
+        outputs: tuple[BuildOutput, ...] = _CACHE_ONLY,
+        cache_to: tuple[BuildCacheSpec, ...] = (),
     ) -> BuildResult:
-        """Build the result ``identity`` and write its outputs.
+        """Build the result ``identity`` and write its outputs and caches.
 
         Raises:
             KedgeError: It failed.
         """
         session = await self.session
-        return await self._in_thread(lambda: self._make(session, identity, outputs))
+        return await self._in_thread(lambda: self._make(session, identity, outputs, cache_to))
 
     async def answer(self, call: Call, asked: Asked) -> Answer:
         """Answer a question about the Dockerfile that is asked for."""
@@ -160,7 +165,11 @@ class Solving:
             raise
 
     def _make(
-        self, session: Session, identity: str, outputs: tuple[BuildOutput, ...]
+        self,
+        session: Session,
+        identity: str,
+        outputs: tuple[BuildOutput, ...],
+        cache_to: tuple[BuildCacheSpec, ...] = (),
     ) -> BuildResult:
         asked = self._asked.get(identity)
         if asked is None:
@@ -178,7 +187,7 @@ class Solving:
 
             try:
                 result = self._engine.build(
-                    dataclasses.replace(request, outputs=outputs),
+                    _with_outputs(request, options, outputs, cache_to),
                     tell,
                     self._cancel,
                     find_user=lambda host: registry_user(session, host, self._check),
@@ -226,6 +235,20 @@ class Solving:
     def _check(self) -> None:
         if self._cancel.is_set():
             raise_cancelled()
+
+
+def _with_outputs(
+    request: BuildRequest,
+    options: FrontendOptions,
+    outputs: tuple[BuildOutput, ...],
+    cache_to: tuple[BuildCacheSpec, ...],
+) -> BuildRequest:
+    attests = request.attests
+    holds_index = any(each.push or each.kind in _WITH_INDEX for each in outputs)
+    if "inline-only=true" in options.attests.get("provenance", "") and not holds_index:
+        # What buildx asks for by itself, wherever it fits.
+        attests = dataclasses.replace(attests, provenance=None)
+    return dataclasses.replace(request, outputs=outputs, cache_to=cache_to, attests=attests)
 
 
 def read_outputs(exporters: list[tuple[str, dict[str, str]]]) -> tuple[BuildOutput, ...]:
