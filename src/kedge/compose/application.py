@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from kedge.compose import labels
 from kedge.compose.containerconfig import truth
+from kedge.compose.failures import no_such_service
 from kedge.compose.observed import Observed
-from kedge.errdefs import NotFoundError
 from kedge.lib.fields import mapping, text
 from kedge.lib.jsontypes import JsonObject
 
@@ -52,7 +52,7 @@ class Application(NamedTuple):
         wanted = list(dict.fromkeys(names))
         for name in wanted:
             if name not in self.services:
-                raise NotFoundError(f"no such service: {name}")
+                raise no_such_service(name, self.services)
         return wanted or list(self.services)
 
     def with_dependencies(self, names: Iterable[str]) -> list[str]:

@@ -4,9 +4,10 @@ The stages know paths such as ``services.web.ports``; only the loader knows file
 turns a `ModelError` into a `ComposeFileError` that names them.
 """
 
+from collections.abc import Iterable
 from typing import TypeAlias
 
-from kedge.errdefs import InvalidParameterError
+from kedge.errdefs import InvalidParameterError, NotFoundError
 
 Path: TypeAlias = tuple[str | int, ...]
 
@@ -32,3 +33,12 @@ def one_line(text: str) -> str:
 def dotted(path: Path) -> str:
     """Return a path as messages show it: ``services.web.ports.0``."""
     return ".".join(str(part) for part in path)
+
+
+def no_such_service(name: str, known: Iterable[str]) -> NotFoundError:
+    """Return that a service is not there, with the nearest one that is."""
+    from difflib import get_close_matches  # noqa: PLC0415 - only on a mistake
+
+    near = get_close_matches(name, list(known), 1)
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    return NotFoundError(f"no such service: {name}{hint}")

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from kedge.compose.canonical import items, section
+from kedge.compose.failures import no_such_service
 from kedge.compose.printing import escape_dollars, service_hash
-from kedge.errdefs import NotFoundError
 from kedge.lib.jsontypes import JsonObject
 
 Lister = Callable[[JsonObject, Mapping[str, str]], list[str]]
@@ -60,7 +60,7 @@ def hashes(model: JsonObject, names: str) -> list[str]:
     for name in services if names == "*" else names.split(","):
         service = services.get(name)
         if not isinstance(service, dict):
-            raise NotFoundError(f"no such service: {name}")
+            raise no_such_service(name, services)
         lines.append(f"{name} {service_hash(service)}")
     return lines
 

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from kedge.compose.canonical import items, section
 from kedge.compose.dotenv import parse_dotenv, parse_raw_env
-from kedge.compose.failures import ComposeFileError, one_line
+from kedge.compose.failures import ComposeFileError, no_such_service, one_line
 from kedge.compose.loading import File, Settings, load_model
 from kedge.compose.merging import as_entries
 from kedge.compose.template import Warn
@@ -179,7 +179,10 @@ def _compose_files(wanted: Wanted, env: Mapping[str, str], here: str, warn: Warn
         if present:
             break
         if folder == os.path.dirname(folder):
-            raise NoComposeFileError("no configuration file provided: not found")
+            raise NoComposeFileError(
+                "no configuration file provided: not found: "
+                "want compose.yaml in this folder or one above it, or -f FILE"
+            )
         folder = os.path.dirname(folder)
     if len(present) > 1:
         warn(f"Found multiple config files with supported names: {', '.join(present)}")
@@ -277,7 +280,7 @@ def select_services(model: JsonObject, names: Sequence[str]) -> JsonObject:
     while pending:
         name = pending.pop()
         if name not in services:
-            raise NotFoundError(f"no such service: {name}")
+            raise no_such_service(name, services)
         if name not in chosen:
             chosen[name] = services[name]
             service = services[name]

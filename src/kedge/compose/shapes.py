@@ -5,7 +5,6 @@ An attribute that is not known is a fault that names the nearest one that is. Ke
 """
 
 import re
-from difflib import get_close_matches
 from functools import cache
 from typing import Final, NamedTuple
 
@@ -103,6 +102,8 @@ def _check_fields(value: JsonObject, name: str, path: Path, partial: bool) -> No
             continue
         field = fields.get(key)
         if field is None:
+            from difflib import get_close_matches  # noqa: PLC0415 - only on a mistake
+
             near = get_close_matches(key, fields, 1)
             hint = f", did you mean '{near[0]}'?" if near else ""
             where = f"{dotted(path)} " if path else ""

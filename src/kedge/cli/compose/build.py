@@ -46,7 +46,9 @@ def _run(options: Options, client: EngineClient) -> int:
         built = {step.key for step in plan.steps}
         pushes = plan_pushes(app, services, lambda name: (f"build:{name}",)).steps
         plan = Plan((*plan.steps, *(step for step in pushes if built.intersection(step.needs))))
-    return run_plan(plan, app, client, options, "build", images=LateImages(flags))
+    return run_plan(
+        plan, app, client, options, "build", images=LateImages(flags), quiet=options.on("quiet")
+    )
 
 
 COMMAND: Final = Command(

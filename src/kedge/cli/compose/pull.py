@@ -23,7 +23,7 @@ def _run(options: Options, client: EngineClient) -> int:
     local = look_up(client, [app.image(name) for name in services])
     plan = plan_pulls(app, services, local, wishes)
     images = LateImages(may_fail=options.on("ignore-pull-failures"))
-    return run_plan(plan, app, client, options, "pull", images=images)
+    return run_plan(plan, app, client, options, "pull", images=images, quiet=options.on("quiet"))
 
 
 COMMAND: Final = Command(

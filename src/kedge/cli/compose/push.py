@@ -18,7 +18,15 @@ def _run(options: Options, client: EngineClient) -> int:
     if options.on("include-deps"):
         services = app.with_dependencies(services)
     images = LateImages(may_fail=options.on("ignore-push-failures"))
-    return run_plan(plan_pushes(app, services), app, client, options, "push", images=images)
+    return run_plan(
+        plan_pushes(app, services),
+        app,
+        client,
+        options,
+        "push",
+        images=images,
+        quiet=options.on("quiet"),
+    )
 
 
 COMMAND: Final = Command(

@@ -39,7 +39,8 @@ def _run(options: Options, client: EngineClient) -> int:
     app.checked([service])
     wishes = _wishes(options, command)
     try:
-        with open_progress(options, app.env, "run") as progress:
+        env = {**app.env, "COMPOSE_PROGRESS": "quiet"} if options.on("quiet") else app.env
+        with open_progress(options, env, "run") as progress:
             others = () if options.on("no-deps") else _dependencies(app, service)
             up = _up(options, app, others)._replace(ready_for=service)
             stage, plan = prepare(app, client, options, up, progress)

@@ -53,10 +53,12 @@ def run_plan(
     observed: Observed | None = None,
     *,
     images: LateImages | None = None,
+    quiet: bool = False,
 ) -> int:
-    """Do a plan, show progress, tell a failure; return the exit code."""
+    """Do a plan, show progress unless ``quiet``, tell a failure; return the exit code."""
+    env = {**app.env, "COMPOSE_PROGRESS": "quiet"} if quiet else app.env
     try:
-        with open_progress(options, app.env, operation) as progress:
+        with open_progress(options, env, operation) as progress:
             stage = open_stage(app, client, progress)
             stage.know(observed.containers if observed else ())
             carry_out(plan, stage, options, app.env, images or LateImages())

@@ -161,6 +161,7 @@ COMMAND: Final = Command(
             switch("no-log-prefix", "Print lines without the container's name"),
             switch("no-color", "Print lines without colours"),
             switch("timestamps", "Print the time of each line"),
+            switch("menu", "Accepted for Docker's sake: there is no menu"),
         ),
         *grouped(
             "Waiting",
