@@ -12,14 +12,14 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from bench import engines, material, rows, sessions, stacks  # noqa: E402 - the folder is no installed package
+from bench import builds, engines, material, rows, sessions, stacks  # noqa: E402 - the folder is no installed package
 from bench.measure import Row, format_rows  # noqa: E402
 from bench.processes import MeasureError, isolate, run  # noqa: E402
 from bench.targets import format_numbers  # noqa: E402
@@ -27,7 +27,17 @@ from bench.targets import format_numbers  # noqa: E402
 _BEGIN: Final = "<!-- bench: begin -->"
 _END: Final = "<!-- bench: end -->"
 _CGROUP_PARENTS: Final = ("libpod_parent/conmon", "libpod_parent", "docker")
-_ROWS: Final = ("run", "share", "exec", "rebuild", "pull", "memory", *sessions.NAMES, *stacks.NAMES)
+_ROWS: Final = (
+    "run",
+    "share",
+    "exec",
+    "rebuild",
+    "pull",
+    "memory",
+    *sessions.NAMES,
+    *stacks.NAMES,
+    *builds.NAMES,
+)
 
 
 def main() -> None:
@@ -102,6 +112,8 @@ def _measure(
         memory = rows.measure_memory(field) if "memory" in wanted else []
         numbers = sessions.measure(field, wanted, sizes, session_runs)
         numbers += stacks.measure(field, wanted, session_runs)
+        if not wanted.isdisjoint(builds.NAMES):
+            numbers += builds.measure(field, wanted, root / "builds", session_runs)
         parts = [
             _describe(field, runs),
             format_rows(made) if made else "",
@@ -137,7 +149,7 @@ def _version(words: list[str]) -> str:
 
 
 @contextlib.contextmanager
-def _no_cgroups_left() -> Iterator[None]:
+def _no_cgroups_left() -> Generator[None, None, None]:
     """Remove the empty parent cgroups the engines make, unless they were there before."""
     before = {path for path in _cgroup_parents() if path.exists()}
     yield
