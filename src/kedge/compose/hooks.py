@@ -1,26 +1,19 @@
-"""Programs a service has run inside its containers (``post_start``, ``pre_stop``) or before them.
+"""Programs a service has run inside its containers: ``post_start`` and ``pre_stop``.
 
 A hook that ends with another code than 0 fails the command, with what it printed.
 """
 
-import contextlib
 from collections.abc import Sequence
 
 from kedge.client.http import EngineClient
 from kedge.client.streams import Demultiplexer
-from kedge.compose import events
 from kedge.compose.containerconfig import (
     command_words,
     environment_list,
     hook_environment,
     truth,
 )
-from kedge.compose.createspec import ContainerSpec
-from kedge.compose.events import Kind
-from kedge.compose.making import made_for_hook
-from kedge.compose.stage import ServiceError, Stage
-from kedge.compose.steps import PrepareService
-from kedge.errdefs import NotFoundError
+from kedge.compose.stage import ServiceError
 from kedge.lib.fields import number, text
 from kedge.lib.jsontypes import JsonObject
 
@@ -67,38 +60,3 @@ def _run(client: EngineClient, exec_id: str) -> str:
     finally:
         connection.close()
     return b"".join(pieces).decode("utf-8", "replace")
-
-
-def prepare(stage: Stage, step: PrepareService) -> None:
-    """Run the ``pre_start`` programs of a service in containers that go at once.
-
-    Raises:
-        ServiceError: One fails.
-    """
-    for spec in step.hooks:
-        _prepare(stage, spec)
-
-
-def _prepare(stage: Stage, spec: ContainerSpec) -> None:
-    stage.report(events.working(Kind.CONTAINER, spec.name, "Starting"))
-    with stage.pool.client() as client:
-        container = made_for_hook(client, stage, spec)
-        try:
-            client.post(f"/containers/{container}/start").read()
-            answer = client.post(f"/containers/{container}/wait").object()
-            code = number(answer, "StatusCode")
-            if code:
-                query = {"stdout": True, "stderr": True, "tail": 10}
-                pieces: list[bytes] = []
-                data = client.get(f"/containers/{container}/logs", query).read()
-                Demultiplexer(lambda _stream, piece: pieces.append(piece)).feed(data)
-                said = " ".join(b"".join(pieces).decode("utf-8", "replace").split())
-                raise ServiceError(
-                    f"service {spec.service}: pre_start hook exited with status {code}"
-                    f"{f': {said}' if said else ''}",
-                    service=spec.service,
-                )
-        finally:
-            with contextlib.suppress(NotFoundError):
-                client.delete(f"/containers/{container}", {"force": True, "v": True}).read()
-    stage.report(events.done(Kind.CONTAINER, spec.name, "Exited"))

@@ -12,6 +12,7 @@ from kedge.client.http import EngineClient, percent_encode
 from kedge.compose import events, labels
 from kedge.compose.createspec import ContainerSpec
 from kedge.compose.events import Kind
+from kedge.compose.hooks import run_hooks
 from kedge.compose.mountspec import CopiedFile
 from kedge.compose.stage import ServiceError, Stage
 from kedge.compose.steps import RecreateContainer
@@ -52,6 +53,8 @@ def recreate(stage: Stage, step: RecreateContainer) -> None:
             inherit_volumes(client, request, old.id)
         temporary = f"{old.id[:_SHORT_ID]}_{spec.name}"
         container = _post(client, stage, spec, temporary, request)
+        if old.state == "running":
+            run_hooks(client, old.id, spec.service, "pre_stop", step.hooks)
         query = {} if step.timeout_s is None else {"t": step.timeout_s}
         _gone_is_fine(client, "POST", f"/containers/{old.id}/stop", query)
         _gone_is_fine(client, "DELETE", f"/containers/{old.id}", {"force": True})

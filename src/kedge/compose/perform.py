@@ -5,8 +5,8 @@ from typing import Protocol, assert_never
 from kedge.compose import events, resources
 from kedge.compose.events import Kind
 from kedge.compose.executor import Cancel
-from kedge.compose.hooks import prepare
 from kedge.compose.making import create, recreate
+from kedge.compose.preparing import prepare
 from kedge.compose.stage import Stage
 from kedge.compose.starting import restart, start
 from kedge.compose.steps import (

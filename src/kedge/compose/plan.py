@@ -300,24 +300,25 @@ class _Planner:
         decision = self._decisions[name]
         made = self._made.setdefault(name, [])
         started = self._started.setdefault(name, [])
-        prepared = self._prepared(name)
         for one in decision.removed:
             self._remove(one)
+        to_start: list[tuple[str, str]] = []
         for container in decision.kept:
             if container.id in decision.recreated:
                 key = self._recreate(name, container, decision.recreated[container.id])
-                made.append(key)
-                self._start(name, self._name(name, container.number), (key, *prepared))
+                to_start.append((self._name(name, container.number), key))
             else:
                 self._keep(name, container)
+        removed = self._present(tuple(f"remove:{one.name}" for one in decision.removed))
         for number in decision.new:
             spec = container_spec(self._app, name, number, self._facts.image_ids.get(name, ""))
             key = f"create:{spec.name}"
-            removed = tuple(f"remove:{one.name}" for one in decision.removed)
-            needs = (*self._materials(name), *self._present(removed))
-            self._steps.append(CreateContainer(key, needs, spec))
-            made.append(key)
-            self._start(name, spec.name, (key, *prepared))
+            self._steps.append(CreateContainer(key, (*self._materials(name), *removed), spec))
+            to_start.append((spec.name, key))
+        made += [key for _, key in to_start]
+        prepared = self._prepared(name)
+        for container_name, key in to_start:
+            self._start(name, container_name, (key, *prepared))
         if not self._wishes.start:
             started.extend(made)
 
@@ -330,7 +331,7 @@ class _Planner:
         if not specs:
             return ()
         key = f"prepare:{name}"
-        needs = (*self._materials(name), *self._readiness(name))
+        needs = tuple(dict.fromkeys((*self._made[name], *self._readiness(name))))
         self._steps.append(PrepareService(key, needs, name, specs))
         return (key,)
 
@@ -372,6 +373,7 @@ class _Planner:
                 reason,
                 self._wishes.timeout_s,
                 keep_volumes=not self._wishes.renew_volumes,
+                hooks=tuple(objects(self._app.service(name), "pre_stop")),
             )
         )
         return key

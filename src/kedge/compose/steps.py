@@ -53,6 +53,8 @@ class RecreateContainer(NamedTuple):
     reason: str
     timeout_s: int | None = None
     keep_volumes: bool = True
+    hooks: tuple[JsonObject, ...] = ()
+    """``pre_stop`` of the service."""
 
 
 class StartContainer(NamedTuple):

@@ -157,3 +157,6 @@ volumes: {data: }
     project.compose("start")
     log = project.engine.docker("exec", name, "cat", "/data/log").stdout
     assert log.split() == ["before", "after", "end", "after"]
+    project.compose("up", "-d", "--force-recreate", "-t", "0")
+    log = project.engine.docker("exec", name, "cat", "/data/log").stdout
+    assert log.split()[4:] == ["end", "before", "after"]
