@@ -4,6 +4,7 @@ Vocabulary of BuildKit's ``dfgitutil``: remote, ref, subdir, checksum. Parsing o
 the work of `kedge.builder.remote.repositories`.
 """
 
+import difflib
 import re
 from dataclasses import dataclass, replace
 from typing import Final
@@ -225,7 +226,9 @@ class _Query:
     def finish(self) -> None:
         for name in self._values:
             if name not in self._used:
-                raise InvalidParameterError(f'unexpected query "{name}"')
+                near = difflib.get_close_matches(name, self._used, n=1)
+                hint = f" (did you mean {near[0]}?)" if near else ""
+                raise InvalidParameterError(f'unexpected query "{name}" in a git URL{hint}')
 
 
 def format_git_ref(text: str, *, keep_subdir: bool) -> tuple[str, bool]:

@@ -19,7 +19,7 @@ from kedge.builder.contexts import (
 from kedge.builder.files.ignored import IGNORE_FILE, IgnoredTree
 from kedge.builder.files.tar import try_read_archive
 from kedge.builder.files.tree import Tree, clip, read_text
-from kedge.builder.remote.downloads import DownloadedFile
+from kedge.builder.remote.downloads import DownloadedFile, shown_url
 from kedge.builder.remote.fetching import CONTEXT_FILE, Fetching
 from kedge.builder.request import BuildRequest
 from kedge.errdefs import InvalidParameterError
@@ -95,7 +95,8 @@ class Sources:
         if request.remote:
             fetched = self._fetched(request.remote)
             lone = isinstance(fetched, DownloadedFile)
-            text = text if text is not None or not lone else read_text(fetched, CONTEXT_FILE)
+            if lone and text is None:
+                text = _dockerfile_text(fetched, CONTEXT_FILE, shown_url(request.remote))
             whole = None if lone else fetched
         path = clip(request.dockerfile)
         if text is None:

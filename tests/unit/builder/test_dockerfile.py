@@ -171,3 +171,9 @@ def reason_of(text: str) -> str:
 )
 def test_any_text_parses_or_fails_with_one_line(words: list[str]) -> None:
     assert "\n" not in reason_of(" ".join(words))
+
+
+def test_a_message_does_nothing_to_a_terminal() -> None:
+    assert reason_of("FROM a\n\x1b[31mX\x07 b") == (
+        "dockerfile parse error on line 2: unknown instruction: \\x1b[31mX\\x07"
+    )

@@ -89,3 +89,8 @@ def test_urls() -> None:
             query=found.query,
             fragment=FragmentVector(fragment.ref, fragment.subdir) if fragment else None,
         )
+
+
+def test_an_unknown_query_names_the_nearest() -> None:
+    with pytest.raises(InvalidParameterError, match=r"did you mean branch\?"):
+        parse_git_ref("https://host/app.git?brnch=main")

@@ -15,7 +15,7 @@ class DockerfileError(InvalidParameterError):
     """
 
     def __init__(self, reason: str, *, line: int = 0) -> None:
-        self.reason = reason.replace("\n", "\\n")
+        self.reason = _printable(reason)
         self.line = line
         place = f" on line {line}" if line else ""
         super().__init__(f"dockerfile parse error{place}: {self.reason}")
@@ -23,6 +23,13 @@ class DockerfileError(InvalidParameterError):
     def at(self, line: int) -> "DockerfileError":
         """Return the same failure with a line, unless it already has one."""
         return self if self.line else DockerfileError(self.reason, line=line)
+
+
+def _printable(reason: str) -> str:
+    """Return one line that does nothing to a terminal, whatever the file held."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in reason
+    )
 
 
 def suggestion(word: str, valid: Iterable[str]) -> str:
