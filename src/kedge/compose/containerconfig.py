@@ -6,7 +6,8 @@ A service is in the form `kedge.compose.presentation` gives it.
 from collections.abc import Mapping
 from typing import Final
 
-from kedge.compose.values import parse_span, shell_words
+from kedge.compose.ports import is_port
+from kedge.compose.values import parse_span, parse_whole, shell_words
 from kedge.errdefs import InvalidParameterError
 from kedge.lib.durations import SECOND
 from kedge.lib.fields import items, mapping, objects, text, texts
@@ -102,7 +103,7 @@ def healthcheck(check: JsonObject) -> JsonObject:
         if check.get(name)
     }
     if check.get("retries") is not None:
-        found["Retries"] = int(str(check["retries"]))
+        found["Retries"] = parse_whole(check["retries"], "healthcheck.retries")
     if check.get("test"):
         found["Test"] = [*texts(check, "test")]
     return found
@@ -114,7 +115,7 @@ def exposed_ports(service: JsonObject) -> list[str]:
     for entry in items(service, "expose"):
         span, _, protocol = str(entry).partition("/")
         first, _, last = span.partition("-")
-        if not first.isdigit() or (last and not last.isdigit()):
+        if not is_port(first) or (last and not is_port(last)):
             raise InvalidParameterError(f"expose: invalid port: {entry}")
         for port in range(int(first), int(last or first) + 1):
             found[f"{port}/{protocol or 'tcp'}"] = None

@@ -8,10 +8,12 @@ from typing import Final
 from kedge.client.securityoptions import security_options
 from kedge.compose.containerconfig import port_bindings, truth
 from kedge.compose.limits import limits
+from kedge.compose.values import parse_whole
 from kedge.errdefs import InvalidParameterError
 from kedge.lib.fields import items, mapping, number, text, texts
 from kedge.lib.jsontypes import Json, JsonObject
 
+_REPLICAS_MAX: Final = 10_000
 _TEXTS: Final = {
     "cgroup": "CgroupnsMode",
     "cgroup_parent": "CgroupParent",
@@ -84,9 +86,7 @@ def restart_policy(service: JsonObject) -> JsonObject:
     restart = text(service, "restart")
     if restart:
         name, _, count = restart.partition(":")
-        if count and not count.isdigit():
-            raise InvalidParameterError(f"invalid restart policy: {restart}")
-        return {"Name": name, "MaximumRetryCount": int(count or "0")}
+        return {"Name": name, "MaximumRetryCount": parse_whole(count or "0", "restart")}
     policy = mapping(service, "deploy", "restart_policy")
     if not policy:
         return {"Name": "no", "MaximumRetryCount": 0}
@@ -94,14 +94,22 @@ def restart_policy(service: JsonObject) -> JsonObject:
     name = _RESTART_CONDITIONS.get(condition, condition)
     attempts: Json = policy.get("max_attempts")
     counts = name == "on-failure" and attempts is not None
-    return {"Name": name, "MaximumRetryCount": int(str(attempts)) if counts else 0}
+    return {
+        "Name": name,
+        "MaximumRetryCount": parse_whole(attempts, "max_attempts") if counts else 0,
+    }
 
 
 def replicas(service: JsonObject) -> int:
     """Return how many containers a service asks for."""
     for value in (service.get("scale"), mapping(service, "deploy").get("replicas")):
         if value is not None:
-            return int(str(value))
+            number = parse_whole(value, "replicas")
+            if number > _REPLICAS_MAX:
+                raise InvalidParameterError(
+                    f"replicas: {number} containers are too many: want at most {_REPLICAS_MAX}"
+                )
+            return number
     return 1
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from kedge.compose.values import parse_bytes, parse_span
+from kedge.compose.values import parse_bytes, parse_fraction, parse_span, parse_whole
 from kedge.errdefs import InvalidParameterError
 from kedge.lib.fields import items, mapping, objects, text, texts
 from kedge.lib.jsontypes import Json, JsonObject
@@ -22,15 +22,17 @@ _RATES: Final = {
 
 
 def _whole(value: Json) -> int:
-    return int(str(value))
+    return parse_whole(value, "limit")
 
 
 def _nanos(value: Json) -> int:
-    return round(float(str(value)) * 1_000_000_000)
+    return round(parse_fraction(value, "cpus") * 1_000_000_000)
 
 
 def _micros(value: Json) -> int:
-    return int(value) if isinstance(value, (int, float)) else parse_span(str(value)) // 1000
+    if isinstance(value, (int, float)):
+        return int(parse_fraction(value, "limit"))
+    return parse_span(str(value)) // 1000
 
 
 _NUMBERS: Final[dict[str, tuple[str, Callable[[Json], int]]]] = {

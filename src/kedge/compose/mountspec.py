@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from kedge.compose.containerconfig import truth
-from kedge.compose.values import parse_bytes
+from kedge.compose.values import parse_bytes, parse_whole
 from kedge.errdefs import InvalidParameterError, NotSupportedError
 from kedge.lib.fields import items, mapping, objects, text
 from kedge.lib.jsontypes import Json, JsonObject
@@ -211,4 +211,4 @@ def _number(use: JsonObject, key: str) -> int:
 
 
 def _mode(value: Json) -> int:
-    return int(value, 8) if isinstance(value, str) else int(str(value))
+    return parse_whole(value, "mode", base=8)

@@ -60,12 +60,13 @@ def _address(text: str | None) -> str:
 
 def _range(what: str, text: str) -> range:
     first, dash, last = text.partition("-")
-    if not _is_port(first) or (dash and not _is_port(last)) or (dash and int(last) < int(first)):
+    if not is_port(first) or (dash and not is_port(last)) or (dash and int(last) < int(first)):
         raise InvalidParameterError(f"Invalid {what}: {text}")
     return range(int(first), int(last or first) + 1)
 
 
-def _is_port(text: str) -> bool:
+def is_port(text: str) -> bool:
+    """Whether a text is the number of a port."""
     return text.isascii() and text.isdigit() and len(text) <= 5 and int(text) <= _PORT_MAX
 
 

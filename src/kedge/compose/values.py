@@ -1,5 +1,6 @@
 """Values with a form of their own: byte sizes, durations, extra hosts, truth. Pure."""
 
+import math
 import re
 import shlex
 from typing import Final
@@ -15,10 +16,40 @@ _LONG_UNITS: Final = re.compile(r"([0-9.]+)([dw])")
 def parse_bytes(value: Json) -> int:
     """Return the bytes of a size such as ``512m``, ``-1`` or ``655360``."""
     if isinstance(value, (int, float)):
-        return int(value)
+        return int(parse_fraction(value, "size"))
     if not isinstance(value, str):
         raise InvalidParameterError(f"invalid size: '{value}'")
     return -1 if value.strip() == "-1" else parse_ram(value)
+
+
+def parse_whole(value: Json, what: str, *, base: int = 10) -> int:
+    """Return a whole number, in ``base`` where it is text, of at most 64 bits.
+
+    Raises:
+        InvalidParameterError: It is none; ``what`` names the attribute.
+    """
+    try:
+        number = int(value, base) if isinstance(value, str) else int(str(value))
+    except ValueError:
+        raise InvalidParameterError(f"{what}: want a whole number, not {value!r}") from None
+    if abs(number) >> 63:
+        raise InvalidParameterError(f"{what}: {number} is too large")
+    return number
+
+
+def parse_fraction(value: Json, what: str) -> float:
+    """Return a number that has an end.
+
+    Raises:
+        InvalidParameterError: It is none; ``what`` names the attribute.
+    """
+    try:
+        number = float(str(value))
+    except ValueError:
+        raise InvalidParameterError(f"{what}: want a number, not {value!r}") from None
+    if not math.isfinite(number):
+        raise InvalidParameterError(f"{what}: want a number, not {number}")
+    return number
 
 
 def parse_span(text: str) -> int:
