@@ -30,7 +30,8 @@ from kedge.oci.hashing import chain_ids
 from kedge.oci.platforms import Platform, host_platform
 
 if TYPE_CHECKING:
-    from kedge.builder.buildkit.service import BuildkitServer, Pruning, Usage
+    from kedge.builder.buildkit.answers import Usage
+    from kedge.builder.buildkit.service import BuildkitServer, Pruning
 
 _DOCKER_HUB = "docker.io"
 _DOCKER_HUB_HOST = "registry-1.docker.io"
@@ -149,7 +150,7 @@ class BuildKitService:
 
     async def usage(self) -> "list[Usage]":
         """Return what the cache holds."""
-        from kedge.builder.buildkit.service import Usage  # noqa: PLC0415 - see __init__
+        from kedge.builder.buildkit.answers import Usage  # noqa: PLC0415 - see __init__
 
         kept = await asyncio.to_thread(self._builds.builder.keeper.entries)
         return [

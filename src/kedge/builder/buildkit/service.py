@@ -10,19 +10,28 @@ from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import Final, NamedTuple, Protocol
 
-import msgspec
 from grpclib.const import Cardinality, Status
 from grpclib.const import Handler as Method
 from grpclib.exceptions import GRPCError
 from grpclib.server import Stream
 
 from kedge import errdefs
-from kedge.api.buildcaches import BuildCacheSpec
 from kedge.builder.buildkit import messages
+from kedge.builder.buildkit.answers import (
+    Usage,
+    answer_metadata,
+    asked_of,
+    caches_of,
+    details,
+    promise,
+    single_ref,
+    status_of,
+    told,
+    usage_record,
+)
 from kedge.builder.buildkit.gathering import FolderStore
 from kedge.builder.buildkit.history import HISTORY_EVENT, HISTORY_REQUEST, HISTORY_UPDATE, History
-from kedge.builder.buildkit.options import FRONTEND, read_cache
-from kedge.builder.buildkit.references import find_reference, make_definition
+from kedge.builder.buildkit.references import find_reference
 from kedge.builder.buildkit.rpc import ByteStream, CallStream, run_server
 from kedge.builder.buildkit.session import Session, Sessions
 from kedge.builder.buildkit.solving import Around, Asked, BuildEngine, Solving, read_outputs
@@ -38,8 +47,6 @@ from kedge.builder.buildkit.wire import (
     texts,
 )
 from kedge.builder.checks.calls import Call
-from kedge.builder.failures import BuildCancelledError, StepFailedError
-from kedge.builder.findings import Answer
 from kedge.errdefs import KedgeError
 from kedge.lib.ids import new_id
 from kedge.oci.platforms import Platform
@@ -69,34 +76,12 @@ _BUILD_CAPS: Final = (
     "meta.ignorecache", "meta.description", "meta.exportcache", "exporter.sourcedateepoch",
     "exporter.multiple", "exporter.image.attestations", "gc.freespacefilter",
 )  # fmt: skip
-_CODES: Final = (
-    (errdefs.NotFoundError, Status.NOT_FOUND),
-    (errdefs.InvalidParameterError, Status.INVALID_ARGUMENT),
-    (errdefs.NotSupportedError, Status.UNIMPLEMENTED),
-    (errdefs.UnauthorizedError, Status.UNAUTHENTICATED),
-    (errdefs.ForbiddenError, Status.PERMISSION_DENIED),
-    (BuildCancelledError, Status.CANCELLED),
-)
 _KEPT_S: Final = 60.0
 
 GrpcStream = Stream[Record, Record]
 
 
 _Row = tuple[str, Callable[[GrpcStream], Awaitable[None]], Cardinality, Schema, Schema]
-
-
-class Usage(NamedTuple):
-    """One entry of the build cache."""
-
-    id: str
-    kind: str
-    description: str
-    size_bytes: int
-    is_used: bool
-    is_shared: bool
-    created_ns: int
-    last_used_ns: int
-    uses: int
 
 
 class Pruning(NamedTuple):
@@ -267,20 +252,20 @@ class BuildkitServer:
             if text(request, "Frontend"):
                 identity = new_id()
                 solving.ask(
-                    identity, _asked(text(request, "Frontend"), texts(request, "FrontendAttrs"))
+                    identity, asked_of(text(request, "Frontend"), texts(request, "FrontendAttrs"))
                 )
             else:
-                identity = _single_ref(await solving.returned)
+                identity = single_ref(await solving.returned)
             response: dict[str, str] = {}
             if identity:
-                made = await solving.make(identity, outputs, _caches(request))
+                made = await solving.make(identity, outputs, caches_of(request))
                 response = dict(made.response)
             self._history.completed(solving.reference, solving.progress.steps, response=response)
             await stream.send_message({"ExporterResponse": dict(response)})
         except KedgeError as error:
-            self._failed(solving, _told(error), _status_of(error))
-            solving.progress.complete(_told(error))
-            raise GRPCError(_status_of(error), _told(error), _details(solving)) from error
+            self._failed(solving, told(error), status_of(error))
+            solving.progress.complete(told(error))
+            raise GRPCError(status_of(error), told(error), details(solving)) from error
         except asyncio.CancelledError:
             solving.cancel()
             self._failed(solving, "build cancelled", Status.CANCELLED)
@@ -336,7 +321,7 @@ class BuildkitServer:
     async def disk_usage(self, stream: GrpcStream) -> None:
         """List what the cache holds."""
         await stream.recv_message()
-        records: list[Value] = [_usage(one) for one in await self._engine.usage()]
+        records: list[Value] = [usage_record(one) for one in await self._engine.usage()]
         await stream.send_message({"record": records})
 
     async def prune(self, stream: GrpcStream) -> None:
@@ -354,7 +339,7 @@ class BuildkitServer:
         if pruning.all:
             await asyncio.to_thread(self._folders.prune, 0)
         for one in removed:
-            await stream.send_message(_usage(one))
+            await stream.send_message(usage_record(one))
 
     # -- the gateway
 
@@ -375,9 +360,9 @@ class BuildkitServer:
         solving = self._of(stream)
         options = texts(request, "FrontendOpt")
         if not text(request, "Frontend"):
-            await stream.send_message(_promise(find_reference(part(request, "Definition"))))
+            await stream.send_message(promise(find_reference(part(request, "Definition"))))
             return
-        asked = _asked(text(request, "Frontend"), options, part(request, "FrontendInputs"))
+        asked = asked_of(text(request, "Frontend"), options, part(request, "FrontendInputs"))
         question = options.get("requestid", "")
         if question:
             await stream.send_message(await self._answer(solving, question, asked))
@@ -390,14 +375,14 @@ class BuildkitServer:
         self._promised[identity] = solving
         if request.get("Evaluate"):
             await solving.make(identity)
-        await stream.send_message(_promise(identity))
+        await stream.send_message(promise(identity))
 
     async def _answer(self, solving: Solving, question: str, asked: Asked) -> Record:
         call = _CALLS.get(question)
         if call is None:
             raise errdefs.NotSupportedError(f"the frontend does not know the request {question}")
         answer = await solving.answer(call, asked)
-        return {"result": {"metadata": _answer_metadata(answer)}}
+        return {"result": {"metadata": answer_metadata(answer)}}
 
     async def evaluate(self, stream: GrpcStream) -> None:
         """Build a promised result now."""
@@ -494,44 +479,9 @@ def _as_status() -> Generator[None, None, None]:
     try:
         yield
     except KedgeError as error:
-        raise GRPCError(_status_of(error), _told(error)) from error
+        raise GRPCError(status_of(error), told(error)) from error
     except OSError as error:
         raise GRPCError(Status.INTERNAL, (error.strerror or str(error)).lower()) from error
-
-
-def _status_of(error: KedgeError) -> Status:
-    return next((code for kind, code in _CODES if isinstance(error, kind)), Status.UNKNOWN)
-
-
-def _told(error: KedgeError) -> str:
-    """Return a failure in the words of BuildKit, where clients and users know these."""
-    if isinstance(error, StepFailedError) and error.command:
-        return (
-            f'process "{error.command}" did not complete successfully: exit code: {error.exit_code}'
-        )
-    return str(error)
-
-
-def _details(solving: Solving) -> list[Value]:
-    """Return the place in the Dockerfile where a build failed, which clients print."""
-    place = solving.failed_at
-    if place is None:
-        return []
-    # Typed errors travel as the JSON of their Go type, not as messages.
-    content = place.text.encode(errors="surrogateescape")
-    info = {"filename": place.filename, "data": content, "language": "Dockerfile"}
-    span = {"start": {"line": place.line}, "end": {"line": place.line}}
-    value = msgspec.json.encode({"info": info, "ranges": [span]})
-    return [{"type_url": "github.com/moby/buildkit/errdefs.Source+json", "value": value}]
-
-
-def _answer_metadata(answer: Answer) -> dict[str, Value]:
-    return {
-        "result.json": msgspec.json.encode(answer.document),
-        "result.txt": answer.text.encode(),
-        "result.statuscode": str(answer.status_code).encode(),
-        "version": b"1.2.0",
-    }
 
 
 async def _message(stream: GrpcStream) -> Record:
@@ -539,60 +489,3 @@ async def _message(stream: GrpcStream) -> Record:
     if message is None:
         raise errdefs.InvalidParameterError("the call brought no message")
     return message
-
-
-def _asked(frontend: str, options: dict[str, str], inputs: Record | None = None) -> Asked:
-    if frontend != FRONTEND:
-        raise errdefs.NotSupportedError(
-            f"frontend {frontend} is not supported: kedge understands {FRONTEND} itself"
-        )
-    found = {
-        name: find_reference(definition)
-        for name, definition in (inputs or {}).items()
-        if isinstance(definition, dict)
-    }
-    return Asked(options=options, inputs=found)
-
-
-def _caches(request: Record) -> tuple[BuildCacheSpec, ...]:
-    exports = parts(part(request, "Cache"), "Exports")
-    return tuple(read_cache(text(one, "Type"), texts(one, "Attrs"), target=True) for one in exports)
-
-
-def _promise(identity: str) -> Record:
-    return {
-        "ref": identity,
-        "result": {"ref": {"id": identity, "def": make_definition(identity)}},
-    }
-
-
-def _single_ref(result: Record) -> str:
-    """Return the reference of the one result; empty where there is none."""
-    if "ref" in result:
-        return text(part(result, "ref"), "id")
-    if "refs" in result:
-        refs = part(part(result, "refs"), "refs")
-        found = {text(each, "id") for each in refs.values() if isinstance(each, dict)}
-        if len(found) == 1:
-            return found.pop()
-        raise errdefs.NotSupportedError("a result of several platforms is not supported here")
-    return text(result, "refDeprecated")
-
-
-def _usage(one: Usage) -> dict[str, Value]:
-    return {
-        "ID": one.id,
-        "InUse": one.is_used,
-        "Size": one.size_bytes,
-        "CreatedAt": _timestamp(one.created_ns),
-        "LastUsedAt": _timestamp(one.last_used_ns),
-        "UsageCount": one.uses,
-        "Description": one.description,
-        "RecordType": one.kind,
-        "Shared": one.is_shared,
-    }
-
-
-def _timestamp(moment_ns: int) -> dict[str, Value]:
-    seconds, nanos = divmod(moment_ns, 1_000_000_000)
-    return {"seconds": seconds, "nanos": nanos}
