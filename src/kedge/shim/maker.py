@@ -99,6 +99,13 @@ class Maker:
         self._line.close()
         self.wait()
 
+    def is_alive(self) -> bool:
+        """Tell whether the process still waits; one that ended before it was asked is reaped."""
+        if self._pid and os.waitpid(self._pid, os.WNOHANG) != (0, 0):
+            self._line.close()
+            self._pid = 0
+        return self._pid != 0
+
     def wait(self) -> None:
         """Return when the process is gone; its end takes a moment nobody need wait for before."""
         pid, self._pid = self._pid, 0

@@ -178,7 +178,8 @@ def prepare(*, ahead: bool) -> MakeTask:
             from kedge.shim.foreign_task import ForeignTask  # noqa: PLC0415
 
             return ForeignTask(request, pipes)
-        maker = ready or Maker(_create, _nothing)
+        # Getting ready may have failed on a host that was short of something then.
+        maker = ready if ready is not None and ready.is_alive() else Maker(_create, _nothing)
         return RuntimeTask(request, maker.make(request, pipes.theirs), maker)
 
     return make_task

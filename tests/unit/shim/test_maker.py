@@ -52,6 +52,10 @@ def dying(_request: CreateRequest, _streams: tuple[int, int, int]) -> Made:
     os._exit(3)
 
 
+def children_of_this() -> str:
+    return Path(f"/proc/self/task/{os.getpid()}/children").read_text()
+
+
 def in_a_subreaper(body: Callable[[], None]) -> None:
     """Run ``body`` where orphans come to, without making this process such a place."""
     pid = os.fork()  # noqa: TID251 - what is under test does so, too
@@ -95,13 +99,28 @@ def test_a_maker_that_dies_is_a_failure_of_the_container() -> None:
         Maker(dying, nothing).make(request(), NO_STREAMS)
 
 
+def test_a_maker_that_did_not_get_ready_is_known_to_be_gone() -> None:
+    maker = Maker(waiting_child, lambda: os._exit(5))
+    os.waitid(os.P_PID, int(children_of_this()), os.WEXITED | os.WNOWAIT)
+    assert not maker.is_alive()
+    assert not maker.is_alive()
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_a_maker_that_waits_is_alive() -> None:
+    maker = Maker(refusing, nothing)
+    assert maker.is_alive()
+    with pytest.raises(ConflictError):
+        maker.make(request(), NO_STREAMS)
+
+
 def test_a_maker_nobody_asks_ends_with_the_shim() -> None:
     told, tell = os.pipe()
 
     def body() -> None:
         Maker(waiting_child, nothing)
-        children = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
-        os.write(tell, children.encode())
+        os.write(tell, children_of_this().encode())
 
     in_a_subreaper(body)
     os.close(tell)

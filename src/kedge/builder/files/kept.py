@@ -192,13 +192,12 @@ class KeptContexts:
             if pending is None:
                 body.close()
                 raise ConflictError("the engine has forgotten this build context: build again")
-            try:
-                tree = KeptTree(_merged(pending, _Generation(body)), self._release)
-            finally:
-                self._drop(pending)
+            tree = KeptTree(_merged(pending, _Generation(body)), self._release)
             used = tree.generations
             for generation in used:
                 generation.users += 1
+            # Only now: the base may be all that holds what the new tree took over from it.
+            self._drop(pending)
             if all(generation.tree is not body for generation in used):
                 body.close()
             tree.users = 1
