@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,10 @@ from tests.leaks import (
 
 ON_THE_HOST = ("integration", "interop")
 _HERE = Path(__file__).parent
+
+# A shell that starts this in the background has it ignore SIGINT, and every program it starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No test fails on a clock: a busy machine is no bug.
 settings.register_profile(
