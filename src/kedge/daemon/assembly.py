@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import sys
 from collections.abc import AsyncGenerator, Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -95,7 +96,7 @@ async def open_engine(config: DaemonConfig) -> AsyncGenerator[Engine, None]:
         stack.enter_context(_lock(paths.data_root))
         context = await _make_context(config, paths, stack)
         execs = ExecService(context)
-        lifecycle = Lifecycle(context, HealthChecks(context, execs))
+        lifecycle = Lifecycle(context, HealthChecks(context, execs), warn=_warn)
         settings = _registry_settings(config)
         puller = Puller(context.images, settings)
         stack.callback(puller.close)
@@ -139,6 +140,11 @@ async def open_engine(config: DaemonConfig) -> AsyncGenerator[Engine, None]:
         )
 
 
+def _warn(text: str) -> None:
+    sys.stderr.write(f"warning: {text}\n")
+    sys.stderr.flush()
+
+
 def _registry_settings(config: DaemonConfig) -> RegistrySettings:
     proxies = {
         "http_proxy": config.http_proxy,
@@ -178,6 +184,7 @@ def _settings(config: DaemonConfig) -> EngineSettings:
         dns_opts=config.dns_opts,
         labels=config.labels,
         live_restore=config.live_restore,
+        fast_stop=config.fast_stop,
         host_certs=config.host_certs,
         builder_gc=config.builder_gc,
         log_driver=config.log_driver,

@@ -57,6 +57,7 @@ class DaemonConfig:
     max_concurrent_uploads: int = 5
     max_download_attempts: int = 5
     live_restore: bool = True
+    fast_stop: bool = True
     host_certs: str = "auto"
     userns_remap: str = ""
     log_driver: str = "json-file"
@@ -107,6 +108,7 @@ _FILE_KEYS: Final = {
     "max-concurrent-uploads": "max_concurrent_uploads",
     "max-download-attempts": "max_download_attempts",
     "live-restore": "live_restore",
+    "fast-stop": "fast_stop",
     "host-certs": "host_certs",
     "userns-remap": "userns_remap",
     "log-driver": "log_driver",
@@ -175,6 +177,7 @@ def _make_parser() -> argparse.ArgumentParser:
         ("--ipv6", "ipv6", "IPv6 addresses on the default bridge"),
         ("--init", "init", "run an init in every container"),
         ("--live-restore", "live_restore", "leave containers running when the engine stops"),
+        ("--fast-stop", "fast_stop", "kill at once what the stop signal cannot reach"),
     ):
         flags = name.split()
         add(*flags, dest=dest, nargs="?", const=True, type=_parse_bool, help=text, metavar="BOOL")

@@ -31,10 +31,32 @@ class WaitingSession(Protocol):
         ...
 
 
+class Changes:
+    """Wakes everybody who waits for any container to change its status or health."""
+
+    def __init__(self) -> None:
+        """Nobody waits."""
+        self._next: asyncio.Future[None] | None = None
+
+    def tell(self) -> None:
+        """Wake those who wait now."""
+        waiting, self._next = self._next, None
+        if waiting is not None and not waiting.done():
+            waiting.set_result(None)
+
+    def next(self) -> "asyncio.Future[None]":
+        """Return what is done with the next change after this call; it is shared: do not cancel."""
+        if self._next is None or self._next.done():
+            self._next = asyncio.get_running_loop().create_future()
+        return self._next
+
+
 class Container:
     """One container: its record, its shim while it runs, and who waits for it."""
 
-    def __init__(self, record: ContainerRecord, store: RecordStore) -> None:
+    def __init__(
+        self, record: ContainerRecord, store: RecordStore, changes: Changes | None = None
+    ) -> None:
         """Wrap ``record``; nothing is written."""
         self.record = record
         self.lock = asyncio.Lock()
@@ -50,6 +72,7 @@ class Container:
         self.is_settled = True
         """Off while a full disk keeps the last exit from the record, or the addresses taken."""
         self._store = store
+        self.changes = changes or Changes()
 
     @property
     def id(self) -> str:
@@ -74,6 +97,7 @@ class Container:
         except BaseException:
             self.record.status = before
             raise
+        self.changes.tell()
 
     def save(self, *, durable: bool = False) -> None:
         """Write the record as it is."""
@@ -84,6 +108,7 @@ class Container:
         waiting, self.exited = self.exited, asyncio.get_running_loop().create_future()
         if not waiting.done():
             waiting.set_result(self.record.exit_code)
+        self.changes.tell()
 
     def drop_waiting(self) -> None:
         """End the sessions that wait for a process which will not come."""
@@ -97,6 +122,7 @@ class Container:
         for waiting in (self.exited, self.removed):
             if not waiting.done():
                 waiting.set_result(self.record.exit_code)
+        self.changes.tell()
 
 
 class ContainerIndex:
@@ -105,6 +131,7 @@ class ContainerIndex:
     def __init__(self, store: RecordStore) -> None:
         """Start empty; `kedge.engine.restore` fills it."""
         self.store = store
+        self.changes = Changes()
         self._by_id: dict[str, Container] = {}
         self._by_name: dict[str, str] = {}
 
@@ -122,7 +149,7 @@ class ContainerIndex:
 
     def add(self, record: ContainerRecord) -> Container:
         """Take up a container whose record is saved."""
-        container = Container(record, self.store)
+        container = Container(record, self.store, self.changes)
         self._by_id[record.id] = container
         self._by_name[record.name] = record.id
         return container
@@ -139,6 +166,10 @@ class ContainerIndex:
         container.record.name = name
         self._by_name[name] = container.id
         container.save(durable=True)
+
+    def find(self, container_id: str) -> Container | None:
+        """Return the container with this full id, if there is one."""
+        return self._by_id.get(container_id)
 
     def get(self, reference: str) -> Container:
         """Return the container with this id, name or unique id prefix, in Docker's order.

@@ -39,6 +39,7 @@ class EngineSettings:
     dns_opts: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     live_restore: bool = True
+    fast_stop: bool = True
     host_certs: str = "auto"
     log_driver: str = "json-file"
     log_opts: dict[str, str] = field(default_factory=dict[str, str])

@@ -95,7 +95,8 @@ class HealthChecks:
         record, clock = container.record, self._context.clock
         while record.status is Status.RUNNING:
             now = clock.time_ns()
-            interval = next_interval_ns(plan, health.status, since_start_ns=now - record.started_ns)
+            since_start = max(since_ns - record.started_ns, 0)
+            interval = next_interval_ns(plan, health.status, since_start_ns=since_start)
             # A clock that was set back makes nobody wait longer than that.
             await self._sleep(min(max(since_ns + interval - now, 0), interval) / 1e9)
             start = clock.time_ns()
@@ -116,6 +117,7 @@ class HealthChecks:
             with contextlib.suppress(SystemFailureError):
                 container.save()
         if health.status is not before:
+            container.changes.tell()
             announce(self._context, container, f"health_status: {health.status}")
 
     async def _probe(self, container: Container, plan: HealthPlan) -> tuple[int, str]:

@@ -1,8 +1,10 @@
 """What a health check asks, when it asks next, and what an answer means. Pure.
 
-Vocabulary and rules: moby ``daemon/health.go``. The first probe comes one interval after the start;
-within the start period failures do not count and `start_interval` is the interval until the first
-success. The probes themselves are run by `kedge.engine.health`.
+Vocabulary and rules: moby ``daemon/health.go``. Docker's first probe comes one interval after the
+start; within the start period failures do not count and `start_interval` is the interval until the
+first success. Where no start interval was given, kedge looks earlier as well: 0.1, 0.2, 0.4 ...
+seconds after the start, until Docker's first probe is due; failures before that never count. The
+probes themselves are run by `kedge.engine.health`.
 """
 
 from enum import StrEnum
@@ -26,6 +28,7 @@ _INTERVAL_NS: Final = 30 * SECOND
 _TIMEOUT_NS: Final = 30 * SECOND
 _START_INTERVAL_NS: Final = 5 * SECOND
 _RETRIES: Final = 3
+_FIRST_LOOK_NS: Final = 100 * MILLISECOND
 _SHELL: Final = ("/bin/sh", "-c")
 
 
@@ -63,6 +66,13 @@ class HealthPlan(NamedTuple):
     start_period_ns: int
     start_interval_ns: int
     retries: int
+    looks_early: bool = False
+    """No start interval was given: probes begin at once and back off."""
+
+    @property
+    def first_probe_ns(self) -> int:
+        """How long after the start Docker's first probe comes."""
+        return self.start_interval_ns if self.start_period_ns else self.interval_ns
 
 
 def make_plan(config: ContainerConfig) -> HealthPlan | None:
@@ -78,6 +88,7 @@ def make_plan(config: ContainerConfig) -> HealthPlan | None:
         start_period_ns=check.start_period,
         start_interval_ns=check.start_interval or _START_INTERVAL_NS,
         retries=check.retries or _RETRIES,
+        looks_early=not check.start_interval,
     )
 
 
@@ -117,11 +128,19 @@ def next_interval_ns(plan: HealthPlan, status: HealthStatus, *, since_start_ns: 
     Args:
         plan: The check.
         status: What is known now.
-        since_start_ns: How long the container has been running.
+        since_start_ns: How long after the start the last probe ended; 0 before the first one.
     """
-    if status is HealthStatus.STARTING and since_start_ns < plan.start_period_ns:
-        return plan.start_interval_ns
-    return plan.interval_ns
+    if status is not HealthStatus.STARTING:
+        return plan.interval_ns
+    pace = plan.start_interval_ns if since_start_ns < plan.start_period_ns else plan.interval_ns
+    if not plan.looks_early:
+        return pace
+    # compat: Docker does not look before its first probe is due, 30 s by default.
+    if since_start_ns < plan.first_probe_ns:
+        # Each look comes twice as long after the start as the one before.
+        early = max(since_start_ns, _FIRST_LOOK_NS - since_start_ns)
+        return min(early, plan.first_probe_ns - since_start_ns, plan.interval_ns)
+    return min(pace, plan.interval_ns)
 
 
 def begin_health(config: ContainerConfig, before: HealthRecord | None) -> HealthRecord | None:
@@ -142,12 +161,18 @@ def apply_result(
         health.status = HealthStatus.HEALTHY
     elif not (
         health.status is HealthStatus.STARTING
-        and result.start_ns - started_ns < plan.start_period_ns
+        and result.start_ns - started_ns < _counts_from_ns(plan)
     ):
         health.failing_streak += 1
         if health.failing_streak >= plan.retries:
             health.status = HealthStatus.UNHEALTHY
     return before != (health.status, health.failing_streak)
+
+
+def _counts_from_ns(plan: HealthPlan) -> int:
+    if plan.looks_early:
+        return max(plan.start_period_ns, plan.first_probe_ns)
+    return plan.start_period_ns
 
 
 def cut_output(output: bytes) -> str:

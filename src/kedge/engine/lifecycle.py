@@ -17,7 +17,7 @@ import asyncio
 import contextlib
 import shutil
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from kedge.engine.announce import announce
@@ -26,6 +26,8 @@ from kedge.engine.context import EngineContext
 from kedge.engine.defaults import STOP_SIGNAL, STOP_TIMEOUT_S
 from kedge.engine.ending import end_shim
 from kedge.engine.failures import host_failure
+from kedge.engine.faststop import LABEL as FAST_STOP_LABEL
+from kedge.engine.faststop import may_stop_fast, stays_thrown_away
 from kedge.engine.health import HealthChecks, end_health
 from kedge.engine.logsetup import make_log_config
 from kedge.engine.mounting import announce_volume, own_volumes, release_volumes
@@ -62,12 +64,17 @@ _RETRY_S: Final = 1.0
 class Lifecycle:
     """Moves containers between the states of `kedge.engine.state`."""
 
-    def __init__(self, context: EngineContext, health: HealthChecks) -> None:
-        """Work on ``context``; nothing is started."""
+    def __init__(
+        self, context: EngineContext, health: HealthChecks, *, warn: Callable[[str], None]
+    ) -> None:
+        """Work on ``context``; nothing is started, by no policy either before `resume_policies`."""
         self._context = context
         self._network = ContainerNetwork(context)
         self._health = health
-        self._restarts = Restarts(context.containers, self._start_again, clock=context.clock)
+        self._restarts = Restarts(
+            context.containers, self._start_again, clock=context.clock, warn=warn
+        )
+        self._restarts.gather()
         self._watchers: set[asyncio.Task[None]] = set()
 
     async def start(self, container: Container) -> None:
@@ -363,20 +370,40 @@ class Lifecycle:
         with contextlib.suppress(KedgeError):
             await shim.kill(number)
             announce(self._context, container, "kill", {"signal": str(number)})
-        try:
-            async with asyncio.timeout(timeout_s if timeout_s >= 0 else None):
-                await exited
-        except TimeoutError:
-            await self._force_end(container, shim)
+        reason = await self._wait_for_end(container, number, exited, timeout_s)
+        if reason:
+            await self._force_end(container, shim, reason)
         await self._settled(container)
         announce(self._context, container, "stop")
 
-    async def _force_end(self, container: Container, shim: Shim) -> None:
+    async def _wait_for_end(
+        self, container: Container, number: int, exited: "asyncio.Future[int]", timeout_s: int
+    ) -> str:
+        """Wait for the end that a signal asked for; return why to wait no longer, if so."""
+        settings, record = self._context.settings, container.record
+        # compat: Docker sits the grace period out, whether the signal can arrive or not.
+        fast = timeout_s > 0 and may_stop_fast(
+            record, number, enabled=settings.fast_stop, init=settings.init
+        )
+        try:
+            async with asyncio.timeout(timeout_s if timeout_s >= 0 else None):
+                if fast and await _ends_or_cannot_hear(record.pid, number, exited):
+                    return (
+                        f"signal {number} was discarded by the kernel: process 1 has no handler "
+                        f"for it; label {FAST_STOP_LABEL}=false waits"
+                    )
+                await exited
+        except TimeoutError:
+            return f"still running {timeout_s} s after signal {number}"
+        return ""
+
+    async def _force_end(self, container: Container, shim: Shim, reason: str) -> None:
         exited = asyncio.shield(container.exited)
         if not container.record.alive:
             return
         with contextlib.suppress(KedgeError):
             await shim.kill(signal.SIGKILL, all=True)
+            announce(self._context, container, "kill", {"signal": "9", "reason": reason})
         async with asyncio.timeout(_KILL_GRACE_S):
             await exited
 
@@ -487,6 +514,17 @@ class Lifecycle:
         for task in list(self._watchers):
             task.cancel()
         await asyncio.gather(*self._watchers, return_exceptions=True)
+
+
+async def _ends_or_cannot_hear(pid: int, number: int, exited: "asyncio.Future[int]") -> bool:
+    """Return once the end has come, or it is known whether the signal can have been heard."""
+    looking = asyncio.ensure_future(stays_thrown_away(pid, number))
+    both: list[asyncio.Future[int] | asyncio.Future[bool]] = [looking, exited]
+    try:
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        return not exited.done() and looking.result()
+    finally:
+        looking.cancel()
 
 
 def _note_stop(container: Container) -> None:

@@ -6,7 +6,6 @@ minute, and begin anew once the container has run for ten seconds.
 """
 
 import signal
-from collections.abc import Sequence
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -152,35 +151,3 @@ def ends_policy(number: int, stop_signal: str) -> bool:
     if stop_signal:
         return number == parse_signal(stop_signal)
     return number not in _MERE_NEWS
-
-
-def start_order(records: Sequence[ContainerRecord]) -> list[list[ContainerRecord]]:
-    """Return ``records`` in waves: each may start when those before it have.
-
-    A container that joins another's namespace comes after it. Who waits for nobody who is in the
-    list, or for each other in a circle, is in the first wave that is left.
-    """
-    by_reference = {key: item.id for item in records for key in (item.id, item.name)}
-    needs = {
-        item.id: {
-            by_reference[reference]
-            for reference in _joined(item.host_config)
-            if reference in by_reference and by_reference[reference] != item.id
-        }
-        for item in records
-    }
-    waves: list[list[ContainerRecord]] = []
-    left = list(records)
-    while left:
-        waiting = {item.id for item in left}
-        ready = [item for item in left if not needs[item.id] & waiting] or left
-        waves.append(ready)
-        chosen = {item.id for item in ready}
-        left = [item for item in left if item.id not in chosen]
-    return waves
-
-
-def _joined(host: HostConfig) -> list[str]:
-    prefix = "container:"
-    modes = (host.network_mode, host.ipc_mode, host.pid_mode)
-    return [mode.removeprefix(prefix) for mode in modes if mode.startswith(prefix)]

@@ -21,14 +21,19 @@ def health(engine: Engine, name: str) -> str:
     return str(found["Status"]) if isinstance(found, dict) else "none"
 
 
-def last_result(engine: Engine, name: str) -> dict[str, Json]:
+def last_results(engine: Engine, name: str) -> list[Json]:
     found = state(engine, name)["Health"]
     assert isinstance(found, dict)
     log = found["Log"]
     assert isinstance(log, list)
     assert len(log) <= 5
-    assert isinstance(log[-1], dict)
-    return log[-1]
+    return log
+
+
+def last_result(engine: Engine, name: str) -> dict[str, Json]:
+    result = last_results(engine, name)[-1]
+    assert isinstance(result, dict)
+    return result
 
 
 def actions(engine: Engine, name: str) -> list[str]:
@@ -122,4 +127,20 @@ def test_health_goes_on_when_the_engine_was_killed(engine: Engine) -> None:
     # The probe of the dead engine went with it; the new engine has one of its own.
     until(lambda: engine.docker("top", "hangs").stdout.count("sleep 765") == 1, "one probe")
     assert status(engine, "hangs") == "running"
+    assert_true(engine)
+
+
+def test_a_container_is_found_ready_long_before_its_first_interval(engine: Engine) -> None:
+    check = ("--health-cmd", "cat /ok", "--health-interval", "1h", "--health-retries", "1")
+    run(engine, "web", *check)
+    until(lambda: last_results(engine, "web"), "it was asked")
+    # It may fail as often as it likes before Docker would have looked.
+    assert health(engine, "web") == "starting"
+    engine.docker("exec", "web", "touch", "/ok")
+    until(lambda: health(engine, "web") == "healthy", "it is well")
+    # With a start interval the pace is the user's.
+    run(engine, "paced", *check, "--health-start-interval", "1h", "--health-start-period", "1h")
+    run(engine, "other", *check[:1], "true", *check[2:])
+    until(lambda: health(engine, "other") == "healthy", "some time has gone by")
+    assert not last_results(engine, "paced")
     assert_true(engine)

@@ -38,7 +38,7 @@ def answer(code: int, at_ns: int = 0, output: str = "") -> ProbeResult:
 
 def test_the_defaults_are_dockers() -> None:
     assert make_plan(config("CMD", "curl", "-f", "x")) == HealthPlan(
-        ("curl", "-f", "x"), 30 * SECOND, 30 * SECOND, 0, 5 * SECOND, 3
+        ("curl", "-f", "x"), 30 * SECOND, 30 * SECOND, 0, 5 * SECOND, 3, looks_early=True
     )
 
 
@@ -94,6 +94,43 @@ def test_failures_in_the_start_period_do_not_count() -> None:
     assert (health.status, health.failing_streak) == (HealthStatus.STARTING, 0)
     assert apply_result(PLAN, health, answer(1, 60 * SECOND), started_ns=0)
     assert (health.status, health.failing_streak) == (HealthStatus.STARTING, 1)
+
+
+def looks(plan: HealthPlan, number: int) -> list[float]:
+    """Return the seconds after the start at which the first probes come, if they take no time."""
+    found, at_ns = list[float](), 0
+    for _ in range(number):
+        at_ns += next_interval_ns(plan, HealthStatus.STARTING, since_start_ns=at_ns)
+        found.append(at_ns / SECOND)
+    return found
+
+
+def test_without_a_start_interval_probes_begin_at_once_and_back_off() -> None:
+    early = PLAN._replace(start_period_ns=0, looks_early=True)
+    assert looks(early, 11) == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 30, 60]
+    # Within a start period Docker looks every five seconds.
+    period = PLAN._replace(start_period_ns=12 * SECOND, looks_early=True)
+    assert looks(period, 10) == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5, 10, 15, 45]
+    # Never more seldom than the interval says, and never faster than a tenth of a second.
+    assert looks(early._replace(interval_ns=SECOND), 6) == [0.1, 0.2, 0.4, 0.8, 1, 2]
+    assert looks(period._replace(interval_ns=SECOND), 7) == [0.1, 0.2, 0.4, 0.8, 1.6, 2.6, 3.6]
+    assert looks(early._replace(interval_ns=SECOND // 20), 2) == [0.05, 0.1]
+    assert next_interval_ns(early, HealthStatus.HEALTHY, since_start_ns=0) == 30 * SECOND
+
+
+@pytest.mark.parametrize(("period_s", "counts_from_s"), [(0, 30), (2, 5), (60, 60)])
+def test_early_failures_never_count(period_s: int, counts_from_s: int) -> None:
+    plan = PLAN._replace(start_period_ns=period_s * SECOND, looks_early=True)
+    health = HealthRecord()
+    for at_ns in (SECOND // 10, SECOND, counts_from_s * SECOND - 1):
+        assert not apply_result(plan, health, answer(1, at_ns), started_ns=0)
+    assert apply_result(plan, health, answer(1, counts_from_s * SECOND), started_ns=0)
+    assert (health.status, health.failing_streak) == (HealthStatus.STARTING, 1)
+    # A success counts at once, and what fails after it, too.
+    health = HealthRecord()
+    assert apply_result(plan, health, answer(0, SECOND // 10), started_ns=0)
+    assert health.status is HealthStatus.HEALTHY
+    assert apply_result(plan, health, answer(1, SECOND), started_ns=0)
 
 
 def test_after_a_success_failures_count_in_the_start_period_too() -> None:

@@ -13,7 +13,6 @@ from kedge.engine.restartpolicy import (
     ends_policy,
     next_delay_ms,
     refuse_policy_of_removed,
-    start_order,
     wants_restart,
 )
 from kedge.engine.state import Status
@@ -126,22 +125,3 @@ def test_who_comes_back_with_the_engine(
 )
 def test_which_signals_end_a_policy(number: int, stop_signal: str, *, ends: bool) -> None:
     assert ends_policy(number, stop_signal) is ends
-
-
-def test_who_joins_a_namespace_starts_after_its_owner() -> None:
-    owner, guest = record("owner"), record("guest")
-    guest.host_config.network_mode = "container:id-owner"
-    second = record("second")
-    second.host_config.ipc_mode = "container:guest"
-    stray = record("stray")
-    stray.host_config.pid_mode = "container:elsewhere"
-    waves = start_order([second, guest, stray, owner])
-    assert [[item.name for item in wave] for wave in waves] == [
-        ["stray", "owner"], ["guest"], ["second"],
-    ]  # fmt: skip
-
-
-def test_a_circle_starts_at_once() -> None:
-    one, two = record("one"), record("two")
-    one.host_config.network_mode, two.host_config.network_mode = "container:two", "container:one"
-    assert start_order([one, two]) == [[one, two]]

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from kedge.api.types.config import ContainerConfig, HostConfig, RestartPolicy
 from kedge.engine.containers import Container, ContainerIndex
+from kedge.engine.healthrules import HealthRecord, HealthStatus
 from kedge.engine.record import ContainerRecord, RecordStore
 from kedge.engine.restarts import Restarts
 from kedge.engine.state import Status
@@ -178,5 +179,126 @@ def test_containers_come_back_with_the_engine() -> None:
             assert (world.starts == 1) is comes, policy
             assert world.box.record.status is (Status.RUNNING if comes else status)
             assert world.box.record.restart_count == (0 if comes else 5)
+
+    asyncio.run(main())
+
+
+class Stack(World):
+    """The box and a database that it depends on, both down since the machine was."""
+
+    def __init__(self, condition: str = "service_healthy") -> None:
+        super().__init__(status=Status.EXITED)
+        labels = {"com.docker.compose.project": "p", "com.docker.compose.service": "db"}
+        record = ContainerRecord(
+            id="2" * 64, name="db", created_ns=1, image_id="sha256:1", path="sh", args=[],
+            config=ContainerConfig(labels=labels), host_config=self.box.record.host_config,
+            status=Status.EXITED,
+        )  # fmt: skip
+        self.store.save(record)
+        self.db = self.index.add(record)
+        depends_on = f"db:{condition}:false"
+        self.box.record.config.labels.update(
+            {"com.docker.compose.project": "p", "com.docker.compose.depends_on": depends_on}
+        )
+        self.warnings: list[str] = []
+        self.started: list[str] = []
+        self.restarts = Restarts(
+            self.index, self.start, clock=self, sleep=self.sleep, warn=self.warnings.append
+        )
+
+    async def start(self, container: Container) -> None:
+        self.started.append(container.name)
+        await super().start(container)
+        if container is self.db:
+            container.record.health = HealthRecord()
+
+    async def sleep(self, seconds: float) -> None:
+        if seconds:
+            await super().sleep(seconds)
+
+
+def test_who_depends_on_a_healthy_one_waits_for_that() -> None:
+    async def main() -> None:
+        stack = Stack()
+        stack.forever = True
+        resuming = asyncio.ensure_future(stack.restarts.resume())
+        await stack.settle(lambda: stack.db.record.status is Status.RUNNING)
+        await stack.settle(lambda: stack.box.record.error == "waiting for db to be healthy")
+        assert stack.box.record.status is Status.RESTARTING
+        assert stack.db.record.health is not None
+        stack.db.record.health.status = HealthStatus.HEALTHY
+        stack.db.changes.tell()
+        await resuming
+        assert (stack.started, stack.warnings) == (["db", "box"], [])
+        assert stack.box.record.error == ""
+
+    asyncio.run(main())
+
+
+def test_no_wait_lasts_for_ever() -> None:
+    async def main() -> None:
+        stack = Stack()
+        await stack.restarts.resume()
+        assert stack.started == ["db", "box"]
+        assert stack.waits_ms == [60_000]
+        assert stack.warnings == [
+            "container box waited for db to be healthy: not within 60 s: it is started anyway"
+        ]
+
+    asyncio.run(main())
+
+
+def test_whom_nobody_starts_nobody_waits_for() -> None:
+    async def main() -> None:
+        stack = Stack("service_completed_successfully")
+        stack.forever = True
+        stack.db.record.host_config = HostConfig()
+        await stack.restarts.resume()
+        assert stack.started == ["box"]
+        assert stack.warnings == [
+            "container box waited for db to complete: is down: it is started anyway"
+        ]
+
+    asyncio.run(main())
+
+
+def test_who_cannot_start_keeps_nobody_waiting() -> None:
+    async def main() -> None:
+        stack = Stack("service_started")
+        stack.forever = True
+        stack.failures = [NotFoundError("no such program")]
+        await stack.restarts.resume()
+        assert stack.started == ["db", "box"]
+        assert stack.box.record.status is Status.RUNNING
+        assert len(stack.warnings) == 1
+
+    asyncio.run(main())
+
+
+def test_a_stop_during_the_wait_for_others_is_the_end_of_it() -> None:
+    async def main() -> None:
+        stack = Stack()
+        stack.forever = True
+        resuming = asyncio.ensure_future(stack.restarts.resume())
+        await stack.settle(lambda: stack.box.record.error != "")
+        async with stack.box.lock:
+            assert await stack.restarts.cancel(stack.box)
+        await resuming
+        assert stack.started == ["db"]
+        assert (stack.box.record.status, stack.box.record.error) == (Status.EXITED, "")
+
+    asyncio.run(main())
+
+
+def test_what_ends_while_an_engine_takes_over_starts_in_its_turn() -> None:
+    async def main() -> None:
+        world = World()
+        world.restarts.gather()
+        assert world.end()
+        await asyncio.sleep(0)
+        assert (world.starts, world.waits_ms) == (0, [])
+        await world.restarts.resume()
+        assert world.starts == 1
+        assert world.waits_ms == [100]
 
     asyncio.run(main())
