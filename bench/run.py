@@ -19,7 +19,7 @@ from typing import Final
 ROOT: Final = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from bench import builds, engines, material, rows, sessions, stacks  # noqa: E402 - the folder is no installed package
+from bench import builds, engines, material, networks, rows, sessions, stacks  # noqa: E402 - the folder is no installed package
 from bench.measure import Row, format_rows  # noqa: E402
 from bench.processes import MeasureError, isolate, run  # noqa: E402
 from bench.targets import format_numbers  # noqa: E402
@@ -37,6 +37,7 @@ _ROWS: Final = (
     *sessions.NAMES,
     *stacks.NAMES,
     *builds.NAMES,
+    *networks.NAMES,
 )
 
 
@@ -112,6 +113,7 @@ def _measure(
         memory = rows.measure_memory(field) if "memory" in wanted else []
         numbers = sessions.measure(field, wanted, sizes, session_runs)
         numbers += stacks.measure(field, wanted, session_runs)
+        numbers += networks.measure(field, wanted, session_runs)
         if not wanted.isdisjoint(builds.NAMES):
             numbers += builds.measure(field, wanted, root / "builds", session_runs)
         parts = [

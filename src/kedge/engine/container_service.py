@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Sequence
 
+from msgspec.structs import replace
+
 from kedge.api.options import AttachOptions, ListOptions, LogOptions, WaitCondition
 from kedge.api.streams import AttachedStream, OutputStream
 from kedge.api.types.container import (
@@ -27,6 +29,7 @@ from kedge.engine.defaults import MOUNT_STUBS
 from kedge.engine.images import STORAGE_DRIVER
 from kedge.engine.inspect import make_inspect, make_summary
 from kedge.engine.lifecycle import Lifecycle
+from kedge.engine.linking import shown_links
 from kedge.engine.listing import select_containers
 from kedge.engine.logs import open_log
 from kedge.engine.running import running_shim
@@ -118,6 +121,9 @@ class ContainerService:
             exec_ids=list(container.exec_ids),
             driver=STORAGE_DRIVER,
         )
+        if container.record.host_config.links:
+            links = shown_links(self._context, container)
+            shown.host_config = replace(shown.host_config, links=links)
         if size:
             shown.size_rw, shown.size_root_fs = await self._sizes(container)
         return shown
@@ -150,8 +156,10 @@ class ContainerService:
         await self._lifecycle.kill(self._get(ref), signal)
 
     async def remove(self, ref: str, *, force: bool, volumes: bool, link: bool) -> None:
-        """Remove it."""
-        del link
+        """Remove it, or only the link that is called so."""
+        if link:
+            self._lifecycle.unlink(ref)
+            return
         await self._lifecycle.remove(self._get(ref), force=force, volumes=volumes)
 
     async def wait(self, ref: str, condition: WaitCondition) -> Awaitable[WaitResponse]:

@@ -9,6 +9,7 @@ from kedge.engine import ports
 from kedge.engine.announce import announce
 from kedge.engine.context import EngineContext
 from kedge.engine.failures import host_failure
+from kedge.engine.linking import settle_links
 from kedge.engine.links import parse_link
 from kedge.engine.logoptions import settle_log_options
 from kedge.engine.logtags import check_tag
@@ -64,6 +65,7 @@ async def create_container(
     args = command_line(config)
     warnings = check_request(context.settings, request, config)
     check_host_config(host)
+    settle_links(context, host)
     check_user_namespace(host, context.settings.id_maps)
     warnings += _publish_warnings(context, config, host)
     networks = initial_networks(

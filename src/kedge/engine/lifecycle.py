@@ -29,6 +29,7 @@ from kedge.engine.failures import host_failure
 from kedge.engine.faststop import LABEL as FAST_STOP_LABEL
 from kedge.engine.faststop import may_stop_fast, stays_thrown_away
 from kedge.engine.health import HealthChecks, end_health
+from kedge.engine.linking import linked_env, tell_linking, unlink
 from kedge.engine.logsetup import make_log_config
 from kedge.engine.mounting import announce_volume, own_volumes, release_volumes
 from kedge.engine.mountspecs import (
@@ -142,7 +143,12 @@ class Lifecycle:
         undo.push_async_callback(close_mounts, context, container)
         mounts = await open_mounts(context, container)
         plan = container_spec_input(
-            context, container, files=files, mounts=mounts, network_namespace=namespace
+            context,
+            container,
+            files=files,
+            mounts=mounts,
+            network_namespace=namespace,
+            links=linked_env(context, container),
         )
         write_bundle(run_dir, plan)
         uids, gids = plan.id_maps or NO_MAPS
@@ -182,6 +188,7 @@ class Lifecycle:
         started = await shim.start()
         record.note_start(started.pid, started.started_at_ns)
         container.become(Status.RUNNING)
+        tell_linking(context, container)
         self.watch(container, shim)
 
     async def _pass_on_attached(self, container: Container, shim: Shim) -> None:
@@ -202,6 +209,17 @@ class Lifecycle:
         self._context.containers.rename(container, name)
         self._network.rename(container)
         container.save(durable=True)
+
+    def unlink(self, reference: str) -> None:
+        """Take away the link ``parent/alias``, also from who has it and runs.
+
+        Raises:
+            ConflictError: It is the name of a container.
+            NotFoundError: No such container or link.
+        """
+        container = unlink(self._context, reference)
+        if container.record.alive:
+            self._network.publish(container)
 
     def watch(self, container: Container, shim: Shim) -> None:
         """Record the container's exit when it comes; until then its health is checked."""

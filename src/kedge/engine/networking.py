@@ -15,6 +15,7 @@ from kedge.api.types.config import EndpointSettings, PortBinding
 from kedge.api.types.network import EndpointResource
 from kedge.engine.containers import Container
 from kedge.engine.context import EngineContext
+from kedge.engine.linking import linked_hosts
 from kedge.engine.membership import (
     check_wish,
     dns_names,
@@ -128,6 +129,7 @@ class ContainerNetwork:
         gateways = [str(endpoint.gateway4) for endpoint in endpoints if endpoint.gateway4]
         gateway = gateways[0] if gateways else "127.0.0.1"
         extra = [_extra_host(item, gateway) for item in host.extra_hosts]
+        extra += linked_hosts(self._context, container)
         if host.network_mode == "host":
             hosts = network_files.host_hosts(extra)
         else:

@@ -18,7 +18,7 @@ from kedge.engine.context import EngineContext
 from kedge.engine.devices import plan_block_io
 from kedge.engine.extras import plan_extras
 from kedge.engine.kernelfacts import read_facts
-from kedge.engine.merge import process_env
+from kedge.engine.merge import merge_env, process_env
 from kedge.engine.seccompfile import Circumstances, convert_profile
 from kedge.engine.security import SecurityOptions, parse_security
 from kedge.engine.spec import BindMount, SpecInput, make_spec
@@ -93,8 +93,17 @@ def container_spec_input(
     files: NetworkFiles,
     mounts: Sequence[BindMount],
     network_namespace: str | None,
+    links: Sequence[str] = (),
 ) -> SpecInput:
     """Look up everything the specification of ``container`` needs.
+
+    Args:
+        context: The engine.
+        container: What is to be started.
+        files: What it sees of its network.
+        mounts: What `kedge.engine.mountspecs` opened.
+        network_namespace: Path to join, ``""`` for one of its own, None for the host's.
+        links: Variables that describe linked containers.
 
     Raises:
         KedgeError: A user the image does not have, or another container's namespace that is gone.
@@ -107,7 +116,7 @@ def container_spec_input(
     user = user._replace(
         additional_gids=tuple(dict.fromkeys((*user.additional_gids, *extras.additional_gids)))
     )
-    env = (*process_env(config), *extras.env)
+    env = (*merge_env(links, process_env(config)), *extras.env)
     if not any(item.startswith("HOME=") for item in env):
         env = (*env, f"HOME={user.home}")
     binds = [

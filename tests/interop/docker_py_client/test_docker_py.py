@@ -10,6 +10,7 @@
 
 import io
 import itertools
+import tarfile
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ from docker.errors import (  # type: ignore[import-untyped]
     NotFound,
 )
 
-from tests.engine import Engine
+from tests.engine import Engine, make_tar
 
 if TYPE_CHECKING:
     import socket
@@ -144,3 +145,73 @@ def test_events_and_system(client: "docker.DockerClient") -> None:
     assert next(stream)["Actor"]["Attributes"]["exitCode"] == "0"
     stream.close()
     assert client.df()["Images"]
+
+
+def test_files_commit_and_archives(client: "docker.DockerClient") -> None:
+    box = client.containers.create("busybox", ["cat", "/srv/note"], name="box")
+    assert box.put_archive("/", make_tar({"srv/note": b"hello\n"}))
+    pieces, stat = box.get_archive("/srv/note")
+    assert (stat["name"], stat["size"], stat["linkTarget"]) == ("note", 6, "")
+    with tarfile.open(fileobj=io.BytesIO(b"".join(pieces))) as tar:
+        assert tar.getnames() == ["note"]
+    assert {"Kind": 1, "Path": "/srv/note"} in box.diff()
+    image = box.commit("made", tag="1", message="why", author="me", changes="ENV A=b")
+    assert image.tags == ["made:1"]
+    assert image.attrs["Config"]["Env"] == ["PATH=/bin", "A=b"]
+    assert (image.attrs["Comment"], image.attrs["Author"]) == ("why", "me")
+    assert client.containers.run("made:1", remove=True) == b"hello\n"
+    with tarfile.open(fileobj=io.BytesIO(b"".join(box.export()))) as tar:
+        assert "srv/note" in tar.getnames()
+    saved = b"".join(image.save(named=True))
+    client.images.remove("made:1")
+    (loaded,) = client.images.load(saved)
+    assert (loaded.id, loaded.tags) == (image.id, ["made:1"])
+    client.api.import_image_from_data(make_tar({"x": b"1"}), repository="bare", tag="2")
+    assert client.images.get("bare:2").attrs["RootFS"]["Layers"]
+    assert [each.tags for each in client.images.list(name="made")] == [["made:1"]]
+    counts = {tuple(each["RepoTags"]): each["Containers"] for each in client.api.images()}
+    assert counts == {("busybox:latest",): 1, ("made:1",): 0, ("bare:2",): 0}
+    assert client.images.prune(filters={"dangling": False})["SpaceReclaimed"] >= 0
+    assert [each.tags for each in client.images.list()] == [["busybox:latest"]]
+
+
+def test_volumes(client: "docker.DockerClient") -> None:
+    volume = client.volumes.create("data", labels={"a": "b"})
+    mounts = [docker.types.Mount("/d", "data"), docker.types.Mount("/t", None, type="tmpfs")]
+    script = ["sh", "-c", "echo x > /d/f; grep -c ' /t tmpfs' /proc/mounts"]
+    assert client.containers.run("busybox", script, mounts=mounts, remove=True) == b"1\n"
+    seen = client.containers.run(
+        "busybox", "cat /v/f", volumes={"data": {"bind": "/v", "mode": "ro"}}
+    )
+    assert seen == b"x\n"
+    assert volume.attrs["Labels"] == {"a": "b"}
+    assert [each.name for each in client.volumes.list(filters={"label": "a=b"})] == ["data"]
+    with pytest.raises(APIError, match="volume is in use"):
+        volume.remove()
+    client.containers.prune()
+    assert client.volumes.prune(filters={"all": True})["VolumesDeleted"] == ["data"]
+    with pytest.raises(NotFound):
+        client.volumes.get("data")
+
+
+def test_the_rest_of_containers(client: "docker.DockerClient") -> None:
+    flags = {"detach": True, "tty": True, "stdin_open": True}
+    box = client.containers.run("busybox", ["sh"], name="old-name", **flags)
+    box.rename("new-name")
+    box.resize(height=10, width=20)
+    assert box.exec_run("true").exit_code == 0
+    box.update(mem_limit="32m", memswap_limit="64m")
+    box.reload()
+    assert (box.name, box.attrs["HostConfig"]["Memory"]) == ("new-name", 32 << 20)
+    made = client.api.exec_create(box.id, ["sh", "-c", "stty size"], tty=True)
+    assert client.api.exec_inspect(made["Id"])["Running"] is False
+    assert client.api.exec_start(made["Id"], tty=True).strip()
+    assert client.api.exec_inspect(made["Id"])["ExitCode"] == 0
+    box.kill(signal="KILL")
+    assert client.api.wait(box.id)["StatusCode"] == 137
+    with pytest.raises(APIError) as caught:
+        box.kill()
+    assert caught.value.status_code == 409
+    filters = {"status": "exited", "name": "new-name"}
+    assert [each.id for each in client.containers.list(filters=filters)] == [box.id]
+    assert client.df()["Containers"][0]["Id"] == box.id

@@ -1,0 +1,252 @@
+"""Numbers of networks: attaching, many ports, traffic through a published port, names.
+
+Traffic comes from a network namespace of its own on a wire to the host, as from another machine.
+"""
+
+import contextlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from bench.api import ApiClient
+from bench.engines import IMAGE, Daemon
+from bench.processes import MeasureError, run
+from bench.rows import Field
+from bench.targets import Number, Target
+
+NAMES: Final = ("n-attach", "n-many", "n-throughput", "n-latency", "n-dns")
+"""Of the numbers, as ``--only`` takes them."""
+
+_PROGRAM: Final = str(Path(__file__).with_name("netload.py"))
+_PORTS: Final = {"kedge": 18510, "dockerd": 18511}
+_HOST: Final = "198.51.100.1"
+_OUTSIDE: Final = "198.51.100.2"
+_FIRST_PORT: Final = 21000
+_MANY: Final = 200
+_STARTS: Final = 15
+_AROUND: Final = 10
+_QUESTIONS: Final = 5000
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """An engine with a container that takes connections at a published port."""
+
+    client: ApiClient
+    container: int
+    """Process id of the container's first process."""
+    engine: int
+    """Process id of the engine."""
+    port: int
+
+
+def measure(field: Field, wanted: set[str], runs: int) -> list[Number]:
+    """Return the wanted numbers, measured."""
+    found: list[Number] = []
+    if not wanted.intersection(NAMES):
+        return found
+    with contextlib.ExitStack() as stack:
+        outside = stack.enter_context(_outside())
+        peers: dict[str, Peer] = {}
+        skipped = {"podman": "no engine to ask over the API"}
+        for name, daemon in (("kedge", field.kedged), ("dockerd", field.dockerd)):
+            if daemon is None:
+                continue
+            try:
+                peers[name] = stack.enter_context(_peer(daemon, _PORTS[name]))
+            except (MeasureError, OSError) as failure:
+                skipped[name] = f"failed: {failure}"
+        for name, make in _NUMBERS.items():
+            if name in wanted:
+                number = make(peers, outside)
+                number.skipped |= skipped
+                number.measure(1 if name == "n-many" else runs)
+                found.append(number)
+    return found
+
+
+def _attach(peers: dict[str, Peer], _outside: int) -> Number:
+    return Number(
+        title="a bridge and a published port add to a start",
+        unit="ms",
+        probes={name: _bound(_attached, peer) for name, peer in peers.items()},
+        target=Target(at_most=8),
+    )
+
+
+def _attached(peer: Peer) -> float:
+    """Return how much longer a start takes than one without a network; they take turns."""
+    plain: list[float] = []
+    joined: list[float] = []
+    for _ in range(_STARTS):
+        plain.append(_start(peer, {"NetworkMode": "none"}, keep=False))
+        joined.append(_start(peer, _publishing(_FIRST_PORT), keep=False))
+    return statistics.median(joined) - statistics.median(plain)
+
+
+def _many(peers: dict[str, Peer], _outside: int) -> Number:
+    return Number(
+        title=f"a start with {_MANY} containers and ports, as part of the tenth's time",
+        unit="times",
+        probes={name: _bound(_crowded, peer) for name, peer in peers.items()},
+        target=Target(at_most=1.1),
+    )
+
+
+def _crowded(peer: Peer) -> float:
+    try:
+        spent = [
+            _start(peer, _publishing(_FIRST_PORT + number), keep=True)
+            for number in range(_MANY + _AROUND)
+        ]
+    finally:
+        _remove_all(peer.client, keep=peer.container)
+    return statistics.median(spent[_MANY:]) / statistics.median(spent[5 : 5 + _AROUND])
+
+
+def _throughput(peers: dict[str, Peer], outside: int) -> Number:
+    return Number(
+        title="TCP through a published port from another machine",
+        unit="MB/s",
+        probes={
+            name: _bound(_load, outside, "send", _HOST, str(peer.port), "1")
+            for name, peer in peers.items()
+        },
+        target=Target(times=0.9),
+        more_is_better=True,
+    )
+
+
+def _latency(peers: dict[str, Peer], outside: int) -> Number:
+    return Number(
+        title="a question and its answer through a published port",
+        unit="us",
+        probes={
+            name: _bound(_load, outside, "turns", _HOST, str(peer.port), "3000")
+            for name, peer in peers.items()
+        },
+        target=Target(times=0.9),
+    )
+
+
+def _dns(peers: dict[str, Peer], _outside: int) -> Number:
+    return Number(
+        title="names answered per second of the engine's processor time",
+        unit="per s",
+        probes={name: _bound(_answers, peer) for name, peer in peers.items()},
+        target=Target(at_least=5000),
+        more_is_better=True,
+    )
+
+
+def _answers(peer: Peer) -> float:
+    before = _cpu_s(peer.engine)
+    _load(peer.container, "dns", "bench-server", str(_QUESTIONS))
+    return _QUESTIONS / max(_cpu_s(peer.engine) - before, 1 / _TICKS)
+
+
+_NUMBERS: Final[dict[str, Callable[[dict[str, Peer], int], Number]]] = {
+    "n-attach": _attach,
+    "n-many": _many,
+    "n-throughput": _throughput,
+    "n-latency": _latency,
+    "n-dns": _dns,
+}
+
+
+def _bound(call: Callable[..., float], *arguments: object) -> Callable[[], float]:
+    return lambda: call(*arguments)
+
+
+def _load(pid: int, *words: str) -> float:
+    """Run the load in a process's network namespace; return its figure."""
+    return float(run(["nsenter", "-t", str(pid), "-n", sys.executable, _PROGRAM, *words]))
+
+
+def _publishing(port: int) -> dict[str, object]:
+    return {"NetworkMode": "bridge", "PortBindings": {"80/tcp": [{"HostPort": str(port)}]}}
+
+
+def _start(peer: Peer, host: dict[str, object], *, keep: bool) -> float:
+    """Make a container; return the milliseconds of its start."""
+    request = {"Image": IMAGE, "Cmd": ["sleep", "3600"], "HostConfig": host}
+    made = json.loads(peer.client.ask("POST", "/containers/create", document=request))
+    begin = time.perf_counter()
+    peer.client.ask("POST", f"/containers/{made['Id']}/start")
+    spent = (time.perf_counter() - begin) * 1000
+    if not keep:
+        peer.client.ask("DELETE", f"/containers/{made['Id']}", {"force": "1"})
+    return spent
+
+
+def _remove_all(client: ApiClient, *, keep: int) -> None:
+    for each in json.loads(client.ask("GET", "/containers/json", {"all": "1"})):
+        shown = json.loads(client.ask("GET", f"/containers/{each['Id']}/json"))
+        if shown["State"]["Pid"] != keep and shown["Config"]["Cmd"] == ["sleep", "3600"]:
+            client.ask("DELETE", f"/containers/{each['Id']}", {"force": "1"})
+
+
+@contextlib.contextmanager
+def _peer(daemon: Daemon, port: int) -> Iterator[Peer]:
+    """Start the engine's server container, and the load's other end in its namespace."""
+    client = daemon.client()
+    host = {"NetworkMode": "bench-net", "PortBindings": {"80/tcp": [{"HostPort": str(port)}]}}
+    request = {"Image": IMAGE, "Cmd": ["sleep", "3600"], "HostConfig": host}
+    client.ask("POST", "/networks/create", document={"Name": "bench-net"})
+    made = client.ask("POST", "/containers/create", {"name": "bench-server"}, document=request)
+    path = f"/containers/{json.loads(made)['Id']}"
+    client.ask("POST", f"{path}/start")
+    pid = int(json.loads(client.ask("GET", f"{path}/json"))["State"]["Pid"])
+    words = ["nsenter", "-t", str(pid), "-n", sys.executable, _PROGRAM, "serve", "80"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as server:
+        try:
+            if server.stdout is None or server.stdout.readline() != b"ready\n":
+                raise MeasureError("the load's server does not start")
+            yield Peer(client=client, container=pid, engine=_owner(daemon), port=port)
+        finally:
+            server.kill()
+            client.ask("DELETE", path, {"force": "1"})
+            client.ask("DELETE", "/networks/bench-net")
+
+
+@contextlib.contextmanager
+def _outside() -> Iterator[int]:
+    """Make another machine; yield the id of a process in its namespace."""
+    with subprocess.Popen(["unshare", "-n", "sh", "-c", "echo; exec sleep 3600"],
+                          stdout=subprocess.PIPE) as machine:  # fmt: skip
+        try:
+            if machine.stdout is not None:
+                machine.stdout.readline()
+            inside = ["nsenter", "-t", str(machine.pid), "-n"]
+            pair = ["ip", "link", "add", "kbench0", "type", "veth", "peer", "name", "eth0"]
+            run([*pair, "netns", str(machine.pid)])
+            run(["ip", "addr", "add", f"{_HOST}/24", "dev", "kbench0"])
+            run(["ip", "link", "set", "kbench0", "up"])
+            run([*inside, "ip", "addr", "add", f"{_OUTSIDE}/24", "dev", "eth0"])
+            run([*inside, "ip", "link", "set", "eth0", "up"])
+            yield machine.pid
+        finally:
+            # The wire goes with the namespace.
+            machine.kill()
+
+
+def _owner(daemon: Daemon) -> int:
+    """Return the process that listens on the engine's socket."""
+    shown = run(["ss", "-xlpH", "src", str(daemon.socket)])
+    _, _, rest = shown.partition("pid=")
+    if not rest:
+        raise MeasureError(f"nobody listens on {daemon.socket}")
+    return int(rest.partition(",")[0])
+
+
+def _cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
