@@ -16,6 +16,12 @@ pytestmark = [
 ]
 
 
+_GETADDRINFO = (
+    "import socket, sys; "
+    "print(*sorted({found[4][0] for found in socket.getaddrinfo(sys.argv[1], 80)}))"
+)
+
+
 @pytest.fixture
 def host(shared_engine: Engine) -> Iterator[Engine]:
     """The engine, without containers and user-defined networks afterwards."""
@@ -36,6 +42,29 @@ def resolve(engine: Engine, asker: str, name: str) -> list[str]:
     done = engine.docker("exec", asker, "nslookup", name, check=False)
     lines = done.stdout.partition("\n\n")[2].splitlines()
     return sorted({line.split()[1] for line in lines if line.startswith("Address")})
+
+
+def resolve_as_glibc(engine: Engine, asker: str, name: str) -> list[str]:
+    """Return what the host's libc finds in the container's network, with its resolv.conf."""
+    state = "{{.State.Pid}} {{.ResolvConfPath}}"
+    pid, path = engine.docker("inspect", "-f", state, asker).stdout.split()
+    script = (
+        f"mount --bind {path} /etc/resolv.conf; exec {sys.executable} -c '{_GETADDRINFO}' {name}"
+    )
+    done = subprocess.run(
+        ["nsenter", "-t", pid, "-n", "unshare", "-m", "sh", "-c", script],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    return done.stdout.split()
+
+
+def test_glibc_finds_what_busybox_finds(host: Engine) -> None:
+    for name in ("one", "two"):
+        run(host, name, "--network", "shop", "--network-alias", "app")
+    run(host, "web", "--network", "shop")
+    assert resolve_as_glibc(host, "web", "one") == [f"{SHOP}.2"]
+    assert resolve_as_glibc(host, "web", "app") == [f"{SHOP}.2", f"{SHOP}.3"]
+    assert resolve_as_glibc(host, "web", "app.shop") == [f"{SHOP}.2", f"{SHOP}.3"]
 
 
 def test_names_aliases_ids_and_networks(host: Engine) -> None:
