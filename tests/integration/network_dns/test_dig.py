@@ -36,7 +36,10 @@ def member(container_id: str, address: str, *names: str) -> Member:
         network_name="shop",
         names=names,
         addresses=(ipaddress.ip_address(address), ipaddress.ip_address(_ipv6(address))),
-        ports=frozenset({("tcp", 80), ("udp", 53)}),
+        ports=(
+            ("tcp", 80),
+            ("udp", 53),
+        ),
     )
 
 

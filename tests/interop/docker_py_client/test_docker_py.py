@@ -151,6 +151,7 @@ def test_files_commit_and_archives(client: "docker.DockerClient") -> None:
     box = client.containers.create("busybox", ["cat", "/srv/note"], name="box")
     assert box.put_archive("/", make_tar({"srv/note": b"hello\n"}))
     pieces, stat = box.get_archive("/srv/note")
+    assert stat is not None
     assert (stat["name"], stat["size"], stat["linkTarget"]) == ("note", 6, "")
     with tarfile.open(fileobj=io.BytesIO(b"".join(pieces))) as tar:
         assert tar.getnames() == ["note"]
