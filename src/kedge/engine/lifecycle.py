@@ -182,13 +182,17 @@ class Lifecycle:
             await asyncio.wait([connecting])
         connecting.result()
         await self._pass_on_attached(container, shim)
-        announce_mounts(context, container)
+        await self._run(container, shim)
+
+    async def _run(self, container: Container, shim: Shim) -> None:
+        """Let the program of a container that is made begin."""
+        announce_mounts(self._context, container)
         # A crash from here on leaves a container that runs: its addresses must be on record.
         container.save()
         started = await shim.start()
-        record.note_start(started.pid, started.started_at_ns)
+        container.record.note_start(started.pid, started.started_at_ns)
         container.become(Status.RUNNING)
-        tell_linking(context, container)
+        tell_linking(self._context, container)
         self.watch(container, shim)
 
     async def _pass_on_attached(self, container: Container, shim: Shim) -> None:

@@ -86,6 +86,10 @@ def lookup_user(layers: tuple[str, ...], user: str, group_add: list[str]) -> Res
     return resolve_user(user, passwd=passwd, group=group, group_add=group_add)
 
 
+def _with_home(env: tuple[str, ...], home: str) -> tuple[str, ...]:
+    return env if any(item.startswith("HOME=") for item in env) else (*env, f"HOME={home}")
+
+
 def container_spec_input(
     context: EngineContext,
     container: Container,
@@ -116,9 +120,7 @@ def container_spec_input(
     user = user._replace(
         additional_gids=tuple(dict.fromkeys((*user.additional_gids, *extras.additional_gids)))
     )
-    env = (*merge_env(links, process_env(config)), *extras.env)
-    if not any(item.startswith("HOME=") for item in env):
-        env = (*env, f"HOME={user.home}")
+    env = _with_home((*merge_env(links, process_env(config)), *extras.env), user.home)
     binds = [
         *files.binds(),
         *mounts,
