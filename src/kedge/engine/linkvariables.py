@@ -86,18 +86,19 @@ def moved_hosts(text: str, names: str, address: str) -> str:
     """
 
     def moved(line: str) -> str:
-        return f"{address}\t{names}" if _alias(line.partition("\t")[2]) == _alias(names) else line
+        return f"{address}\t{names}" if _ends(line.partition("\t")[2]) == _ends(names) else line
 
     return "".join(f"{moved(line)}\n" for line in text.splitlines())
 
 
 def hosts_without(text: str, names: Iterable[str]) -> str:
     """Return /etc/hosts without the lines of links that are gone."""
-    gone = {_alias(each) for each in names}
-    kept = (line for line in text.splitlines() if _alias(line.partition("\t")[2]) not in gone)
+    gone = [_ends(each) for each in names]
+    kept = (line for line in text.splitlines() if _ends(line.partition("\t")[2]) not in gone)
     return "".join(f"{line}\n" for line in kept)
 
 
-def _alias(names: str) -> str:
-    # What follows it changes when the linked container gets another name.
-    return names.partition(" ")[0]
+def _ends(names: str) -> list[str]:
+    # Alias and host name. What follows changes when the linked container gets another name; an
+    # alias alone may also be a line of --add-host.
+    return names.split(" ")[:2]

@@ -60,4 +60,11 @@ def test_lines_of_the_hosts_file() -> None:
     text = f"127.0.0.1\tlocalhost\n172.17.0.2\t{names}\n172.17.0.3\tweb\n"
     assert moved_hosts(text, names, "172.17.0.9") == text.replace("0.2", "0.9")
     assert moved_hosts(text, "other", "172.17.0.9") == text
+    renamed = "my-db 0123456789ab data"
+    assert moved_hosts(text, renamed, "172.17.0.9") == (
+        f"127.0.0.1\tlocalhost\n172.17.0.9\t{renamed}\n172.17.0.3\tweb\n"
+    )
+    added = "10.0.0.1\tmy-db\n"
+    assert moved_hosts(added, names, "172.17.0.9") == added
+    assert hosts_without(added, [names]) == added
     assert hosts_without(text, [names]) == "127.0.0.1\tlocalhost\n172.17.0.3\tweb\n"
