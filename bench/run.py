@@ -26,7 +26,10 @@ from bench.targets import format_numbers  # noqa: E402
 
 _BEGIN: Final = "<!-- bench: begin -->"
 _END: Final = "<!-- bench: end -->"
-_CGROUP_PARENTS: Final = ("libpod_parent/conmon", "libpod_parent", "docker")
+_CGROUP_PARENTS: Final = (
+    *("libpod_parent/conmon", "libpod_parent"),
+    *("docker", "kedge/shared", "kedge"),
+)
 _ROWS: Final = (
     "run",
     "share",

@@ -7,6 +7,7 @@ Some things cannot be told apart by owner (links, cgroups, firewall tables). Whi
 session runs on the host they are not counted; alone, as in CI, every difference is.
 """
 
+import contextlib
 import fcntl
 import os
 import shutil
@@ -196,8 +197,8 @@ def detach_mounts(roots: tuple[Path, ...]) -> None:
 def read_cgroups() -> frozenset[str]:
     """Every cgroup at or below one named ``kedge...``.
 
-    The bare ``kedge`` at the top is every engine's common parent, as ``docker`` is dockerd's; it is
-    taken away at the end of the session.
+    The bare ``kedge`` at the top is every engine's common parent, as ``docker`` is dockerd's, and
+    ``shared`` in it is shown to all containers; they are taken away at the end of the session.
     """
     found: set[str] = set()
     for top in _cgroup_tops():
@@ -205,17 +206,17 @@ def read_cgroups() -> frozenset[str]:
             path = f"{top}/{name}"
             if name.startswith("kedge") and os.path.isdir(path):
                 below = [directory for directory, _, _ in os.walk(path)]
-                found.update(below[1:] if name == "kedge" else below)
+                common = {path, f"{path}/shared"} if name == "kedge" else set[str]()
+                found.update(set(below) - common)
     return frozenset(found)
 
 
 def remove_common_cgroups() -> None:
     """Remove the engines' common parents where nothing is left in them."""
     for top in _cgroup_tops():
-        try:
-            os.rmdir(f"{top}/kedge")
-        except OSError:
-            continue
+        for name in ("kedge/shared", "kedge"):
+            with contextlib.suppress(OSError):
+                os.rmdir(f"{top}/{name}")
 
 
 def _cgroup_tops() -> list[str]:

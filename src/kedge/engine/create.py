@@ -118,6 +118,7 @@ def _make(context: EngineContext, record: ContainerRecord, image: Image, mounts:
         # Either may turn out to be what commits, and so what fails.
         with mounts.publishing(), context.database.transaction():
             context.snapshots.prepare(record.snapshot_key, image.chain_id or None)
+            _mark(context.snapshots.diff_path(record.snapshot_key))
             context.containers.store.save(record)
     except BaseException as error:
         with contextlib.suppress(OSError):
@@ -125,6 +126,12 @@ def _make(context: EngineContext, record: ContainerRecord, image: Image, mounts:
         if isinstance(error, OSError):
             raise host_failure(error) from error
         raise
+
+
+def _mark(root: str) -> None:
+    """Make the file by which programs know that they are in a container, never through a link."""
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(f"{root}/.dockerenv", os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o755))
 
 
 def _find_image(context: EngineContext, reference: str, platform: str) -> Image:

@@ -51,12 +51,16 @@ class NetworkFiles:
             with open(path, "w", encoding="utf-8") as stream:
                 stream.write(text)
 
-    def binds(self) -> tuple[BindMount, ...]:
-        """Return the mounts that show them in the container."""
-        return (
-            BindMount(source=self.resolv_conf, destination="/etc/resolv.conf", own=True),
-            BindMount(source=self.hostname, destination="/etc/hostname", own=True),
-            BindMount(source=self.hosts, destination="/etc/hosts", own=True),
+    def binds(self, *, read_only: bool = False) -> tuple[BindMount, ...]:
+        """Return the mounts that show them in the container, whose root may be read-only."""
+        options = ("rbind", "rprivate", "ro") if read_only else ("rbind", "rprivate")
+        return tuple(
+            BindMount(source=source, destination=destination, options=options, own=True)
+            for source, destination in (
+                (self.resolv_conf, "/etc/resolv.conf"),
+                (self.hostname, "/etc/hostname"),
+                (self.hosts, "/etc/hosts"),
+            )
         )
 
 
@@ -122,7 +126,7 @@ def container_spec_input(
     )
     env = _with_home((*merge_env(links, process_env(config)), *extras.env), user.home)
     binds = [
-        *files.binds(),
+        *files.binds(read_only=host.readonly_rootfs),
         *mounts,
         *sharing.shared_memory(context, host.ipc_mode),
         *extras.binds,

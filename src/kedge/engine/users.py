@@ -57,14 +57,14 @@ def resolve_user(
     user_part, separator, group_part = user.partition(":")
     entry = _find_user(user_part or "0", users)
     gid = entry.gid
-    extra: list[int] = []
+    members: list[int] = []
     if separator and group_part:
         gid = _find_group(group_part, groups)
     else:
-        extra = [item.gid for item in groups if entry.name and entry.name in item.members]
-    extra.extend(_find_group(name, groups) for name in group_add)
-    if not separator:
-        extra.insert(0, gid)
+        members = [item.gid for item in groups if entry.name and entry.name in item.members]
+    # Without its own group in the list, a process could shed it by changing its primary one, and
+    # pass where that group alone is kept out (CVE-2022-36109).
+    extra = [gid, *members, *(_find_group(name, groups) for name in group_add)]
     return ResolvedUser(
         uid=entry.uid, gid=gid, additional_gids=tuple(dict.fromkeys(extra)), home=entry.home
     )

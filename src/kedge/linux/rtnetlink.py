@@ -55,6 +55,8 @@ _VETH_INFO_PEER: Final = 1
 _IFLA_BRPORT_MODE: Final = 4
 _IFLA_BRPORT_ISOLATED: Final = 33
 _IFLA_INET_CONF: Final = 1
+_IFLA_INET6_ADDR_GEN_MODE: Final = 8
+_IN6_ADDR_GEN_MODE_NONE: Final = 1
 _IPV4_DEVCONF_ROUTE_LOCALNET: Final = 26
 _IFLA_MACVLAN_MODE: Final = 1
 _IFLA_IPVLAN_MODE: Final = 1
@@ -225,6 +227,16 @@ def set_route_localnet(ifindex: int) -> Request:
     inet = nested(socket.AF_INET, nested(_IFLA_INET_CONF, switch))
     body = _link_header(ifindex) + nested(_IFLA_AF_SPEC, inet)
     return Request(RTM_SETLINK, 0, body, f"set route_localnet of link {ifindex}")
+
+
+def set_no_link_local(ifindex: int) -> Request:
+    """Give this link no IPv6 address of the kernel's own making when it goes up.
+
+    The kernel answers EAFNOSUPPORT where it has no IPv6 or the link's MTU is too small for it.
+    """
+    mode = attribute_u8(_IFLA_INET6_ADDR_GEN_MODE, _IN6_ADDR_GEN_MODE_NONE)
+    body = _link_header(ifindex) + nested(_IFLA_AF_SPEC, nested(socket.AF_INET6, mode))
+    return Request(RTM_SETLINK, 0, body, f"switch off addresses of link {ifindex}")
 
 
 def set_bridge_port(link: int | str, *, hairpin: bool, isolated: bool = False) -> Request:

@@ -216,12 +216,22 @@ class BridgeDriver:
         try:
             if endpoint.link:
                 ifindex = self._kernel.link_in(rtnl_fd, ifname).ifindex
+                if endpoint.ipv6 is None:
+                    self._leave_out_ipv6(rtnl_fd, ifindex)
                 requests = sandbox_requests(endpoint, ifindex, gateway_for=gateway_for)
             else:
                 requests = [rt.set_link(rt.LOOPBACK_INDEX, up=True)]
             self._kernel.batch_in(rtnl_fd, requests)
         except NetlinkError as error:
             raise _explain(error, f"configure {ifname} in the container") from error
+
+    def _leave_out_ipv6(self, rtnl_fd: int, ifindex: int) -> None:
+        """On a network without IPv6 nobody is reached by it, nor asked for routers."""
+        try:
+            self._kernel.batch_in(rtnl_fd, [rt.set_no_link_local(ifindex)])
+        except NetlinkError as error:
+            if error.errno != errno.EAFNOSUPPORT:
+                raise
 
     def route_through(self, endpoint: Endpoint, rtnl_fd: int, versions: Collection[int]) -> None:
         """Move a running container's default routes to one of its networks.

@@ -200,7 +200,7 @@ def _build_root(plan: InitPlan, line: Channel, proc_fd: int, prepared: Prepared)
         root = RootPath(prepared.root_fd)
     else:
         root = RootPath(mount_root(plan.root_mounts, plan.root))
-    cgroups = plan.cgroup.directories() if plan.cgroup is not None else {}
+    cgroups = plan.cgroup.shown_directories() if plan.cgroup is not None else {}
     rootfs.make_mounts(root, plan.mounts, cgroups, sources)
     if plan.default_dev:
         devices.make_devices(root, tuple(plan.devices), bind=plan.namespaces.user_fd >= 0)

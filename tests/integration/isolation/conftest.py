@@ -38,6 +38,12 @@ def remapped() -> Iterator[Engine]:
         yield found
 
 
+@pytest.fixture(params=["plain", "remapped"])
+def each(request: pytest.FixtureRequest, engine: Engine, remapped: Engine) -> Engine:
+    """Both, one after the other."""
+    return engine if request.param == "plain" else remapped
+
+
 def call_all(engine: Engine, names: list[str], *flags: str) -> dict[str, int]:
     """Make each system call with arguments of no sense, from inside; return the results."""
     numbers = syscall_numbers("x86_64")

@@ -17,11 +17,6 @@ NONE = "0" * 16
 SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 
 
-@pytest.fixture(params=["plain", "remapped"])
-def each(request: pytest.FixtureRequest, engine: Engine, remapped: Engine) -> Engine:
-    return engine if request.param == "plain" else remapped
-
-
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [
@@ -110,9 +105,10 @@ def test_names_belong_to_the_container(each: Engine) -> None:
 
 def test_read_only_root(each: Engine) -> None:
     script = (
-        "touch /x || echo refused; touch /dev/shm/x && echo fine; mount -o remount,rw / || echo no"
+        "touch /x /etc/hosts /etc/hostname /etc/resolv.conf 2>&1 | grep -c Read-only; "
+        "touch /dev/shm/x && echo fine; mount -o remount,rw / || echo no"
     )
-    assert inside(each, script, "--read-only").split() == ["refused", "fine", "no"]
+    assert inside(each, script, "--read-only").split() == ["4", "fine", "no"]
 
 
 def test_files_are_kept_with_the_containers_ids(remapped: Engine) -> None:

@@ -20,11 +20,6 @@ DEV = {
 }  # fmt: skip
 
 
-@pytest.fixture(params=["plain", "remapped"])
-def each(request: pytest.FixtureRequest, engine: Engine, remapped: Engine) -> Engine:
-    return engine if request.param == "plain" else remapped
-
-
 def field(name: str) -> str:
     """Return a field of the host's own /proc/self/status."""
     lines = Path("/proc/self/status").read_text().splitlines()

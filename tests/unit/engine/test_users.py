@@ -29,11 +29,11 @@ def test_an_unknown_number_is_taken_as_it_is() -> None:
 
 
 def test_an_explicit_group_wins_and_drops_the_others() -> None:
-    assert resolve("web:logs")[:3] == (100, 104, ())
+    assert resolve("web:logs")[:3] == (100, 104, (104,))
 
 
 def test_further_groups_are_added_by_name_and_number() -> None:
-    assert resolve("web:web", ("logs", "7"))[2] == (104, 7)
+    assert resolve("web:web", ("logs", "7"))[2] == (101, 104, 7)
 
 
 @pytest.mark.parametrize("user", ["nobody", "web:nogroup", "nobody:web"])

@@ -32,7 +32,23 @@ def test_only_what_limits_or_accounts_gets_a_directory(v1_host: FakeHost) -> Non
     assert sorted(cgroup.directories()) == sorted(
         ["cpu", "cpuacct", "memory", "devices", "freezer", "pids", "blkio"]
     )
-    assert not (v1_host.root / "cpuset/kedge").exists()
+    own = v1_host.root / f"cpuset/{cgroup.path}"
+    assert not own.exists()
+
+
+def test_who_has_no_cpuset_is_shown_one_without_processes(v1_host: FakeHost) -> None:
+    cgroup = create(v1_host, {})
+    shared = v1_host.root / "cpuset/kedge/shared"
+    assert cgroup.shown_directories() == {**cgroup.directories(), "cpuset": str(shared)}
+    assert (shared / "cpuset.cpus").read_text().strip() == "0-3"
+    cgroup.delete()
+    assert shared.exists()
+
+
+def test_who_has_a_cpuset_is_shown_that(v1_host: FakeHost) -> None:
+    cgroup = create(v1_host, {"cpu": {"cpus": "0"}})
+    assert cgroup.shown_directories() == cgroup.directories()
+    assert cgroup.directories()["cpuset"].endswith(cgroup.path)
 
 
 def test_a_privileged_container_needs_no_devices_directory(v1_host: FakeHost) -> None:

@@ -27,6 +27,10 @@ class Cgroup(Protocol):
         """Return the absolute directory per controller; on v2 one entry with the name ``""``."""
         ...
 
+    def shown_directories(self) -> dict[str, str]:
+        """Return the directories a container sees, where a controller it is not in may be, too."""
+        ...
+
     def create(self, resources: Resources) -> None:
         """Make the directories and set the limits; on failure nothing is left behind.
 

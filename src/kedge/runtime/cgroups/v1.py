@@ -19,6 +19,7 @@ from kedge.runtime.cgroups.files import read_text, refusal, write_limit, write_v
 from kedge.runtime.cgroups.hierarchy import Hierarchy
 from kedge.runtime.cgroups.signals import kill_all
 from kedge.runtime.cgroups.stats import CgroupStats
+from kedge.runtime.cgroups.v1_shown import shared_cpuset
 
 # Controllers that count or control without being asked to; those not mounted are done without.
 _ALWAYS: Final = ("cpu", "cpuacct", "memory", "freezer", "pids", "blkio")
@@ -63,6 +64,12 @@ class CgroupV1:
             self._directories = found
         return self._directories
 
+    def shown_directories(self) -> dict[str, str]:
+        """Return `directories`, and what stands in for a cpuset of the container's own."""
+        made = self.directories()
+        shared = "" if "cpuset" in made else shared_cpuset(self._hierarchy, made)
+        return {**made, "cpuset": shared} if shared else made
+
     def exists(self) -> bool:
         """Tell whether any of its directories is there."""
         return any(os.path.isdir(directory) for directory in self.directories().values())
@@ -75,6 +82,8 @@ class CgroupV1:
             for controller in self._wanted(resources):
                 self._make(controller)
             v1_resources.apply(self._directories, resources)
+            # Now, because whoever mounts the view may have no right to make it.
+            self.shown_directories()
         except BaseException:
             self.delete()
             raise

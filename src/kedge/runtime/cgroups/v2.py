@@ -54,6 +54,10 @@ class CgroupV2:
                     break
         return {"": self._directory} if self._directory else {}
 
+    def shown_directories(self) -> dict[str, str]:
+        """Return `directories`: one tree shows every controller."""
+        return self.directories()
+
     def _require(self) -> str:
         found = self.directories().get("")
         if found is None:
