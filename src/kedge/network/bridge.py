@@ -172,8 +172,7 @@ class BridgeDriver:
             requests.append(rt.set_link(link.ifindex, up=True, mtu=mtu))
             # Connections to 127.0.0.1 that are published leave through the bridge (see firewall).
             requests.append(rt.set_route_localnet(link.ifindex))
-            if network.enable_ipv6:
-                self._switch_ipv6(network.bridge)
+            self._switch_ipv6(network)
             self._kernel.batch(requests)
         except NetlinkError as error:
             raise _explain(error, f"set up bridge {network.bridge}") from error
@@ -308,15 +307,23 @@ class BridgeDriver:
             if link.master in ours and link.kind == "veth" and link.name not in known
         ]
 
-    def _switch_ipv6(self, bridge: str) -> None:
-        """Make the bridge a router among its containers, not a host.
+    def _switch_ipv6(self, network: Network) -> None:
+        """Make the bridge a router among its containers, not a host; without IPv6, nothing at all.
 
         No default route of theirs, and no two seconds of duplicate detection before it may ask
-        for a neighbour's address. Where ``/proc/sys`` is read-only it works without.
+        for a neighbour's address. A bridge of IPv4 must not have a link-local address by which
+        the host's services on ``::`` are reached. Where ``/proc/sys`` is read-only it works
+        without.
         """
-        for name in ("accept_ra", "accept_dad"):
+        wanted: dict[str, str] = {}
+        if network.enable_ipv6:
+            wanted = {"disable_ipv6": "0", "accept_ra": "0", "accept_dad": "0"}
+        elif network.owns_link:
+            wanted = {"disable_ipv6": "1"}
+        for name, value in wanted.items():
+            switch = f"ipv6/conf/{network.bridge}/{name}"
             with contextlib.suppress(SystemFailureError):
-                self._kernel.ensure_sysctl(f"ipv6/conf/{bridge}/{name}", "0")
+                self._kernel.ensure_sysctl(switch, value)
 
 
 def _explain(error: NetlinkError, action: str) -> SystemFailureError:

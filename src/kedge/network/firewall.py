@@ -5,9 +5,11 @@ much as the tenth and a change is one small transaction. Two families need a tab
 have the same name. That for both IP versions (inet; its chains are in `ruleset`):
 
     prerouting, output   a connection to a local address and a published port goes to the container
+    input                an internal network reaches no address of the host but its own gateway's
     forward              established; same bridge; published; from a bridge to the outside; no more
     postrouting          container addresses are masqueraded towards the outside
-    raw                  nobody reaches the host's 127.0.0.0/8 through a bridge, or claims to be it
+    raw                  nobody reaches the host's 127.0.0.0/8 through a bridge, or claims to be it;
+                         nobody but the host itself reaches what is published there
 
 And that for frames within a bridge (bridge, see `spoofing`): nobody uses another's address.
 
@@ -28,7 +30,10 @@ from kedge.network.ruleset import (
     ANY4,
     ANY6,
     BRIDGES,
+    HOSTS4,
+    HOSTS6,
     INTERNAL,
+    LOOPBACK4,
     ONE4,
     ONE6,
     OPEN4,
@@ -56,6 +61,8 @@ class BridgeRule:
     subnets: tuple[IPNetwork, ...]
     gateways: tuple[IPAddress, ...] = ()
     """The bridge's own addresses, which no container may use."""
+    hosts: tuple[IPAddress, ...] = ()
+    """Those it really has, for containers of an internal network to reach the host by."""
     is_internal: bool = False
     masquerade: bool = True
     mode4: GatewayMode = GatewayMode.NAT
@@ -164,6 +171,13 @@ def _bridge_elements(rule: BridgeRule) -> list[tuple[nft.SetSpec, list[nft.Eleme
     ]
     if rule.is_internal:
         found.append((INTERNAL, [nft.Element(name)]))
+        found += [
+            (
+                HOSTS4 if address.version == 4 else HOSTS6,
+                [nft.Element(nft.concatenate(name, address.packed))],
+            )
+            for address in rule.hosts
+        ]
     for subnet in rule.subnets:
         mode = rule.mode(subnet.version)
         spec = SUBNETS4 if subnet.version == 4 else SUBNETS6
@@ -180,8 +194,15 @@ def _bridge_elements(rule: BridgeRule) -> list[tuple[nft.SetSpec, list[nft.Eleme
 def _port_elements(rules: Iterable[AnyPort]) -> list[tuple[nft.SetSpec, list[nft.Element]]]:
     by_set: dict[nft.SetSpec, list[nft.Element]] = {}
     for rule in rules:
-        spec, element = _open_element(rule) if isinstance(rule, OpenPort) else _element(rule)
-        by_set.setdefault(spec, []).append(element)
+        if isinstance(rule, OpenPort):
+            pairs = [_open_element(rule)]
+        else:
+            pairs = [_element(rule)]
+            address = rule.host_address
+            if address.version == 4 and address.is_loopback:
+                pairs.append((LOOPBACK4, nft.Element(pairs[0][1].key)))
+        for spec, element in pairs:
+            by_set.setdefault(spec, []).append(element)
     return list(by_set.items())
 
 

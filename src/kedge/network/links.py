@@ -4,13 +4,14 @@ Chooses the driver and the interface's name; what a driver asks the kernel for i
 `parents`. Which interface has the default routes is said in `gateway`.
 """
 
+import contextlib
 import errno
 import itertools
 import threading
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
-from kedge.errdefs import ConflictError, SystemFailureError
+from kedge.errdefs import ConflictError, InvalidParameterError, SystemFailureError
 from kedge.lib.ids import short_id
 from kedge.linux.netlink import NetlinkError
 from kedge.network.bridge import BridgeDriver, LiveBridge
@@ -117,7 +118,16 @@ class EndpointLinks:
         return next(name for n in itertools.count() if (name := f"{prefix}{n}") not in taken)
 
     def _tune(self, endpoint: Endpoint, *, netns_fd: int, rtnl_fd: int, ifname: str) -> None:
-        """Set a new link's switches; bring up what may have to wait for its predecessor."""
+        """Set a new link's switches; bring up what may have to wait for its predecessor.
+
+        In a network without IPv6 the link has none, as with Docker: no link-local address either,
+        and none that somebody on the wire advertises. Where ``/proc/sys`` is read-only, or the
+        kernel has no IPv6, it is left as it is.
+        """
+        own = (endpoint.ipv6, *endpoint.extras.link_local)
+        if not any(item is not None and item.version == 6 for item in own):
+            with contextlib.suppress(InvalidParameterError):
+                self._kernel.set_sysctls_in(netns_fd, [(f"ipv6/conf/{ifname}/disable_ipv6", "1")])
         if endpoint.extras.sysctls:
             self._kernel.set_sysctls_in(
                 netns_fd,

@@ -17,6 +17,7 @@ from kedge.errdefs import KedgeError, NotSupportedError, SystemFailureError
 from kedge.linux.conntrack import Flows
 from kedge.linux.netlink import NetlinkError, Request
 from kedge.network import firewall
+from kedge.network.bridge import bridge_interfaces
 from kedge.network.flows import FlowSweeper
 from kedge.network.ipam import IPAddress
 from kedge.network.kernel import HostKernel
@@ -100,6 +101,7 @@ class PortPublisher:
             bridge=network.bridge,
             subnets=tuple(subnet.network for subnet in network.subnets),
             gateways=tuple(subnet.gateway for subnet in network.subnets),
+            hosts=tuple(item.ip for item in bridge_interfaces(network)),
             is_internal=network.is_internal,
             masquerade=options.masquerade,
             mode4=options.mode4,

@@ -27,9 +27,12 @@ OPEN4: Final = nft.SetSpec("open4", (nft.IPV4_ADDR, *_PORT))
 OPEN6: Final = nft.SetSpec("open6", (nft.IPV6_ADDR, *_PORT))
 ROUTED: Final = nft.SetSpec("routed", (nft.IFNAME, nft.NF_PROTO))
 UNPROTECTED: Final = nft.SetSpec("unprotected", (nft.IFNAME, nft.NF_PROTO))
+HOSTS4: Final = nft.SetSpec("internal_hosts4", (nft.IFNAME, nft.IPV4_ADDR))
+HOSTS6: Final = nft.SetSpec("internal_hosts6", (nft.IFNAME, nft.IPV6_ADDR))
+LOOPBACK4: Final = nft.SetSpec("loopback_ports4", (nft.IPV4_ADDR, *_PORT))
 SETS: Final = (
     *(BRIDGES, INTERNAL, SAME, SUBNETS4, SUBNETS6, ANY4, ANY6, ONE4, ONE6),
-    *(OPEN4, OPEN6, ROUTED, UNPROTECTED),
+    *(OPEN4, OPEN6, ROUTED, UNPROTECTED, HOSTS4, HOSTS6, LOOPBACK4),
 )
 
 _LINK_LOCAL: Final = ipaddress.IPv6Network("fe80::/10")
@@ -52,6 +55,15 @@ _LOOPBACK4_DESTINATION: Final = (
 )
 
 
+def _load_port(address_offset: int) -> bytes:
+    """Load an IPv4 address of the packet, its protocol and the port it is for."""
+    return (
+        ex.payload(ex.PAYLOAD_NETWORK, address_offset, 4)
+        + ex.meta(ex.META_L4PROTO, ex.REG32_01)
+        + ex.payload(ex.PAYLOAD_TRANSPORT, 2, 2, ex.REG32_02)
+    )
+
+
 def ruleset(table: nft.Table) -> list[Request]:
     """Return chains before rules: a jump needs its target."""
     nat, plain = "nat", "filter"
@@ -59,6 +71,7 @@ def ruleset(table: nft.Table) -> list[Request]:
         ("raw", nft.Hook(plain, nft.NF_INET_PRE_ROUTING, nft.PRIORITY_RAW)),
         ("prerouting", nft.Hook(nat, nft.NF_INET_PRE_ROUTING, nft.PRIORITY_DSTNAT)),
         ("output", nft.Hook(nat, nft.NF_INET_LOCAL_OUT, nft.PRIORITY_DSTNAT)),
+        ("input", nft.Hook(plain, nft.NF_INET_LOCAL_IN, nft.PRIORITY_FILTER)),
         ("forward", nft.Hook(plain, nft.NF_INET_FORWARD, nft.PRIORITY_FILTER)),
         ("postrouting", nft.Hook(nat, nft.NF_INET_POST_ROUTING, nft.PRIORITY_SRCNAT)),
         ("publish", None),
@@ -70,6 +83,7 @@ def ruleset(table: nft.Table) -> list[Request]:
         "prerouting": _PREROUTING,
         "output": _OUTPUT,
         "publish": _publish_rules(),
+        "input": _input_rules(),
         "forward": _FORWARD,
         "guard": _GUARD,
         "postrouting": _postrouting_rules(),
@@ -81,10 +95,17 @@ def ruleset(table: nft.Table) -> list[Request]:
 
 # With route_localnet on, a container could otherwise route 127.0.0.1 to the host's own services.
 # Replies to a published port pass: here they still carry the bridge's address.
+# A host that has route_localnet on for its other links, too, as kube-proxy wants it, would take in
+# what a neighbour sends to a port that is published on 127.0.0.1.
 # Nor may anybody behind a bridge claim to be the host; the kernel itself sees to it for IPv4 only.
 _RAW: Final = [
     ex.interface_in(ex.META_IIFNAME, "bridges") + _LOOPBACK4_DESTINATION + _DROP,
     ex.interface_in(ex.META_IIFNAME, "bridges") + ex.source_is_local() + _DROP,
+    ex.interface_is(ex.META_IIFNAME, "lo", equal=False)
+    + ex.family_is(nft.NFPROTO_IPV4)
+    + _load_port(_IP4_DESTINATION)
+    + ex.lookup(LOOPBACK4.name)
+    + _DROP,
 ]
 
 _TO_PUBLISH: Final = ex.destination_is_local() + ex.verdict(ex.NFT_JUMP, "publish")
@@ -100,8 +121,38 @@ _FORWARD: Final = [
     ex.interface_in(ex.META_OIFNAME, "bridges") + ex.verdict(ex.NFT_GOTO, "guard"),
 ]
 
-_OUT_AND_FAMILY: Final = ex.meta(ex.META_OIFNAME) + ex.meta(ex.META_NFPROTO, ex.REG_2)
 _ICMP, _ICMPV6 = 1, 58
+_NEIGHBOUR_SOLICITATION, _NEIGHBOUR_ADVERTISEMENT = 135, 136
+
+
+def _input_rules() -> list[bytes]:
+    """Of the host, an internal network has the gateway's address and no other.
+
+    Not the addresses of its other links, nor a service on ``::`` by a link-local address. Who is
+    the gateway must be known, so neighbour discovery passes; ARP is not looked at here.
+    """
+    is_icmpv6 = ex.meta(ex.META_L4PROTO) + ex.compare(bytes([_ICMPV6]))
+    neighbours = ex.in_range(bytes([_NEIGHBOUR_SOLICITATION]), bytes([_NEIGHBOUR_ADVERTISEMENT]))
+    incoming = ex.meta(ex.META_IIFNAME)
+    return [
+        ex.interface_in(ex.META_IIFNAME, "internal", inverted=True) + _ACCEPT,
+        ex.conntrack_has(ex.CT_STATE, ex.CT_STATE_ESTABLISHED_RELATED) + _ACCEPT,
+        ex.family_is(nft.NFPROTO_IPV4)
+        + incoming
+        + ex.payload(ex.PAYLOAD_NETWORK, _IP4_DESTINATION, 4, ex.REG_2)
+        + ex.lookup(HOSTS4.name)
+        + _ACCEPT,
+        ex.family_is(nft.NFPROTO_IPV6)
+        + incoming
+        + ex.payload(ex.PAYLOAD_NETWORK, _IP6_DESTINATION, 16, ex.REG_2)
+        + ex.lookup(HOSTS6.name)
+        + _ACCEPT,
+        is_icmpv6 + ex.payload(ex.PAYLOAD_TRANSPORT, 0, 1) + neighbours + _ACCEPT,
+        _DROP,
+    ]
+
+
+_OUT_AND_FAMILY: Final = ex.meta(ex.META_OIFNAME) + ex.meta(ex.META_NFPROTO, ex.REG_2)
 
 
 def _open_port(family: int, ports: nft.SetSpec, offset: int, size: int) -> bytes:
@@ -170,9 +221,7 @@ def _publish_rules() -> list[bytes]:
         + ex.compare(loopback6)
         + _RETURN,
         ex.family_is(nft.NFPROTO_IPV4)
-        + ex.payload(ex.PAYLOAD_NETWORK, _IP4_DESTINATION, 4)
-        + ex.meta(ex.META_L4PROTO, ex.REG32_01)
-        + ex.payload(ex.PAYLOAD_TRANSPORT, 2, 2, ex.REG32_02)
+        + _load_port(_IP4_DESTINATION)
         + ex.lookup(ONE4.name, is_map=True)
         + ex.destination_nat(nft.NFPROTO_IPV4),
         ipv6

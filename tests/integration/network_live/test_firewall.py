@@ -27,7 +27,10 @@ BRIDGES = [
         subnets=(ipaddress.ip_network("172.17.0.0/16"), ipaddress.ip_network("fd00:1::/64")),
     ),
     firewall.BridgeRule(
-        bridge="br-other", subnets=(ipaddress.ip_network("172.18.0.0/16"),), is_internal=True
+        bridge="br-other",
+        subnets=(ipaddress.ip_network("172.18.0.0/16"),),
+        hosts=(ipaddress.ip_address("172.18.0.1"), ipaddress.ip_address("fd00:2::1")),
+        is_internal=True,
     ),
 ]
 
@@ -55,6 +58,7 @@ RULES = {
     "raw": [
         "iifname @bridges ip daddr 127.0.0.0/8 drop",
         "iifname @bridges fib saddr type local drop",
+        'iifname != "lo" ip daddr . meta l4proto . th dport @loopback_ports4 drop',
     ],
     "prerouting": ["ip daddr 127.0.0.0/8 return", "fib daddr type local jump publish"],
     "output": ["fib daddr type local jump publish"],
@@ -65,6 +69,14 @@ RULES = {
         "dnat ip6 to ip6 daddr . meta l4proto . th dport map @address_ports6",
         "meta nfproto ipv4 dnat ip to meta l4proto . th dport map @ports4",
         "meta nfproto ipv6 dnat ip6 to meta l4proto . th dport map @ports6",
+    ],
+    "input": [
+        "iifname != @internal accept",
+        "ct state established,related accept",
+        "iifname . ip daddr @internal_hosts4 accept",
+        "iifname . ip6 daddr @internal_hosts6 accept",
+        "icmpv6 type 135-136 accept",
+        "drop",
     ],
     "forward": ["iifname @bridges goto guard", "oifname @bridges goto guard"],
     "guard": [
@@ -103,7 +115,7 @@ def chain_rules(chain: str) -> list[str]:
 
 
 def elements(name: str) -> list[Json]:
-    kind = "map" if "ports" in name else "set"
+    kind = "map" if "ports" in name and not name.startswith("loopback") else "set"
     document: JsonObject = json.loads(listing("-j", "list", kind, "inet", TABLE, name))
     found = document["nftables"]
     assert isinstance(found, list)
@@ -124,6 +136,9 @@ def test_nft_reads_the_rules_as_they_were_meant() -> None:
         assert chain_rules(chain) == rules
     assert sorted(map(str, elements("bridges"))) == ["br-other", "kedge0"]
     assert elements("internal") == ["br-other"]
+    assert elements("internal_hosts4") == [{"concat": ["br-other", "172.18.0.1"]}]
+    assert elements("internal_hosts6") == [{"concat": ["br-other", "fd00:2::1"]}]
+    assert elements("loopback_ports4") == [{"concat": ["127.0.0.1", "udp", 8081]}]
     assert elements("subnets4") == [{"prefix": {"addr": "172.17.0.0", "len": 16}}]
     assert elements("subnets6") == [{"prefix": {"addr": "fd00:1::", "len": 64}}]
     assert elements("ports4") == [
