@@ -1,7 +1,7 @@
 """A small network load: run with ``nsenter -n`` in the namespace it is for.
 
 netload.py serve PORT               take connections; the first byte says what they are for
-netload.py send ADDRESS PORT S      send for S seconds; print MB/s
+netload.py send ADDRESS PORT S N    send for S seconds, N times; print the best MB/s
 netload.py turns ADDRESS PORT N     N questions and answers of one byte; print the median in us
 netload.py dns NAME N               ask 127.0.0.11 N times, 32 at once; print the seconds
 """
@@ -96,8 +96,8 @@ def main(words: list[str]) -> None:
     match words:
         case ["serve", port]:
             serve(int(port))
-        case ["send", address, port, seconds]:
-            _say(send(address, int(port), float(seconds)))
+        case ["send", address, port, seconds, count]:
+            _say(max(send(address, int(port), float(seconds)) for _ in range(int(count))))
         case ["turns", address, port, count]:
             _say(turns(address, int(port), int(count)))
         case ["dns", name, count]:

@@ -203,7 +203,9 @@ def _read_flag(item: Json, path: str) -> bool:
 def _send(line: socket.socket, body: JsonObject, fds: list[int]) -> None:
     data = encode_frame(body, fds=len(fds))
     sent = socket.send_fds(line, [data], fds) if fds else 0
-    line.sendall(data[sent:])
+    if sent < len(data):
+        # The other end may be gone as soon as it has everything.
+        line.sendall(data[sent:])
 
 
 def _receive(line: socket.socket) -> Message | None:
