@@ -247,7 +247,7 @@ class PortPublisher:
         Raises:
             InvalidParameterError: One is wanted on an address of the host.
         """
-        known = {(item.published, item.endpoint.id) for item in self._all_ports()}
+        known = set(self.published(endpoint.id))
         found: dict[PublishedPort, _Port] = {}
         for binding in bindings:
             for address in routed_addresses(endpoint, options):
@@ -258,7 +258,7 @@ class PortPublisher:
                     host_ip="0.0.0.0" if address.version == 4 else "::",  # noqa: S104
                     host_port=0,
                 )
-                if (published, endpoint.id) not in known:
+                if published not in known:
                     rule = port_rule(endpoint, published)
                     found[published] = _Port(endpoint=endpoint, published=published, rule=rule)
         return list(found.values())
