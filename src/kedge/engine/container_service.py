@@ -211,8 +211,10 @@ class ContainerService:
 
     async def update(self, ref: str, request: UpdateRequest) -> UpdateResponse:
         """Change its limits; a field the request leaves at zero stays as it is."""
-        warnings = await update_container(self._get(ref), request)
-        announce(self._context, self._get(ref), "update")
+        container = self._get(ref)
+        warnings = await update_container(container, request)
+        self._lifecycle.oom.watch(container)
+        announce(self._context, container, "update")
         return UpdateResponse(warnings=warnings)
 
     async def top(self, ref: str, ps_args: str) -> TopResponse:

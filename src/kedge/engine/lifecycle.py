@@ -39,6 +39,7 @@ from kedge.engine.mountspecs import (
     open_mounts,
 )
 from kedge.engine.networking import ContainerNetwork
+from kedge.engine.oomwatch import OomWatch
 from kedge.engine.process import NetworkFiles, container_spec_input, write_bundle
 from kedge.engine.requestchecks import runtime_program
 from kedge.engine.restartpolicy import Policy, ends_policy, policy_of
@@ -77,6 +78,7 @@ class Lifecycle:
         )
         self._restarts.gather()
         self._watchers: set[asyncio.Task[None]] = set()
+        self.oom = OomWatch(context)
 
     async def start(self, container: Container) -> None:
         """Start a container that does not run.
@@ -229,6 +231,7 @@ class Lifecycle:
         """Record the container's exit when it comes; until then its health is checked."""
         self._keep(asyncio.create_task(self._watch(container, shim)))
         self._health.watch(container)
+        self.oom.watch(container)
 
     def _keep(self, task: "asyncio.Task[None]") -> None:
         self._watchers.add(task)
@@ -245,15 +248,16 @@ class Lifecycle:
             shim, container.shim = container.shim, None
             record.pid = 0
             record.exit_code = status.exit_code
-            record.oom_killed = status.oom_killed
+            self.oom.leave(container)
+            if status.oom_killed and not record.oom_killed:
+                record.oom_killed = True
+                announce(self._context, container, "oom")
             record.finished_ns = status.exited_at_ns
             self._health.leave(container)
             end_health(container)
             comes_back = self._restarts.plan(container)
             saved = _try_exit(container, Status.RESTARTING if comes_back else Status.EXITED)
             seconds = max(0, record.finished_ns - record.started_ns) // 1_000_000_000
-            if status.oom_killed:
-                announce(self._context, container, "oom")
             announce(
                 self._context,
                 container,

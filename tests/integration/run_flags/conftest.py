@@ -15,9 +15,9 @@ CDI = """{"cdiVersion": "0.6.0", "kind": "vendor.com/box", "devices": [{"name": 
 }}]}"""
 
 
-@pytest.fixture
-def engine() -> Iterator[Engine]:
-    """An engine with a CDI device and a registered runtime."""
+@pytest.fixture(scope="module")
+def flags_engine() -> Iterator[Engine]:
+    """An engine with a CDI device and a registered runtime, for a whole module."""
     if BUSYBOX is None:
         pytest.skip("busybox-static is not installed")
     with tempfile.TemporaryDirectory(prefix="f-") as root:
@@ -32,3 +32,12 @@ def engine() -> Iterator[Engine]:
             yield engine
         finally:
             assert engine.stop() == 0, engine.log.read_text()
+
+
+@pytest.fixture
+def engine(flags_engine: Engine) -> Iterator[Engine]:
+    """The same, without the containers of earlier tests."""
+    yield flags_engine
+    names = flags_engine.docker("ps", "-aq").stdout.split()
+    if names:
+        flags_engine.docker("rm", "-f", *names)

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine import Engine
+from tests.engine import Engine, busybox_context, running_engine
 
 pytestmark = pytest.mark.integration
 
+PARENT = ("--cgroup-parent", "/f-own")
 V1 = not Path("/sys/fs/cgroup/cgroup.controllers").exists()
 
 
@@ -95,17 +96,16 @@ def test_exec_refusals(engine: Engine) -> None:
     assert (done.returncode, "is not running" in done.stderr) == (1, True)
 
 
-def test_an_engine_that_died_leaves_no_cgroup_of_a_parent(engine: Engine) -> None:
-    engine.docker(
-        "run", "-d", "--name", "box", "--cgroup-parent", "/f-own", "busybox", "sleep", "9"
-    )
-    made = list(Path("/sys/fs/cgroup").glob("*/f-own/*"))
-    assert made
-    engine.kill()
-    engine.start()
-    engine.docker("rm", "-f", "box")
+def test_an_engine_that_died_leaves_no_cgroup_of_a_parent() -> None:
     try:
-        assert list(Path("/sys/fs/cgroup").glob("*/f-own/*/cgroup.procs")) == []
+        with running_engine() as engine:
+            engine.build_tar(busybox_context(), "busybox")
+            engine.docker("run", "-d", "--name", "box", *PARENT, "busybox", "sleep", "9")
+            assert list(Path("/sys/fs/cgroup").glob("*/f-own/*/cgroup.procs"))
+            engine.kill()
+            engine.start()
+            engine.docker("rm", "-f", "box")
+            assert list(Path("/sys/fs/cgroup").glob("*/f-own/*/cgroup.procs")) == []
     finally:
         for folder in Path("/sys/fs/cgroup").glob("*/f-own"):
             folder.rmdir()
