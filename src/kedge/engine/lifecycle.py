@@ -248,7 +248,6 @@ class Lifecycle:
             shim, container.shim = container.shim, None
             record.pid = 0
             record.exit_code = status.exit_code
-            self.oom.leave(container)
             if status.oom_killed and not record.oom_killed:
                 record.oom_killed = True
                 announce(self._context, container, "oom")

@@ -6,48 +6,45 @@ has no limit of its own cannot run out of it and is not watched.
 
 import asyncio
 from contextlib import suppress
+from functools import partial
 
 from kedge.engine.announce import announce
 from kedge.engine.containers import Container
 from kedge.engine.context import EngineContext
 from kedge.errdefs import KedgeError
-from kedge.runtime.cgroups import make_cgroup
-from kedge.runtime.cgroups.oom_alarm import OomAlarm
+from kedge.shim.client import Shim
 
 
 class OomWatch:
-    """Watches the memory of running containers that have a limit."""
+    """Has shims watch the memory of running containers that have a limit."""
 
     def __init__(self, context: EngineContext) -> None:
         """Watch nobody yet."""
         self._context = context
-        self._alarms: dict[str, OomAlarm] = {}
+        self._requests: set[asyncio.Task[None]] = set()
 
     def watch(self, container: Container) -> None:
-        """Watch ``container`` until `leave`, if it runs and is limited; again changes nothing.
-
-        Where the kernel has no such watch, the end of the container still tells of its own death.
-        """
-        limit, shim = container.record.host_config.memory, container.shim
-        if limit <= 0 or shim is None or container.id in self._alarms:
+        """Watch ``container`` until it ends, if it runs and is limited; again changes nothing."""
+        shim = container.shim
+        if container.record.host_config.memory <= 0 or shim is None:
             return
-        with suppress(OSError, KedgeError):
-            alarm = OomAlarm(make_cgroup(shim.cgroup_path).directories())
-            self._alarms[container.id] = alarm
-            asyncio.get_running_loop().add_reader(alarm.fd, self._tell, container, alarm)
+        shim.on_oom = partial(self._tell, container)
+        request = asyncio.create_task(_ask(shim))
+        self._requests.add(request)
+        request.add_done_callback(self._requests.discard)
 
-    def leave(self, container: Container) -> None:
-        """Stop watching a container that has ended."""
-        alarm = self._alarms.pop(container.id, None)
-        if alarm is not None:
-            asyncio.get_running_loop().remove_reader(alarm.fd)
-            alarm.close()
-
-    def _tell(self, container: Container, alarm: OomAlarm) -> None:
-        if not alarm.take() or not container.record.alive:
+    def _tell(self, container: Container) -> None:
+        if not container.record.alive:
             return
         if not container.record.oom_killed:
             container.record.oom_killed = True
+            # A disk that is full keeps nobody from being told.
             with suppress(KedgeError):
                 container.save()
         announce(self._context, container, "oom")
+
+
+async def _ask(shim: Shim) -> None:
+    # Where the kernel has no such watch, the container's end still tells of its own death.
+    with suppress(KedgeError):
+        await shim.watch_memory()

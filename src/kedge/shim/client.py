@@ -8,7 +8,8 @@ import asyncio
 import contextlib
 import os
 import socket
-from typing import Self, TypeVar
+from collections.abc import Callable
+from typing import Self, TypeAlias, TypeVar
 
 from kedge.errdefs import ConflictError, KedgeError, UnavailableError
 from kedge.lib.jsontypes import Json, JsonObject
@@ -34,6 +35,7 @@ from kedge.shim.orphans import killed_with_shim, reap_orphan
 from kedge.shim.rpc import RpcConnection
 
 T = TypeVar("T")
+_Told: TypeAlias = Callable[[], None]
 
 
 class NoShimError(UnavailableError):
@@ -88,6 +90,8 @@ class Shim:
         self.rtnl_fd = -1
         self.name_fds: tuple[int, ...] = ()
         """Where asked for: the name server's UDP and TCP sockets, and a netfilter socket."""
+        self.on_oom: _Told = _nothing
+        """Called when the container runs out of memory, after `watch_memory`."""
         self._hello: asyncio.Future[None] = loop.create_future()
         self._created: asyncio.Future[CreatedInfo] = loop.create_future()
         self._exit: asyncio.Future[ExitStatus] = loop.create_future()
@@ -275,6 +279,14 @@ class Shim:
         namespace, route = answer.fds
         return namespace, route
 
+    async def watch_memory(self) -> None:
+        """Have `on_oom` called from now on; asking again changes nothing.
+
+        Raises:
+            KedgeError: It does not run, or host or shim know no such watch.
+        """
+        await self.call("watch_memory")
+
     async def open_names(self) -> tuple[int, int]:
         """Return the name server's UDP and TCP sockets; the caller owns them.
 
@@ -321,6 +333,8 @@ class Shim:
             _fail(self._created, failure)
         elif kind == "exited":
             _resolve(self._exit, parse_exit(part(body, "exit")))
+        elif kind == "oom":
+            self.on_oom()
         elif kind == "exec_exited":
             self._end_exec(text(body, "exec_id"), parse_exit(part(body, "exit")))
 
@@ -401,6 +415,10 @@ def _fail(waiting: asyncio.Future[T], error: KedgeError) -> None:
         waiting.set_exception(error)
         # Nobody need be interested; asyncio complains about that otherwise.
         waiting.exception()
+
+
+def _nothing() -> None:
+    pass
 
 
 def _read_created(body: JsonObject) -> CreatedInfo:

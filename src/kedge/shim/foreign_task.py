@@ -24,6 +24,7 @@ from kedge.linux import process
 from kedge.oci.runtime_spec_resources import parse_resources
 from kedge.runtime import rootfs
 from kedge.runtime.cgroups import make_cgroup
+from kedge.runtime.cgroups.oom_alarm import OomAlarm
 from kedge.runtime.filesystems import mount_root
 from kedge.shim.cgroup_stats import encode_stats
 from kedge.shim.foreign_spec import load_document, make_standard, take_special_binds
@@ -180,6 +181,10 @@ class ForeignTask:
     def oom_kills(self) -> int:
         """Return how many processes the kernel killed for want of memory."""
         return self._cgroup.oom_kills()
+
+    def open_oom_alarm(self) -> OomAlarm:
+        """Watch the cgroup's memory from now on."""
+        return OomAlarm(self._cgroup.directories())
 
     def delete(self) -> None:
         """Have the runtime forget the container, and remove what is left of its cgroup."""

@@ -33,10 +33,10 @@ from kedge.shim.messages import (
 )
 from kedge.shim.namesockets import NO_NAME_SERVER, NameSockets, open_packet_filter
 from kedge.shim.netns import ReadyNetns, open_descriptors
-from kedge.shim.reactor import Reactor, Timer
+from kedge.shim.reactor import READABLE, Reactor, Timer
 from kedge.shim.states import State
 from kedge.shim.streams import Pipes, Streams, open_pipes
-from kedge.shim.task import MakeTask, Task
+from kedge.shim.task import MakeTask, OomAlarm, Task
 
 # With the host's process ids, a pipe may be held by somebody the kill does not reach.
 _DRAIN_S: Final = 2.0
@@ -76,6 +76,7 @@ class Monitor:
         self._concluded = False
         self._leaving = False
         self._lost_check: Timer | None = None
+        self._alarm: OomAlarm | None = None
         self._control = ControlServer(reactor, self._serve, self._describe)
         self._control.on_alone = self._leave_unless_needed
         self._execs = ExecSessions(reactor, self._control.broadcast)
@@ -92,6 +93,7 @@ class Monitor:
             "stats": self._stats,
             "pids": self._pids,
             "update": self._update,
+            "watch_memory": self._watch_memory,
             "netns": self._give_netns,
             "names": self._give_names,
             "shutdown": self._shutdown,
@@ -297,6 +299,17 @@ class Monitor:
         self._require_running(also=State.CREATED).update(part(args, "resources"))
         return {}
 
+    def _watch_memory(self, _args: JsonObject, _fds: list[int]) -> JsonObject:
+        task = self._require_running()
+        if self._alarm is None:
+            self._alarm = task.open_oom_alarm()
+            self._reactor.watch(self._alarm.fd, READABLE, lambda _events: self._tell_of_memory())
+        return {}
+
+    def _tell_of_memory(self) -> None:
+        if self._alarm is not None and self._alarm.take():
+            self._control.broadcast({"event": "oom"})
+
     def _give_netns(self, _args: JsonObject, _fds: list[int]) -> Reply:
         if not self._request.own_netns:
             raise ConflictError(f"container {self._request.id} has no network namespace of its own")
@@ -354,6 +367,10 @@ class Monitor:
         if self._state is State.FAILED:
             return
         self._state = State.EXITED
+        if self._alarm is not None:
+            self._reactor.forget(self._alarm.fd)
+            self._alarm.close()
+            self._alarm = None
         self._status = status._replace(oom_killed=_had_oom_kill(task))
         if task.dies_with_init:
             streams.drain()

@@ -14,6 +14,7 @@ from kedge.oci import fields
 from kedge.oci.runtime_spec import Spec, parse_process, parse_spec
 from kedge.oci.runtime_spec_resources import parse_resources
 from kedge.runtime.cgroups import make_cgroup
+from kedge.runtime.cgroups.oom_alarm import OomAlarm
 from kedge.runtime.channel import Channel
 from kedge.runtime.container import (
     Identity,
@@ -144,6 +145,10 @@ class RuntimeTask:
     def oom_kills(self) -> int:
         """Return how many processes the kernel killed for want of memory."""
         return self._cgroup.oom_kills()
+
+    def open_oom_alarm(self) -> OomAlarm:
+        """Watch the cgroup's memory from now on."""
+        return OomAlarm(self._cgroup.directories())
 
     def delete(self) -> None:
         """Kill what is left in the cgroup and remove it, once init is reaped."""

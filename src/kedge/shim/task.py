@@ -22,6 +22,23 @@ class ExecProcess(NamedTuple):
     """Master of its terminal, -1 without one."""
 
 
+class OomAlarm(Protocol):
+    """Says when the container has run out of memory."""
+
+    @property
+    def fd(self) -> int:
+        """A descriptor that is readable when there is something to `take`."""
+        ...
+
+    def take(self) -> bool:
+        """Read from it, and tell whether memory has run out since the last time."""
+        ...
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        ...
+
+
 class Task(Protocol):
     """One container's processes and cgroup. Every method may raise a `KedgeError` or `OSError`."""
 
@@ -83,6 +100,10 @@ class Task(Protocol):
 
     def oom_kills(self) -> int:
         """Return how many processes the kernel killed for want of memory."""
+        ...
+
+    def open_oom_alarm(self) -> OomAlarm:
+        """Watch the cgroup's memory from now on."""
         ...
 
     def delete(self) -> None:

@@ -15,6 +15,20 @@ from kedge.shim.streams import Pipes
 from kedge.shim.task import ExecProcess, MakeTask
 
 
+class FakeAlarm:
+    """Wakes when somebody writes to a FIFO; ``!`` stands for want of memory."""
+
+    def __init__(self, path: str) -> None:
+        os.mkfifo(path)
+        self.fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def take(self) -> bool:
+        return b"!" in os.read(self.fd, 100)
+
+    def close(self) -> None:
+        os.close(self.fd)
+
+
 class FakeTask:
     def __init__(self, request: CreateRequest, pid: int, go: int, args: list[str]) -> None:
         self._request = request
@@ -78,6 +92,9 @@ class FakeTask:
     def oom_kills(self) -> int:
         return 0
 
+    def open_oom_alarm(self) -> FakeAlarm:
+        return FakeAlarm(os.path.join(self._request.run_dir, "alarm"))
+
     def delete(self) -> None:
         self.signal_all(signal.SIGKILL)
         with open(os.path.join(self._request.run_dir, "deleted"), "w", encoding="ascii"):
@@ -90,19 +107,19 @@ def make_task(request: CreateRequest, pipes: Pipes) -> FakeTask:
     if config.get("fail") == "create":
         raise InvalidParameterError("config.json is nonsense")
     waits, go = os.pipe()
-    ready, says_ready = os.pipe()
-    pid = _fork_program(config["args"], pipes, waits, says_ready)
+    pid = _fork_program(config["args"], pipes, waits)
     os.close(waits)
-    os.close(says_ready)
-    # From here on a signal finds its default action.
-    os.read(ready, 1)
-    os.close(ready)
     return FakeTask(request, pid, go, config["args"])
 
 
-def _fork_program(args: list[str], pipes: Pipes, waits: int = -1, says_ready: int = -1) -> int:
+def _fork_program(args: list[str], pipes: Pipes, waits: int = -1) -> int:
+    """Return the pid of a process in which a signal finds its default action."""
+    ready, says_ready = os.pipe()
     pid = os.fork()  # noqa: TID251 - a stand-in for the runtime
     if pid:
+        os.close(says_ready)
+        os.read(ready, 1)
+        os.close(ready)
         return pid
     try:
         os.setpgid(0, 0)
@@ -111,8 +128,8 @@ def _fork_program(args: list[str], pipes: Pipes, waits: int = -1, says_ready: in
         null = os.open(os.devnull, os.O_RDWR)
         for target, fd in enumerate(pipes.theirs):
             os.dup2(null if fd < 0 else fd, target)
+        os.write(says_ready, b"x")
         if waits >= 0:
-            os.write(says_ready, b"x")
             os.read(waits, 1)
         process.close_from(3)
         os.execv(args[0], args)

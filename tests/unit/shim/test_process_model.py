@@ -348,6 +348,24 @@ async def test_other_requests(host: Host) -> None:
 
 
 @scenario
+async def test_want_of_memory_is_told_to_whoever_asked_for_it(host: Host) -> None:
+    shim = await host.create("c", "/bin/sleep", "1000")
+    with pytest.raises(ConflictError, match="is not running"):
+        await shim.watch_memory()
+    await shim.start()
+    told = asyncio.Event()
+    shim.on_oom = told.set
+    await shim.watch_memory()
+    await shim.watch_memory()
+    alarm = host.root / "c" / "alarm"
+    alarm.write_text("?")
+    await shim.pids()
+    assert not told.is_set()
+    alarm.write_text("!")
+    await told.wait()
+
+
+@scenario
 async def test_shutdown_of_a_created_container_kills_it(host: Host) -> None:
     shim = await host.create("web", "/bin/sleep", "1000")
     created = await shim.wait_created()
