@@ -10,6 +10,7 @@ from enum import StrEnum
 from kedge.api.buildattests import Attests
 from kedge.api.buildcaches import BuildCacheSpec
 from kedge.api.buildoutputs import BuildOutput
+from kedge.api.logmarks import LogMark
 from kedge.api.types.system import AuthConfig
 from kedge.lib.filters import Filters
 
@@ -64,6 +65,12 @@ class LogOptions:
     timestamps: bool = False
     details: bool = False
     tail: int = -1
+    marks: bool = False
+    """While following, say how far the client has got: see `kedge.api.logmarks`."""
+    after: LogMark | None = None
+    """Go on behind this mark; `tail` and `since_ns` were for the beginning."""
+    after_ns: int = 0
+    """The time of `after`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from typing import Final
 from kedge.cli.command import Command
 from kedge.cli.exitcodes import OK
 from kedge.cli.flags import Options, switch, value
-from kedge.client.http import EngineClient, Query, percent_encode
+from kedge.client.http import EngineClient, Query, Response, percent_encode
 from kedge.client.streams import Demultiplexer, write_all
 from kedge.errdefs import InvalidParameterError
 from kedge.lib.clock import SYSTEM_CLOCK
@@ -24,7 +24,17 @@ def _run(options: Options, client: EngineClient) -> int:
         "since": log_moment(options.text("since")),
         "until": log_moment(options.text("until")),
     }
-    response = client.get(f"/containers/{percent_encode(options.words[0])}/logs", query)
+    path = f"/containers/{percent_encode(options.words[0])}/logs"
+    if options.on("follow"):
+        from kedge.client.marked import follow_log  # noqa: PLC0415 - rarely needed
+
+        follow_log(client, path, query, write_all, _show)
+    else:
+        _show(client.get(path, query))
+    return OK
+
+
+def _show(response: Response) -> None:
     if "multiplexed" in response.headers.get("content-type", ""):
         feed = Demultiplexer(write_all).feed
         for chunk in response.chunks():
@@ -32,7 +42,6 @@ def _run(options: Options, client: EngineClient) -> int:
     else:
         for chunk in response.chunks():
             write_all(1, chunk)
-    return OK
 
 
 def check_tail(tail: str) -> None:

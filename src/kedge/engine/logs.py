@@ -6,17 +6,21 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from functools import partial
 from typing import Final, TypeAlias
 
+from kedge.api.logmarks import MARK, LogMark, encode_mark
 from kedge.api.options import LogOptions
-from kedge.api.streams import OutputStream
+from kedge.api.streams import OutputStream, frame
 from kedge.engine.containers import Container
 from kedge.engine.context import EngineContext
 from kedge.engine.logsetup import readable_path
 from kedge.errdefs import NotSupportedError
+from kedge.lib.clock import format_rfc3339
 from kedge.logdrivers.jsonfile import JsonFileReader
+from kedge.logdrivers.progress import LogProgress
 from kedge.logdrivers.reading import LogBatch, LogReader, ReadOptions, encode_batches
 
 _CHUNK_SIZE: Final = 256 * 1024
 _Encode: TypeAlias = Callable[[Sequence[LogBatch]], bytes]
+_Batches: TypeAlias = AsyncIterator[list[LogBatch]]
 
 
 async def open_log(
@@ -32,7 +36,8 @@ async def open_log(
     if not path:
         raise NotSupportedError("configured logging driver does not support reading")
     reader = JsonFileReader(path, context.log_watcher, context.clock)
-    return OutputStream(tty=record.config.tty, chunks=_read(context, container, reader, options))
+    tty = record.config.tty and not (options.follow and options.marks)
+    return OutputStream(tty=tty, chunks=_read(context, container, reader, options))
 
 
 async def _read(
@@ -41,13 +46,14 @@ async def _read(
     wanted = ReadOptions(
         stdout=options.stdout,
         stderr=options.stderr,
-        since_ns=options.since_ns,
+        since_ns=options.after_ns or options.since_ns,
         until_ns=options.until_ns,
-        tail=options.tail,
+        tail=-1 if options.after else options.tail,
     )
+    marks = options.follow and options.marks
     encode = partial(
         encode_batches,
-        framed=not container.record.config.tty,
+        framed=marks or not container.record.config.tty,
         # compat: docker-py gives those who follow a log one piece for each frame, taken for a line.
         by_line=options.follow,
         timestamps=options.timestamps,
@@ -59,13 +65,32 @@ async def _read(
         return
     ended = asyncio.Event()
     watcher = asyncio.create_task(_tell_when_over(container, ended))
+    start = options.after or LogMark(format_rfc3339(context.clock.time_ns()), 0)
+    follow = reader.follow(wanted, ended)
     try:
-        async for some in reader.follow(wanted, ended):
-            yield encode(some)
+        async for some in (
+            _encode_marked(follow, encode, start) if marks else _encode(follow, encode)
+        ):
+            yield some
     finally:
         watcher.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await watcher
+
+
+async def _encode(batches: _Batches, encode: _Encode) -> AsyncIterator[bytes]:
+    async for some in batches:
+        if some:
+            yield encode(some)
+
+
+async def _encode_marked(
+    batches: _Batches, encode: _Encode, start: LogMark
+) -> AsyncIterator[bytes]:
+    """Yield pieces that end in a mark each; the first one comes even where the log is empty."""
+    progress = LogProgress(start)
+    async for some in batches:
+        yield encode(progress.take(some)) + frame(MARK, encode_mark(progress.mark))
 
 
 async def _read_chunks(

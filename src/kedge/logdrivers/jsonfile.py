@@ -56,12 +56,14 @@ class JsonFileReader:
     ) -> AsyncIterator[list[LogBatch]]:
         """Yield what is in the log and then what comes, each entry once and in order.
 
+        An empty list says once that everything there was has been yielded, and the rest is to come.
         Ends when ``ended`` is set and everything written before that was yielded, or when an
         entry is newer than ``until_ns``, or that time has come.
         """
         with self._watcher.watch(os.path.dirname(self._path) or ".") as watch:
             cursor = await asyncio.to_thread(_Cursor, self._path, options)
             waker = asyncio.ensure_future(_wake_when(ended, watch.wake))
+            caught_up = False
             try:
                 while not cursor.is_past():
                     over = ended.is_set()
@@ -72,6 +74,9 @@ class JsonFileReader:
                     left_s = self._seconds_left(options.until_ns)
                     if over or (left_s is not None and left_s <= 0):
                         return
+                    if not caught_up:
+                        caught_up = True
+                        yield []
                     if not cursor.is_past() and not ended.is_set():
                         await watch.wait(left_s)
             finally:

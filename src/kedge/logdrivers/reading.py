@@ -56,6 +56,7 @@ class LogReader(Protocol):
     def follow(self, options: ReadOptions, ended: asyncio.Event) -> AsyncIterator[list[LogBatch]]:
         """Yield what is in the log and then what comes, each entry once and in order.
 
+        An empty list says once that everything there was has been yielded, and the rest is to come.
         Ends when ``ended`` is set and everything written before that was yielded, or when an
         entry is newer than ``until_ns``. Never blocks the event loop.
         """

@@ -7,6 +7,7 @@ from typing import Final
 
 from kedge.api import codec
 from kedge.api.detachkeys import parse_detach_keys
+from kedge.api.logmarks import MARKED_STREAM, parse_mark
 from kedge.api.options import AttachOptions, LogOptions, WaitCondition
 from kedge.api.streams import AttachedStream
 from kedge.api.types.container import WaitError, WaitResponse
@@ -88,6 +89,9 @@ class ContainerStreamRouter:
         stdout, stderr = request.flag("stdout"), request.flag("stderr")
         if not (stdout or stderr):
             raise InvalidParameterError("must specify at least one of 'stdout' or 'stderr'")
+        mark = request.text("after")
+        after = parse_mark(mark) if mark else None
+        marks = request.flag("marks") and request.flag("follow")
         options = LogOptions(
             stdout=stdout,
             stderr=stderr,
@@ -97,8 +101,13 @@ class ContainerStreamRouter:
             timestamps=request.flag("timestamps"),
             details=request.flag("details"),
             tail=parse_tail(request.text("tail")),
+            marks=marks,
+            after=after,
+            after_ns=parse_timestamp(after.stamp) if after else 0,
         )
         output = await self._backend.logs(request.name, options)
+        if marks:
+            return StreamResponse(output.chunks, MARKED_STREAM)
         multiplexed = not output.tty and request.version >= _MULTIPLEXED_SINCE
         return StreamResponse(output.chunks, MULTIPLEXED_STREAM if multiplexed else RAW_STREAM)
 
