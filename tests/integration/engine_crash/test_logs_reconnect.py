@@ -4,7 +4,7 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -47,7 +47,7 @@ class Follower:
 
 
 @contextlib.contextmanager
-def following(engine: Engine, folder: Path, *words: str) -> Iterator[Follower]:
+def following(engine: Engine, folder: Path, *words: str) -> Generator[Follower]:
     follower = Follower(engine, folder, *words)
     try:
         yield follower
