@@ -3,7 +3,6 @@
 Works on a canonical model; the texts are the reference implementation's.
 """
 
-import ipaddress
 from collections.abc import Collection
 from typing import Final
 
@@ -86,6 +85,8 @@ def _check_device_request(request: JsonObject, path: Path, where: str) -> None:
 
 
 def _is_address(text: str) -> bool:
+    import ipaddress  # noqa: PLC0415 - few services name one
+
     try:
         ipaddress.ip_address(text.partition("%")[0])
     except ValueError:

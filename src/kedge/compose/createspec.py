@@ -17,10 +17,9 @@ from kedge.compose.containerconfig import (
     truth,
 )
 from kedge.compose.endpoints import networking
-from kedge.compose.fingerprint import format_parts, parts_of
+from kedge.compose.fingerprint import format_parts, parts_of, service_hash
 from kedge.compose.hostconfig import host_config
 from kedge.compose.mountspec import CopiedFile, mounts
-from kedge.compose.printing import service_hash
 from kedge.errdefs import NotSupportedError
 from kedge.lib.fields import items, mapping, objects, text, texts
 from kedge.lib.jsontypes import JsonObject

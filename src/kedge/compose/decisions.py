@@ -11,10 +11,9 @@ from typing import Final, NamedTuple
 from kedge.compose import labels
 from kedge.compose.application import Application
 from kedge.compose.facts import Facts
-from kedge.compose.fingerprint import describe_changes
+from kedge.compose.fingerprint import describe_changes, service_hash
 from kedge.compose.hostconfig import replicas
 from kedge.compose.observed import Container
-from kedge.compose.printing import service_hash
 from kedge.errdefs import InvalidParameterError
 from kedge.lib.fields import mapping, objects, text, texts
 

@@ -1,6 +1,6 @@
-"""What changed in a service since a container was made from it: short hashes by attribute. Pure.
+"""The hash of a service, and what changed since a container was made: hashes by attribute. Pure.
 
-They are kept in a label, so that nothing of the old service itself, such as a password in its
+They are kept in labels, so that nothing of the old service itself, such as a password in its
 environment, is kept besides what the engine has anyway.
 """
 
@@ -9,12 +9,33 @@ import json
 from collections.abc import Iterator
 from typing import Final, cast
 
-from kedge.compose.printing import hashed_attributes
+from kedge.compose.canonical import section
 from kedge.lib.jsontypes import Json, JsonObject
 
+# What may change without the container being another one.
+_NOT_HASHED: Final = frozenset({"build", "pull_policy", "scale", "depends_on", "profiles"})
 _BY_KEY: Final = {"environment": "env", "labels": "label"}
 _DIGITS: Final = 8
 _SHOWN: Final = 3
+
+
+def service_hash(service: JsonObject) -> str:
+    """Return what tells whether a service's containers are still what its file asks for.
+
+    compat: not the reference implementation's bytes, whose order of fields is its own.
+    """
+    kept = hashed_attributes(service)
+    text = json.dumps(kept, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def hashed_attributes(service: JsonObject) -> JsonObject:
+    """Return the attributes whose change makes another container."""
+    kept = {key: value for key, value in service.items() if key not in _NOT_HASHED}
+    deploy = {key: value for key, value in section(kept, "deploy").items()
+              if key != "replicas" and value != {}}  # fmt: skip
+    kept.pop("deploy", None)
+    return {**kept, "deploy": deploy} if deploy else kept
 
 
 def parts_of(service: JsonObject) -> dict[str, str]:

@@ -5,7 +5,8 @@ from typing import Final
 
 from kedge.compose.canonical import items, section
 from kedge.compose.failures import no_such_service
-from kedge.compose.printing import escape_dollars, service_hash
+from kedge.compose.fingerprint import service_hash
+from kedge.compose.printing import escape_dollars
 from kedge.lib.jsontypes import JsonObject
 
 Lister = Callable[[JsonObject, Mapping[str, str]], list[str]]

@@ -5,25 +5,28 @@ was; then the old one is stopped and removed, and the name goes over.
 """
 
 import posixpath
-from collections.abc import Iterable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from kedge.client.http import EngineClient, percent_encode
 from kedge.compose import events, labels
-from kedge.compose.createspec import ContainerSpec
 from kedge.compose.events import Kind
 from kedge.compose.hooks import run_hooks
-from kedge.compose.mountspec import CopiedFile
 from kedge.compose.stage import ServiceError, Stage
 from kedge.compose.steps import RecreateContainer
 from kedge.errdefs import ConflictError, KedgeError, NotFoundError
 from kedge.lib.fields import items, mapping, objects, text, texts
 from kedge.lib.jsontypes import Json, JsonObject
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from kedge.compose.createspec import ContainerSpec
+    from kedge.compose.mountspec import CopiedFile
+
 _SHORT_ID: Final = 12
 
 
-def create(stage: Stage, spec: ContainerSpec) -> None:
+def create(stage: Stage, spec: "ContainerSpec") -> None:
     """Make a container.
 
     Raises:
@@ -37,7 +40,7 @@ def create(stage: Stage, spec: ContainerSpec) -> None:
     stage.report(events.done(Kind.CONTAINER, spec.name, "Created"))
 
 
-def made_for_hook(client: EngineClient, stage: Stage, spec: ContainerSpec) -> str:
+def made_for_hook(client: EngineClient, stage: Stage, spec: "ContainerSpec") -> str:
     """Make a container of nobody's that runs a hook, and return its id."""
     return _post(client, stage, spec, spec.name, resolved(stage, spec.service, spec.request))
 
@@ -101,7 +104,7 @@ def _volumes_from(stage: Stage, source: str) -> str:
 
 
 def _post(
-    client: EngineClient, stage: Stage, spec: ContainerSpec, name: str, request: JsonObject
+    client: EngineClient, stage: Stage, spec: "ContainerSpec", name: str, request: JsonObject
 ) -> str:
     query = {"name": name, "platform": spec.platform}
     try:
@@ -124,7 +127,7 @@ def _post(
     return container
 
 
-def _refused(spec: ContainerSpec, error: KedgeError) -> ServiceError:
+def _refused(spec: "ContainerSpec", error: KedgeError) -> ServiceError:
     text_ = f"service {spec.service}: cannot create container {spec.name}: {error}"
     return ServiceError(text_, service=spec.service)
 
@@ -168,7 +171,7 @@ def inherit_volumes(client: EngineClient, request: JsonObject, old: str) -> None
         host["Mounts"] = [*kept, *inherited]
 
 
-def copy_in(client: EngineClient, container: str, files: Iterable[CopiedFile]) -> None:
+def copy_in(client: EngineClient, container: str, files: "Iterable[CopiedFile]") -> None:
     """Put files into a container that has not started."""
     wanted = list(files)
     if not wanted:

@@ -11,10 +11,9 @@ from kedge import __version__
 from kedge.compose import labels
 from kedge.compose.application import Application
 from kedge.compose.createspec import ContainerSpec, request_of, service_labels
-from kedge.compose.fingerprint import format_parts, parts_of
+from kedge.compose.fingerprint import format_parts, parts_of, service_hash
 from kedge.compose.ports import parse_port
 from kedge.compose.presentation import presented
-from kedge.compose.printing import service_hash
 from kedge.compose.volumespec import parse_volume
 from kedge.lib.fields import items, mapping, text
 from kedge.lib.jsontypes import Json, JsonObject

@@ -1,6 +1,5 @@
 """Published ports: the short form and what it stands for. Pure."""
 
-import ipaddress
 import re
 from typing import Final
 
@@ -51,6 +50,8 @@ def parse_port(text: str) -> list[JsonObject]:
 def _address(text: str | None) -> str:
     if not text:
         return ""
+    import ipaddress  # noqa: PLC0415 - most ports are published on every address
+
     try:
         ipaddress.ip_address(text.partition("%")[0])
     except ValueError:

@@ -1,16 +1,19 @@
 """``pre_start``: programs that run in containers of their own before a service starts."""
 
 import contextlib
+from typing import TYPE_CHECKING
 
 from kedge.client.streams import Demultiplexer
 from kedge.compose import events
-from kedge.compose.createspec import ContainerSpec
 from kedge.compose.events import Kind
 from kedge.compose.making import made_for_hook
 from kedge.compose.stage import ServiceError, Stage
 from kedge.compose.steps import PrepareService
 from kedge.errdefs import NotFoundError
 from kedge.lib.fields import number
+
+if TYPE_CHECKING:
+    from kedge.compose.createspec import ContainerSpec
 
 
 def prepare(stage: Stage, step: PrepareService) -> None:
@@ -23,7 +26,7 @@ def prepare(stage: Stage, step: PrepareService) -> None:
         _prepare(stage, spec)
 
 
-def _prepare(stage: Stage, spec: ContainerSpec) -> None:
+def _prepare(stage: Stage, spec: "ContainerSpec") -> None:
     stage.report(events.working(Kind.CONTAINER, spec.name, "Starting"))
     with stage.pool.client() as client:
         container = made_for_hook(client, stage, spec)

@@ -1,16 +1,11 @@
-"""A presented model as YAML or JSON text, and the hash of a service."""
+"""A presented model as YAML or JSON text."""
 
-import hashlib
 import json
-from typing import Final
 
 import yaml
 
 from kedge.compose.canonical import section
 from kedge.lib.jsontypes import Json, JsonObject
-
-# What may change without the container being another one.
-_NOT_HASHED: Final = frozenset({"build", "pull_policy", "scale", "depends_on", "profiles"})
 
 
 def to_yaml(model: JsonObject) -> str:
@@ -38,22 +33,3 @@ def escape_dollars(value: Json) -> Json:
     if isinstance(value, list):
         return [escape_dollars(item) for item in value]
     return value.replace("$", "$$") if isinstance(value, str) else value
-
-
-def service_hash(service: JsonObject) -> str:
-    """Return what tells whether a service's containers are still what its file asks for.
-
-    compat: not the reference implementation's bytes, whose order of fields is its own.
-    """
-    kept = hashed_attributes(service)
-    text = json.dumps(kept, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def hashed_attributes(service: JsonObject) -> JsonObject:
-    """Return the attributes whose change makes another container."""
-    kept = {key: value for key, value in service.items() if key not in _NOT_HASHED}
-    deploy = {key: value for key, value in section(kept, "deploy").items()
-              if key != "replicas" and value != {}}  # fmt: skip
-    kept.pop("deploy", None)
-    return {**kept, "deploy": deploy} if deploy else kept

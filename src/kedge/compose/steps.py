@@ -3,12 +3,14 @@
 Every step has a ``key`` and ``needs``: the keys of the steps that must have ended well before.
 """
 
-from typing import NamedTuple, TypeAlias, assert_never
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, assert_never
 
-from kedge.compose.createspec import ContainerSpec
 from kedge.compose.events import Kind
 from kedge.compose.observed import Container
 from kedge.lib.jsontypes import JsonObject
+
+if TYPE_CHECKING:
+    from kedge.compose.createspec import ContainerSpec
 
 Needs: TypeAlias = tuple[str, ...]
 
@@ -40,7 +42,7 @@ class CreateContainer(NamedTuple):
 
     key: str
     needs: Needs
-    spec: ContainerSpec
+    spec: "ContainerSpec"
 
 
 class RecreateContainer(NamedTuple):
@@ -48,7 +50,7 @@ class RecreateContainer(NamedTuple):
 
     key: str
     needs: Needs
-    spec: ContainerSpec
+    spec: "ContainerSpec"
     old: Container
     reason: str
     timeout_s: int | None = None
@@ -126,7 +128,7 @@ class PrepareService(NamedTuple):
     key: str
     needs: Needs
     service: str
-    hooks: tuple[ContainerSpec, ...]
+    hooks: "tuple[ContainerSpec, ...]"
 
 
 class RemoveContainer(NamedTuple):

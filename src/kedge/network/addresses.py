@@ -45,9 +45,10 @@ class AddressBook:
             if endpoint.id not in self._leaving and network_id in {"", endpoint.network_id}
         ]
 
-    def leaving(self) -> list[Endpoint]:
-        """Return the endpoints whose links are still to be removed."""
-        return [self._endpoints[endpoint_id] for endpoint_id in self._leaving]
+    def leaving(self, *, network_id: str = "") -> list[Endpoint]:
+        """Return the endpoints whose links are still to be removed, of one network where given."""
+        found = (self._endpoints[endpoint_id] for endpoint_id in self._leaving)
+        return [endpoint for endpoint in found if network_id in {"", endpoint.network_id}]
 
     def is_in_use(self, network_id: str) -> bool:
         """Tell whether a network has endpoints, leaving ones included."""

@@ -10,7 +10,7 @@ import dataclasses
 import ipaddress
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 from kedge.errdefs import ConflictError, ForbiddenError, InvalidParameterError, NotFoundError
@@ -176,15 +176,15 @@ class NetworkCatalogue:
                     f"networks have same bridge name {network.bridge}"
                 )
 
-    def remove(self, network: Network) -> None:
-        """Forget a network.
+    def remove(self, network: Network, leaving: Collection[str] = ()) -> None:
+        """Forget a network, but not that links of its are still to be removed.
 
         Raises:
             ForbiddenError: It is predefined.
         """
         if network.name in _PREDEFINED:
             raise ForbiddenError(f"{network.name} is a pre-defined network and cannot be removed")
-        self._store.delete_network(network.id)
+        self._store.delete_network(network.id, leaving)
         del self._networks[network.id]
 
     def choose_again(self, network: Network, taken: Sequence[IPNetwork]) -> Network:

@@ -10,6 +10,7 @@ needs it (see `preparation`).
     create_endpoint   addresses and record      the bridge, if it is not there yet
     connect           links, addresses, routes  then the published ports
     remove_endpoint   ports at once             link in the background, then addresses and record
+    remove_network    record at once            bridge in the background, then its rules
 """
 
 import contextlib
@@ -107,6 +108,7 @@ class NetworkController:
             publisher=self._publisher,
         )
         self._reaper = Reaper(self._driver.disconnect)
+        self._leaving_links: set[str] = set()
         self._links = EndpointLinks(
             self._kernel,
             self._lock,
@@ -152,6 +154,9 @@ class NetworkController:
         Raises:
             KedgeError: Name taken or malformed, subnet in the way of another network or route.
         """
+        if self._leaving_links:
+            # The last network's subnet, or its bridge's name, may be what the new one asks for.
+            self._reaper.drain()
         with self._lock, self._kernel.setup_lock():
             if spec.enable_ipv6 and not self._kernel.has_ipv6():
                 raise InvalidParameterError(
@@ -173,7 +178,7 @@ class NetworkController:
         return options.bridge, self._kernel.try_link(options.bridge) is None
 
     def remove_network(self, reference: str) -> Network:
-        """Remove a network nobody is in, with its bridge.
+        """Remove a network nobody is in; its bridge goes in the background.
 
         Raises:
             ForbiddenError: It is predefined or has endpoints.
@@ -185,14 +190,36 @@ class NetworkController:
                     f"error while removing network: network {network.name} has active endpoints; "
                     "disconnect or remove its containers first"
                 )
-        self._reaper.drain()
-        with self._lock:
-            self._catalogue.remove(network)
-            self._addresses.drop_pools(network.id)
-            self._publisher.remove_network(network.id)
+            leaving = self._addresses.leaving(network_id=network.id)
+            links = [endpoint.link for endpoint in leaving if endpoint.link]
+            links += self._own_links([network])
+            self._catalogue.remove(network, links)
             self._preparation.forget(network.id)
-            self._driver.disconnect(self._own_links([network]))
+            self._remove_links(links, lambda: self._forget_network(network))
         return network
+
+    def _remove_links(self, links: Sequence[str], done: Callable[[], None]) -> None:
+        """Remove recorded links in the background, then forget them and call ``done``."""
+        if not links:
+            done()
+            return
+
+        def forget() -> None:
+            with self._lock:
+                done()
+                self._store.forget_links(links)
+                self._leaving_links.difference_update(links)
+
+        self._leaving_links.update(links)
+        for link in links[:-1]:
+            self._reaper.submit(link, _nothing)
+        self._reaper.submit(links[-1], forget)
+
+    def _forget_network(self, network: Network) -> None:
+        self._addresses.drop_pools(network.id)
+        # A kernel that refuses now leaves rules for a bridge nobody has.
+        with contextlib.suppress(SystemFailureError):
+            self._publisher.remove_network(network.id)
 
     def has_packet_filter(self) -> bool:
         """Tell whether nf_tables is used; known once the first network has been prepared."""
@@ -422,6 +449,7 @@ class NetworkController:
                     self._retire(endpoint)
             for endpoint in self._addresses.leaving():
                 self._reap(endpoint)
+            self._remove_links(self._store.leaving_links(), _nothing)
             for network in self._catalogue.networks():
                 if self._addresses.active(network_id=network.id) and network.has_own_links:
                     self._preparation.ensure_live(network)

@@ -7,6 +7,7 @@ constraint. Endpoints live as long as a container runs, so their rows need not s
 
 import ipaddress
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -37,6 +38,8 @@ _SCHEMA: Final = (
     """CREATE TABLE IF NOT EXISTS network_endpoint_extras (
         endpoint_id TEXT PRIMARY KEY REFERENCES network_endpoints (id) ON DELETE CASCADE,
         details TEXT NOT NULL)""",
+    # Links of networks that are gone, until the kernel has removed them.
+    "CREATE TABLE IF NOT EXISTS network_leaving_links (link TEXT PRIMARY KEY)",
     "CREATE TABLE IF NOT EXISTS network_facts (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
 )
 _ENDPOINT_COLUMNS: Final = (
@@ -101,9 +104,28 @@ class NetworkStore:
             ),
         )
 
-    def delete_network(self, network_id: str) -> None:
-        """Forget a network."""
-        self.database.execute("DELETE FROM network_networks WHERE id = ?", (network_id,))
+    def delete_network(self, network_id: str, leaving: Collection[str] = ()) -> None:
+        """Forget a network and its endpoints; the links in ``leaving`` are still to be removed."""
+        with self.database.transaction():
+            self.database.execute("DELETE FROM network_networks WHERE id = ?", (network_id,))
+            self.database.execute(
+                "DELETE FROM network_endpoints WHERE network_id = ?", (network_id,)
+            )
+            for link in leaving:
+                self.database.execute(
+                    "INSERT OR IGNORE INTO network_leaving_links VALUES (?)", (link,)
+                )
+
+    def leaving_links(self) -> list[str]:
+        """Return the links of networks that are gone, not known to be removed."""
+        rows = self.database.query("SELECT link FROM network_leaving_links ORDER BY rowid")
+        return [str(row[0]) for row in rows]
+
+    def forget_links(self, links: Collection[str]) -> None:
+        """Forget links that are removed."""
+        with self.database.transaction(durable=False):
+            for link in links:
+                self.database.execute("DELETE FROM network_leaving_links WHERE link = ?", (link,))
 
     def endpoints(self) -> list[StoredEndpoint]:
         """Return all endpoints, those being removed included."""

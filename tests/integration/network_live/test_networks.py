@@ -318,6 +318,7 @@ def test_removing_networks(tmp_path: Path) -> None:
             machine.controller.remove_network("other")
         machine.controller.remove_endpoint(container)
         machine.controller.remove_network("other")
+        machine.controller.drain()
         assert network.bridge not in output("ip", "-o", "link")
         assert network.bridge not in output("nft", "list", "ruleset")
 

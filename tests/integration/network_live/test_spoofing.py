@@ -146,6 +146,7 @@ def test_a_network_that_is_gone_reserves_nothing(tmp_path: Path) -> None:
         assert bridge_sets(machine) != before
         machine.controller.remove_endpoint(machine.id("b"))
         machine.controller.remove_network("other")
+        machine.controller.drain()
         assert bridge_sets(machine) == before
 
 

@@ -168,6 +168,32 @@ def test_networks_of_the_user(database: Database, kernel: FakeKernel) -> None:
         controller(database, kernel).get("shop")
 
 
+def test_a_removed_network_is_gone_at_once_and_its_links_for_certain(
+    database: Database, kernel: FakeKernel
+) -> None:
+    networks = controller(database, kernel)
+    network = networks.create_network(NetworkSpec(name="shop"))
+    container = new_id()
+    networks.create_endpoint(container, "shop")
+    connect(networks, container)
+    # As if the engine died before the background got to it.
+    kernel.refuses_removal = True
+    networks.remove_endpoint(container)
+    networks.remove_network("shop")
+    with pytest.raises(NotFoundError):
+        networks.get("shop")
+    networks.close()
+    assert network.bridge in kernel.present
+    kernel.refuses_removal = False
+    again = controller(database, kernel)
+    again.restore([])
+    # A new network of that name gets the same subnet: nothing of the last one is in its way.
+    assert again.create_network(NetworkSpec(name="shop")).subnets == network.subnets
+    assert [name for name in kernel.present if name.startswith(("br-", "veth"))] == []
+    assert database.query("SELECT link FROM network_leaving_links") == []
+    assert database.query("SELECT id FROM network_endpoints") == []
+
+
 def subnet(network: str, gateway: str) -> Subnet:
     parsed = parse_network(network)
     return Subnet(network=parsed, gateway=parsed[1].__class__(gateway))

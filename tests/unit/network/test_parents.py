@@ -59,6 +59,7 @@ def test_a_sub_interface_is_made_when_needed_and_removed_with_the_network(
     join(networks, "lan")
     assert kernel.present["wire0.10"].kind == "vlan"
     networks.remove_network("lan")
+    networks.drain()
     assert "wire0.10" not in kernel.present
 
 
@@ -70,6 +71,7 @@ def test_without_a_parent_the_network_is_a_dead_end_on_a_dummy(
     join(networks, "lan")
     assert kernel.present[f"dm-{network.id[:12]}"].kind == "dummy"
     networks.remove_network("lan")
+    networks.drain()
     assert not [name for name in kernel.present if name.startswith("dm-")]
 
 
