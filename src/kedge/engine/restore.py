@@ -54,6 +54,8 @@ async def restore(context: EngineContext, lifecycle: Lifecycle) -> list[str]:
         shim = await _try_adopt(context, container)
         if shim is not None:
             adopted.append((container, shim))
+            if shim.refusal:
+                problems.append(shim.refusal)
         elif record.alive:
             ended.append((container, await _reap(context, container)))
     await _remove_strays(context, problems)

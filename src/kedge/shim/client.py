@@ -32,7 +32,9 @@ from kedge.shim.messages import (
     text,
 )
 from kedge.shim.orphans import killed_with_shim, reap_orphan
+from kedge.shim.protocol import explain_misfit
 from kedge.shim.rpc import RpcConnection
+from kedge.shim.stranger import Stranger
 
 T = TypeVar("T")
 _Told: TypeAlias = Callable[[], None]
@@ -95,6 +97,8 @@ class Shim:
         self._hello: asyncio.Future[None] = loop.create_future()
         self._created: asyncio.Future[CreatedInfo] = loop.create_future()
         self._exit: asyncio.Future[ExitStatus] = loop.create_future()
+        self._stranger: Stranger | None = None
+        self._funeral: asyncio.Task[None] | None = None
         self._burial: asyncio.Task[None] | None = None
         self._leaving = False
         self._over = False
@@ -104,6 +108,8 @@ class Shim:
     @classmethod
     async def connect(cls, run_dir: str) -> Self:
         """Adopt the container whose run directory this is.
+
+        A shim of a version this one does not go together with is adopted, too: see `refusal`.
 
         Raises:
             UnavailableError: No shim answers there; `kedge.shim.orphans.reap_orphan` is next.
@@ -121,6 +127,11 @@ class Shim:
     def is_connected(self) -> bool:
         """Whether the shim is there, as far as is known."""
         return self._rpc.is_open
+
+    @property
+    def refusal(self) -> str:
+        """Why all but `kill`, `wait` and `shutdown` raise a `ConflictError`; empty as a rule."""
+        return self._stranger.refusal if self._stranger is not None else ""
 
     def ask(self, request: CreateRequest) -> None:
         """Say what to make, as the first words on a fresh connection."""
@@ -275,7 +286,7 @@ class Shim:
         Raises:
             ConflictError: It has none of its own.
         """
-        answer = await self._rpc.exchange("netns")
+        answer = await self._exchange("netns")
         namespace, route = answer.fds
         return namespace, route
 
@@ -293,7 +304,7 @@ class Shim:
         Raises:
             ConflictError: The container was made without.
         """
-        answer = await self._rpc.exchange("names")
+        answer = await self._exchange("names")
         datagrams, streams = answer.fds
         return datagrams, streams
 
@@ -306,6 +317,10 @@ class Shim:
     def close(self) -> None:
         """Hang up without a word; a container that runs goes on, one not started ends."""
         self._over = True
+        if self._funeral is not None:
+            self._funeral.cancel()
+        if self._stranger is not None:
+            self._stranger.close()
         self._rpc.close()
         self.close_netns()
 
@@ -313,10 +328,22 @@ class Shim:
         self, operation: str, args: JsonObject | None = None, fds: tuple[int, ...] = ()
     ) -> JsonObject:
         """Send one request of the protocol and return its result; ``fds`` are given away."""
+        if self._stranger is not None:
+            close_all(fds)
+            return await self._stranger.call(operation, args or {})
         return await self._rpc.request(operation, args, fds)
+
+    async def _exchange(self, operation: str) -> Message:
+        if self._stranger is not None:
+            raise ConflictError(self._stranger.refusal)
+        return await self._rpc.exchange(operation)
 
     def _take_event(self, message: Message) -> None:
         body, kind = message.body, message.body.get("event")
+        if self._stranger is not None:
+            # What it means by that is its own affair.
+            close_all(message.fds)
+            return
         if kind == "hello":
             if message.fds:
                 self.netns_fd, self.rtnl_fd, *names = message.fds
@@ -343,6 +370,9 @@ class Shim:
         self.cgroup_path = text(body, "cgroup_path")
         self.pid = integer(body, "shim_pid")
         self.state = text(body, "state")
+        if refusal := explain_misfit(body):
+            self._meet_stranger(body, refusal)
+            return
         if integer(body, "pid"):
             _resolve(self._created, _read_created(body))
         if integer(body, "started_at_ns"):
@@ -356,6 +386,22 @@ class Shim:
             if known.get("exit") is not None:
                 _resolve(session.exit, parse_exit(part(known, "exit")))
         _resolve(self._hello, None)
+
+    def _meet_stranger(self, body: JsonObject, refusal: str) -> None:
+        """Make do with what every version says."""
+        pid, started_at_ns = integer(body, "pid"), integer(body, "started_at_ns")
+        if started_at_ns:
+            self.started = StartedInfo(pid, started_at_ns)
+        self._stranger = Stranger(
+            refusal, run_dir=self.run_dir, cgroup=self.cgroup_path, shim_pid=self.pid, pid=pid
+        )
+        self._funeral = asyncio.get_running_loop().create_task(self._await_stranger(self._stranger))
+        _resolve(self._hello, None)
+
+    async def _await_stranger(self, stranger: Stranger) -> None:
+        status = await stranger.wait()
+        self.state = "exited"
+        _resolve(self._exit, status)
 
     def _end_exec(self, exec_id: str, status: ExitStatus) -> None:
         session = self.execs.pop(exec_id, None)

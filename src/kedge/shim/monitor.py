@@ -33,6 +33,7 @@ from kedge.shim.messages import (
 )
 from kedge.shim.namesockets import NO_NAME_SERVER, NameSockets, open_packet_filter
 from kedge.shim.netns import ReadyNetns, open_descriptors
+from kedge.shim.protocol import describe_protocol
 from kedge.shim.reactor import READABLE, Reactor, Timer
 from kedge.shim.states import State
 from kedge.shim.streams import Pipes, Streams, open_pipes
@@ -189,6 +190,7 @@ class Monitor:
         mountpoints: list[Json] = [] if task is None else [*task.created_mountpoints]
         return {
             "event": "hello",
+            **describe_protocol(),
             "id": self._request.id,
             "cgroup_path": self._request.cgroup_path,
             "shim_pid": os.getpid(),
