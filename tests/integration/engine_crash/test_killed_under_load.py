@@ -9,7 +9,8 @@ from typing import Self
 import pytest
 
 from tests.engine import Engine
-from tests.integration.engine_crash.truth import assert_true, listed, state
+from tests.integration.engine_crash.truth import assert_true, listed
+from tests.integration.engine_crash.witnesses import Witnesses
 
 pytestmark = pytest.mark.integration
 
@@ -73,18 +74,21 @@ class Load:
 
 def test_every_restart_finds_the_truth_and_leaves_nothing(engine: Engine) -> None:
     chance = random.Random(20240229)
-    engine.docker("run", "-d", "--name", "witness", "busybox", "sleep", "6000")
-    witness = state(engine, "witness")["Pid"]
+    witnesses = Witnesses(engine)
+    kept = witnesses.ids
     for number in range(_ROUNDS):
+        witnesses.begin_round()
         with Load(engine, number):
             threading.Event().wait(chance.uniform(0.05, _LONGEST_S))
             engine.kill()
         engine.start()
-        assert_true(engine)
-        assert state(engine, "witness")["Pid"] == witness
+        witnesses.check()
+        assert_true(engine, fickle=kept)
         # Nothing is stuck: whatever there is can be removed, and its name used again.
         for name in [key for key, word in listed(engine).items() if word != "running"]:
-            engine.docker("rm", "-f", name)
+            if name not in kept:
+                engine.docker("rm", "-f", name)
+    witnesses.check_runs()
     engine.docker("rm", "-f", *listed(engine))
     assert engine.docker("ps", "-aq").stdout == ""
     assert_true(engine)
