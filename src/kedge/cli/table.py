@@ -67,6 +67,7 @@ GROUPS: Final = {
     "manifest": "Make one name for images of several platforms",
     "volume": "Work with volumes",
     "network": "Work with networks",
+    "registry": "Serve images to others",
     "compose": "Run applications of several containers from one file",
     "system": "Look at the engine, and clean up",
     "builder": "Build images, and clean up after builds",
@@ -142,6 +143,7 @@ GROUP_ONLY: Final = {
     ("image", "copy"): Entry(
         "copy", "imagecopy", "Copy an image between registries and OCI layouts"
     ),
+    ("registry", "serve"): Entry("serve", "registryserve", "Be a registry for a team or a CI job"),
     ("manifest", "annotate"): Entry(
         "annotate", "manifestannotate", "Say for which platform an image of a list is"
     ),

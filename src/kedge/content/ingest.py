@@ -92,19 +92,20 @@ class BlobWriter:
         """Verify, flush and publish the blob; return its digest.
 
         Args:
-            digest: What it must be; the digest given to ``ingest`` where empty.
+            digest: What it must be, by any registered algorithm; the digest given to ``ingest``
+                where empty.
 
         Raises:
             DataLossError: Size or digest is not what was announced; the partial file is gone.
             SystemFailureError: The disk is full or broken; the partial file is gone.
         """
         expected = digest or self._digest
-        found = f"{self._algorithm()}:{self._hash.hexdigest()}"
         if self._size is not None and self._offset != self._size:
             self.discard()
             raise DataLossError(
                 f"{self._ref} is {self._offset} bytes long, but {self._size} were announced"
             )
+        found = self._found(expected.partition(":")[0] or self._algorithm())
         if expected and found != expected:
             self.discard()
             raise DataLossError(f"{self._ref} does not match its digest: the bytes are {found}")
@@ -144,6 +145,16 @@ class BlobWriter:
 
     def _algorithm(self) -> str:
         return self._digest.partition(":")[0] or "sha256"
+
+    def _found(self, algorithm: str) -> str:
+        """Return the digest of what is written, reading it again for another algorithm."""
+        if algorithm != self._algorithm():
+            self._hash = new_hash(algorithm)
+            position = 0
+            while chunk := os.pread(self._fd, _READ_SIZE, position):
+                self._hash.update(chunk)
+                position += len(chunk)
+        return f"{algorithm}:{self._hash.hexdigest()}"
 
     def _resume(self) -> None:
         """Hash what an earlier attempt left, unless it cannot be the beginning of this blob."""

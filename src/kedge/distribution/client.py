@@ -22,7 +22,7 @@ from kedge.oci.digests import is_digest
 from kedge.oci.hashing import has_digest, sha256_digest
 from kedge.oci.references import Reference
 
-_ACCEPTED_MANIFESTS: Final = ", ".join(
+ACCEPTED_MANIFESTS: Final = ", ".join(
     [
         media_types.OCI_INDEX,
         media_types.DOCKER_INDEX,
@@ -105,7 +105,7 @@ class RepositoryClient:
         path = f"manifests/{tag_or_digest}"
 
         def attempt() -> RemoteManifest:
-            with self._get(path, {"accept": _ACCEPTED_MANIFESTS}) as answer:
+            with self._get(path, {"accept": ACCEPTED_MANIFESTS}) as answer:
                 data = answer.read(media_types.MANIFEST_MAX_BYTES)
                 media_type = answer.header("content-type").partition(";")[0].strip()
                 announced = answer.header("docker-content-digest")

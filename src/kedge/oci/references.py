@@ -30,6 +30,7 @@ _NAME_PATTERN = re.compile(rf"(?:({_DOMAIN})/)?({_PATH})", re.ASCII)
 _REFERENCE_PATTERN = re.compile(
     rf"((?:{_DOMAIN}/)?{_PATH})(?::({_TAG}))?(?:@({_DIGEST}))?", re.ASCII
 )
+_REPOSITORY_PATTERN = re.compile(_PATH, re.ASCII)
 _TAG_PATTERN = re.compile(_TAG, re.ASCII)
 _DIGEST_PATTERN = re.compile(_DIGEST, re.ASCII)
 _IDENTIFIER = re.compile(r"[a-f0-9]{64}")
@@ -177,6 +178,16 @@ def parse_name(text: str) -> Reference:
     if _NAME_PATTERN.fullmatch(text) is None:
         raise InvalidParameterError("invalid reference format")
     return Reference(*_split_name(text))
+
+
+def is_repository(text: str) -> bool:
+    """Tell whether ``text`` can name a repository within a registry (distribution-spec, 4)."""
+    return len(text) <= _NAME_MAX and _REPOSITORY_PATTERN.fullmatch(text) is not None
+
+
+def is_tag(text: str) -> bool:
+    """Tell whether ``text`` can be a tag."""
+    return _TAG_PATTERN.fullmatch(text) is not None
 
 
 def familiar_match(pattern: str, reference: Reference) -> bool:

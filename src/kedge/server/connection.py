@@ -18,6 +18,7 @@ from kedge.server.peer import has_hung_up, tells_hang_up
 from kedge.server.request import Request
 from kedge.server.response import (
     AnyResponse,
+    FileResponse,
     HijackResponse,
     Response,
     StreamResponse,
@@ -290,11 +291,18 @@ class Connection(asyncio.Protocol):
                 )
             case StreamResponse():
                 # Without chunks, closing is the only way to say that the response has ended.
-                self._close_after |= head.http_1_0
+                self._close_after |= head.http_1_0 and response.length is None
                 await writer.send_chunks(
                     response,
                     keep_alive=not self._close_after,
-                    chunked=not head.http_1_0,
+                    http_1_0=head.http_1_0,
+                    head_only=head.method == "HEAD",
+                )
+            case FileResponse():
+                await writer.send_file(
+                    response,
+                    keep_alive=self._keeps_alive(request.body),
+                    http_1_0=head.http_1_0,
                     head_only=head.method == "HEAD",
                 )
             case HijackResponse():

@@ -4,7 +4,7 @@ from email.utils import formatdate
 from typing import Final
 
 from kedge.lib.clock import Clock
-from kedge.server.response import Response, StreamResponse, status_line
+from kedge.server.response import FileResponse, Response, StreamResponse, status_line
 
 _NANOSECONDS: Final = 1_000_000_000
 
@@ -39,16 +39,21 @@ class HeadWriter:
             )
         )
 
-    def streamed(self, response: StreamResponse, *, keep_alive: bool, chunked: bool) -> bytes:
-        """Return the head of a response whose length is not known yet."""
+    def streamed(
+        self, response: StreamResponse | FileResponse, *, keep_alive: bool, http_1_0: bool
+    ) -> bytes:
+        """Return the head of a response that comes in pieces."""
+        framing = b"" if http_1_0 else b"Transfer-Encoding: chunked\r\n"
+        if response.length is not None:
+            framing = b"Content-Length: %d\r\n" % response.length
         return b"".join(
             (
                 status_line(response.status),
                 self._common_lines(),
                 _content_type(response.content_type),
                 _extra_lines(response.headers),
-                b"Transfer-Encoding: chunked\r\n" if chunked else b"",
-                _connection(keep_alive=keep_alive, http_1_0=not chunked),
+                framing,
+                _connection(keep_alive=keep_alive, http_1_0=http_1_0),
                 b"\r\n",
             )
         )

@@ -1,4 +1,4 @@
-"""What a handler answers: a whole body, a stream of chunks, or the raw connection.
+"""What a handler answers: a whole body, a stream of chunks, a file, or the raw connection.
 
 Plain data; the connection writes it. Which headers every response carries is `ServerIdentity`'s.
 """
@@ -6,7 +6,7 @@ Plain data; the connection writes it. Which headers every response carries is `S
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Final, NamedTuple, Protocol, TypeAlias
+from typing import BinaryIO, Final, NamedTuple, Protocol, TypeAlias
 
 from kedge.api import codec
 from kedge.api.types.system import ErrorResponse
@@ -90,6 +90,20 @@ class StreamResponse:
     content_type: str = JSON
     status: int = 200
     headers: tuple[tuple[str, str], ...] = ()
+    length: int | None = None
+    """Bytes of all pieces together, where they are known: then the answer is not chunked."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileResponse:
+    """A part of an open file, which the kernel sends; `file` is closed in any case."""
+
+    file: BinaryIO
+    offset: int
+    length: int
+    content_type: str
+    status: int = 200
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +120,7 @@ class HijackResponse:
     """What to send first, where it is not the usual head of a hijacked connection."""
 
 
-AnyResponse: TypeAlias = Response | StreamResponse | HijackResponse
+AnyResponse: TypeAlias = Response | StreamResponse | FileResponse | HijackResponse
 
 NO_CONTENT: Final = Response(204)
 

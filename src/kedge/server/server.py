@@ -1,8 +1,5 @@
 """The API server: backends in, listening sockets out."""
 
-import asyncio
-import contextlib
-from collections.abc import Iterable
 from typing import NamedTuple
 
 from kedge.lib.clock import SYSTEM_CLOCK, Clock
@@ -21,9 +18,7 @@ from kedge.server.backends import (
     SystemBackend,
     VolumeBackend,
 )
-from kedge.server.connection import Connection
 from kedge.server.limits import DEFAULT_LIMITS, Limits
-from kedge.server.listeners import LISTEN_BACKLOG, Listener, close_listener
 from kedge.server.response import ServerIdentity
 from kedge.server.routers.buildkit import BuildKitRouter
 from kedge.server.routers.builds import BuildRouter
@@ -38,7 +33,7 @@ from kedge.server.routers.registries import RegistryRouter
 from kedge.server.routers.searching import SearchRouter
 from kedge.server.routers.system import SystemRouter
 from kedge.server.routers.volumes import VolumeRouter
-from kedge.server.shared import Shared
+from kedge.server.serving import HttpServer
 
 
 class Backends(NamedTuple):
@@ -80,8 +75,8 @@ def build_application(backends: Backends, identity: ServerIdentity) -> Applicati
     )
 
 
-class Server:
-    """Serves the API on any number of listeners; create and use it inside a running loop."""
+class Server(HttpServer):
+    """Serves the Engine API."""
 
     def __init__(
         self,
@@ -92,43 +87,9 @@ class Server:
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         """Serve ``backends``, under the name ``identity``."""
-        self._shared = Shared(
+        super().__init__(
             build_application(backends, identity),
             identity_lines=identity.header_lines(),
             limits=limits,
             clock=clock,
         )
-        self._servers: list[tuple[Listener, asyncio.Server]] = []
-
-    @property
-    def connection_count(self) -> int:
-        """Number of open connections."""
-        return len(self._shared.connections)
-
-    async def serve(self, listeners: Iterable[Listener]) -> None:
-        """Accept clients on ``listeners``, which the server then owns."""
-        loop = asyncio.get_running_loop()
-        for listener in listeners:
-            server = await loop.create_server(
-                self._connect, sock=listener.sock, backlog=LISTEN_BACKLOG
-            )
-            self._servers.append((listener, server))
-
-    async def close(self, *, grace_s: float) -> None:
-        """Accept no more, let answers finish for ``grace_s``, then cut what is left."""
-        for listener, server in self._servers:
-            server.close()
-            close_listener(listener)
-        self._servers.clear()
-        connections = self._shared.connections
-        for connection in list(connections):
-            connection.close_when_idle()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(grace_s):
-                await self._shared.nobody.wait()
-        for connection in list(connections):
-            connection.abort()
-        await self._shared.nobody.wait()
-
-    def _connect(self) -> Connection:
-        return Connection(self._shared)

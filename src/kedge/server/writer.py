@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 
 from kedge.server.heads import HeadWriter
-from kedge.server.response import Response, StreamResponse
+from kedge.server.response import FileResponse, Response, StreamResponse
 
 
 class ResponseWriter:
@@ -45,11 +45,12 @@ class ResponseWriter:
         await self.drain()
 
     async def send_chunks(
-        self, response: StreamResponse, *, keep_alive: bool, chunked: bool, head_only: bool
+        self, response: StreamResponse, *, keep_alive: bool, http_1_0: bool, head_only: bool
     ) -> None:
         """Send a head, then each chunk as it comes; the source is closed in any case."""
+        chunked = not http_1_0 and response.length is None
         try:
-            self.write(self._heads.streamed(response, keep_alive=keep_alive, chunked=chunked))
+            self.write(self._heads.streamed(response, keep_alive=keep_alive, http_1_0=http_1_0))
             if head_only:
                 return
             async for chunk in response.chunks:
@@ -60,6 +61,23 @@ class ResponseWriter:
                 self.write(b"0\r\n\r\n")
         finally:
             await _close_source(response.chunks)
+
+    async def send_file(
+        self, response: FileResponse, *, keep_alive: bool, http_1_0: bool, head_only: bool
+    ) -> None:
+        """Send a head and a part of a file, which is closed in any case."""
+        with response.file as file:
+            self.write(self._heads.streamed(response, keep_alive=keep_alive, http_1_0=http_1_0))
+            if head_only or not response.length:
+                return
+            await self.drain()
+            if self._transport.is_closing():
+                raise ConnectionResetError("the client has gone")
+            sent = await asyncio.get_running_loop().sendfile(
+                self._transport, file, response.offset, response.length
+            )
+        if sent != response.length:
+            raise ConnectionResetError(f"the file ended after {sent} of {response.length} bytes")
 
     def pause(self) -> None:
         """Make `drain` wait."""

@@ -1,0 +1,68 @@
+"""What ``kedge registry serve`` was told, as the one JSON argument it hands to the server."""
+
+import msgspec
+
+from kedge.errdefs import InvalidParameterError
+
+
+class RegistryConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything that can be set; times in seconds."""
+
+    listen: list[str]
+    root: str
+    metrics: str = ""
+    """Address of a listener of its own for the metrics."""
+    read_only: bool = False
+    sparse: bool = False
+    htpasswd: str = ""
+    anonymous_pull: bool = False
+    token_realm: str = ""
+    token_service: str = ""
+    token_issuer: str = ""
+    token_keys: str = ""
+    tls_cert: str = ""
+    tls_key: str = ""
+    tls_client_ca: str = ""
+    origin: str = ""
+    """Address of the registry that this one is a cache of."""
+    origin_ttl: float = 60.0
+    """How long a tag is served before the origin is asked again."""
+    origin_user: str = ""
+    origin_password_file: str = ""
+    collect_every: float = 6 * 3600.0
+    """Between two garbage collections; 0 is never."""
+    keep_unused: float = 3600.0
+    keep_untagged: float = -1.0
+    """How long manifests without a name are kept; below 0 for ever."""
+
+
+def parse_config(text: str) -> RegistryConfig:
+    """Return the configuration.
+
+    Raises:
+        InvalidParameterError: It is malformed, or settings exclude or need one another.
+    """
+    try:
+        config = msgspec.json.decode(text, type=RegistryConfig)
+    except msgspec.DecodeError as error:
+        raise InvalidParameterError(f"bad configuration: {error}") from error
+    _check(config)
+    return config
+
+
+def _check(config: RegistryConfig) -> None:
+    tokens = (config.token_realm, config.token_service, config.token_issuer, config.token_keys)
+    if any(tokens) and not all(tokens):
+        raise InvalidParameterError(
+            "tokens need all of --token-realm, --token-service, --token-issuer and --token-keys"
+        )
+    if all(tokens) and config.htpasswd:
+        raise InvalidParameterError("--htpasswd and --token-realm exclude each other")
+    if config.anonymous_pull and not config.htpasswd:
+        raise InvalidParameterError("--anonymous-pull needs --htpasswd")
+    if bool(config.tls_cert) != bool(config.tls_key):
+        raise InvalidParameterError("TLS needs both --tls-cert and --tls-key")
+    if bool(config.origin_user) != bool(config.origin_password_file):
+        raise InvalidParameterError("--origin-user and --origin-password-file go together")
+    if config.tls_client_ca and not config.tls_cert:
+        raise InvalidParameterError("--tls-client-ca needs --tls-cert and --tls-key")
