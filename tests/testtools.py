@@ -1,4 +1,4 @@
-"""Outside programs that ``scripts/test-tools`` builds: plug-ins of the official docker CLI."""
+"""Outside programs that ``scripts/test-tools`` builds: docker CLI plug-ins and judges."""
 
 import os
 from pathlib import Path

@@ -41,7 +41,7 @@ def _run(options: Options, _client: EngineClient) -> int:
         "keep_untagged": _seconds(options.text("keep-untagged")),
     }
     arguments = [sys.executable, "-m", "kedge.daemon.registryd", json.dumps(config)]
-    os.execv(sys.executable, arguments)
+    os.execv(sys.executable, arguments)  # noqa: S606
 
 
 def _default_root() -> str:
@@ -96,11 +96,8 @@ COMMAND: Final = Command(
     run=_run,
     examples=(
         ("kedge registry serve", f"For this host, at {_ADDRESS}"),
-        (
-            "kedge registry serve --listen 0.0.0.0:5000 --tls-cert c.pem --tls-key k.pem"
-            " --htpasswd users",
-            "For a team",
-        ),
+        ("kedge registry serve --listen 0.0.0.0:443 --tls-cert c --tls-key k", "With TLS"),
+        ("kedge registry serve --htpasswd users --anonymous-pull", "Only users may push"),
         (
             "kedge registry serve --cache-of https://registry-1.docker.io",
             "Download from Docker Hub once",

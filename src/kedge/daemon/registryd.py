@@ -76,9 +76,9 @@ async def _run(config: RegistryConfig) -> None:
         server = _server(application)
         listeners = [open_listener(f"tcp://{address}") for address in config.listen]
         await server.serve(listeners, tls=tls)
-        measuring = await _serve_metrics(config, store, metrics)
         collecting = asyncio.create_task(_collect(config, store, metrics, collect_now))
         _say(_greeting(config, listeners))
+        measuring = await _serve_metrics(config, store, metrics)
         await stop.wait()
         _say("stopping")
         collecting.cancel()
@@ -103,7 +103,9 @@ async def _serve_metrics(
         return metrics.answer(len(store.uploads))
 
     server = _server(answer)
-    await server.serve([open_listener(f"tcp://{config.metrics}")])
+    listener = open_listener(f"tcp://{config.metrics}")
+    await server.serve([listener])
+    _say(f"metrics on http://{listener.address.removeprefix('tcp://')}/metrics")
     return [server]
 
 

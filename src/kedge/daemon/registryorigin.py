@@ -31,6 +31,7 @@ _CHUNK: Final = 1 << 18
 _SECOND_NS: Final = 1_000_000_000
 _OCTETS: Final = "application/octet-stream"
 _DOWNLOADS: Final = 8
+_CLIENTS_MAX: Final = 256
 _ATTEMPTS: Final = 5
 _RANGE_BYTES: Final = 8 << 20
 _ABSENT: Final = frozenset({401, 403, 404, 410})
@@ -73,6 +74,8 @@ class RegistryOrigin:
             range_bytes=_RANGE_BYTES,
         )
         self._closing = threading.Event()
+        self._lock = threading.Lock()
+        self._clients: dict[str, RepositoryClient] = {}
 
     def close(self) -> None:
         """Give up what is under way."""
@@ -161,7 +164,15 @@ class RegistryOrigin:
             raise DistributionError(ErrorCode.UNAVAILABLE, "the registry is stopping")
 
     def _client(self, repository: str) -> RepositoryClient:
-        return self._access.client(parse_strict(f"{self._domain}/{repository}"))
+        """Return the client of a repository, which remembers scheme and token."""
+        with self._lock:
+            client = self._clients.pop(repository, None) or self._access.client(
+                parse_strict(f"{self._domain}/{repository}")
+            )
+            self._clients[repository] = client
+            if len(self._clients) > _CLIENTS_MAX:
+                del self._clients[next(iter(self._clients))]
+        return client
 
 
 async def _nothing() -> AsyncIterator[bytes]:

@@ -54,12 +54,13 @@ class PasswordAccess:
 
     def authorize(self, header: str, wanted: Sequence[Scope]) -> str:
         """Return the user, after `kedge.registry.access.Access.authorize`."""
-        if not header:
+        name, password = _credentials(header)
+        # Podman's and Skopeo's way of having none is an empty name.
+        if not header or (not name and not password):
             only_pull = bool(wanted) and all(scope.action == "pull" for scope in wanted)
             if self._anonymous_pull and only_pull:
                 return ANONYMOUS
             raise unauthorized(self._challenge, "authentication required")
-        name, password = _credentials(header)
         if not self._is_right(name, password):
             raise unauthorized(self._challenge, "unknown user or wrong password")
         return name
@@ -115,13 +116,14 @@ def parse_password_file(text: str, path: str) -> dict[str, bytes]:
 
 
 def _credentials(header: str) -> tuple[str, bytes]:
+    """Return name and password; what cannot be read is nobody's."""
     scheme, _, rest = header.partition(" ")
     try:
         if scheme.lower() != "basic":
-            return "", b""
+            return "", b"?"
         decoded = base64.b64decode(rest.strip(), validate=True)
     except (binascii.Error, ValueError):
-        return "", b""
+        return "", b"?"
     name, _, password = decoded.partition(b":")
     return name.decode("utf-8", "replace"), password
 

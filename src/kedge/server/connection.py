@@ -32,6 +32,8 @@ from kedge.server.writer import ResponseWriter
 # output that arrives together with the head is lost. dockerd is slow enough not to be met by it.
 _DOCKER_PY_SILENCE_S: Final = 0.02
 
+_TLS_HANDSHAKE: Final = b"\x16"
+
 _logger: Final = logging.getLogger(__name__)
 
 
@@ -195,6 +197,9 @@ class Connection(asyncio.Protocol):
         # RFC 9112, 2.2: empty lines before a request line are to be ignored.
         if self._pending[:1] in {b"\r", b"\n"}:
             self._pending = self._pending.lstrip(b"\r\n")
+        # Not after a wait for the rest: a client that tries TLS first waits for this to go on.
+        if self._pending[:1] == _TLS_HANDSHAKE:
+            raise ProtocolError(400, "client sent a TLS handshake to an HTTP server")
         end = self._pending.find(b"\r\n\r\n")
         if end > limits.head_bytes or (end < 0 and len(self._pending) > limits.head_bytes):
             raise ProtocolError(431, f"request head larger than {limits.head_bytes} bytes")

@@ -217,6 +217,17 @@ def test_a_slow_head_is_given_up() -> None:
     play(scenario, DEFAULT_LIMITS._replace(head_timeout_s=0.01))
 
 
+def test_a_client_that_tries_tls_first_is_not_kept_waiting() -> None:
+    async def scenario(stage: Stage) -> None:
+        client = await stage.connect()
+        await client.send(b"\x16\x03\x01\x02\x00\x01")
+        got = await client.answer()
+        assert got.status == 400
+        assert json.loads(got.body)["message"] == "client sent a TLS handshake to an HTTP server"
+
+    play(scenario)
+
+
 def test_a_slow_json_body_is_given_up() -> None:
     async def scenario(stage: Stage) -> None:
         client = await stage.connect()

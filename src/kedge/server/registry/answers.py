@@ -82,7 +82,7 @@ def parse_range(header: str, size_bytes: int) -> ByteRange | None:
     Several ranges, other units and malformed headers are ignored, as RFC 9110, 14.2 allows.
 
     Raises:
-        DistributionError: The range lies behind the end.
+        DistributionError: The range lies behind the end, or ends before it begins.
     """
     match = _RANGE.fullmatch(header.strip())
     if match is None or match.group(0) == "bytes=-":
@@ -93,12 +93,10 @@ def parse_range(header: str, size_bytes: int) -> ByteRange | None:
     else:
         offset = int(first)
         end = min(int(last) + 1 if last else size_bytes, size_bytes)
-        if last and int(last) < offset:
-            return None
     if offset >= size_bytes or offset >= end:
         raise DistributionError(
             ErrorCode.RANGE_INVALID,
-            f"range {header[:60]} lies behind the blob's {size_bytes} bytes",
+            f"the blob's {size_bytes} bytes have no range {header[:60]}",
             (("Content-Range", f"bytes */{size_bytes}"),),
         )
     return ByteRange(offset, end - offset)

@@ -7,6 +7,7 @@ from typing import Final
 from kedge.registry.failures import DistributionError, ErrorCode
 from kedge.registry.store import RegistryStore, check_digest, check_repository
 from kedge.registry.uploads import Upload
+from kedge.server.head import ProtocolError
 from kedge.server.registry.answers import VERSION_HEADER, parse_chunk_start
 from kedge.server.registry.metrics import Metrics
 from kedge.server.registry.paths import Target
@@ -117,28 +118,39 @@ class Uploads:
 
 
 async def _batches(request: Request) -> AsyncIterator[bytes]:
-    """Yield the body in pieces that are worth a thread's while; what came before a stall, too."""
+    """Yield the body in pieces that are worth a thread's while.
+
+    What came before the client stalled or broke off is yielded before the failure is raised, so
+    that an upload goes on where it stopped.
+    """
     pieces: list[bytes] = []
     size = 0
+    failure: Exception | None = None
     body = aiter(request.body)
-    try:
-        while True:
+    while True:
+        try:
             async with asyncio.timeout(_STALL_S):
                 piece = await anext(body, None)
-            if piece is None:
-                break
-            pieces.append(piece)
-            size += len(piece)
-            if size >= _BATCH_BYTES:
-                yield b"".join(pieces)
-                pieces.clear()
-                size = 0
-    except TimeoutError:
-        raise DistributionError(
-            ErrorCode.BLOB_UPLOAD_INVALID, f"nothing came for {_STALL_S:.0f} s: the upload waits"
-        ) from None
+        except TimeoutError:
+            failure = DistributionError(
+                ErrorCode.BLOB_UPLOAD_INVALID, f"nothing came for {_STALL_S:.0f} s: go on later"
+            )
+            break
+        except ProtocolError as error:
+            failure = error
+            break
+        if piece is None:
+            break
+        pieces.append(piece)
+        size += len(piece)
+        if size >= _BATCH_BYTES:
+            yield b"".join(pieces)
+            pieces.clear()
+            size = 0
     if pieces:
         yield b"".join(pieces)
+    if failure is not None:
+        raise failure
 
 
 def _check_algorithm(algorithm: str) -> None:

@@ -1,0 +1,3 @@
+from tests.engine import bare_engine, engine
+
+__all__ = ["bare_engine", "engine"]
