@@ -2,9 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Final
 
 from kedge.server.heads import HeadWriter
 from kedge.server.response import FileResponse, Response, StreamResponse
+
+_SMALL_FILE: Final = 32 * 1024
+"""Copied behind the head: one system call is then cheaper than the kernel's sending."""
 
 
 class ResponseWriter:
@@ -67,17 +71,29 @@ class ResponseWriter:
     ) -> None:
         """Send a head and a part of a file, which is closed in any case."""
         with response.file as file:
-            self.write(self._heads.streamed(response, keep_alive=keep_alive, http_1_0=http_1_0))
-            if head_only or not response.length:
+            head = self._heads.streamed(response, keep_alive=keep_alive, http_1_0=http_1_0)
+            if head_only:
+                self.write(head)
                 return
-            await self.drain()
-            if self._transport.is_closing():
-                raise ConnectionResetError("the client has gone")
-            sent = await asyncio.get_running_loop().sendfile(
-                self._transport, file, response.offset, response.length
-            )
+            if response.length <= _SMALL_FILE:
+                file.seek(response.offset)
+                data = file.read(response.length)
+                self.write(head + data)
+                sent = len(data)
+            else:
+                self.write(head)
+                await self.drain()
+                sent = await self._send_file(response)
         if sent != response.length:
             raise ConnectionResetError(f"the file ended after {sent} of {response.length} bytes")
+        await self.drain()
+
+    async def _send_file(self, response: FileResponse) -> int:
+        if self._transport.is_closing():
+            raise ConnectionResetError("the client has gone")
+        return await asyncio.get_running_loop().sendfile(
+            self._transport, response.file, response.offset, response.length
+        )
 
     def pause(self) -> None:
         """Make `drain` wait."""

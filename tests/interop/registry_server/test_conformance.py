@@ -55,6 +55,10 @@ def test_the_suite_finds_nothing(tmp_path: Path) -> None:
         registry.close()
     suite = ET.parse(tmp_path / "results/junit.xml").getroot().find("testsuite")
     assert suite is not None
-    assert (suite.get("failures"), suite.get("errors"), suite.get("skipped", "0")) == ("0", "0", "0")
+    assert (suite.get("failures"), suite.get("errors"), suite.get("skipped", "0")) == (
+        "0",
+        "0",
+        "0",
+    )
     assert int(suite.get("tests", "0")) > 1000
     assert done.returncode == 0
