@@ -98,7 +98,7 @@ class Client:
         self, host: str, *, authorization: str = "", tls: ssl.SSLContext | None = None
     ) -> None:
         self.headers = {"Authorization": authorization} if authorization else {}
-        self._connection: http.client.HTTPConnection = (
+        self.connection: http.client.HTTPConnection = (
             http.client.HTTPConnection(host, timeout=30)
             if tls is None
             else http.client.HTTPSConnection(host, timeout=30, context=tls)
@@ -111,8 +111,8 @@ class Client:
         body: bytes | None = None,
         headers: dict[str, str] | None = None,
     ) -> Answer:
-        self._connection.request(method, path, body, {**self.headers, **(headers or {})})
-        response = self._connection.getresponse()
+        self.connection.request(method, path, body, {**self.headers, **(headers or {})})
+        response = self.connection.getresponse()
         names = {name.lower(): value for name, value in response.getheaders()}
         return Answer(response.status, names, response.read())
 
@@ -139,7 +139,7 @@ class Client:
         return answer.headers["docker-content-digest"]
 
     def close(self) -> None:
-        self._connection.close()
+        self.connection.close()
 
 
 def image(config: str, layer: str, layer_size: int, **more: object) -> bytes:

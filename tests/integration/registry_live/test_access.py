@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from kedge.lib.clock import SYSTEM_CLOCK
+from kedge.lib.jsontypes import Json, JsonObject
 from tests.kedgeregistry import Client, KedgeRegistry, make_certificate
 
 pytestmark = pytest.mark.integration
@@ -112,11 +113,12 @@ class Authority:
         )
 
     def token(self, *scopes: str, **changes: object) -> str:
-        access = []
+        access: list[JsonObject] = []
         for scope in scopes:
             kind, name, actions = scope.split(":")
-            access.append({"type": kind, "name": name, "actions": actions.split(",")})
-        claims = {
+            allowed: list[Json] = list(actions.split(","))
+            access.append({"type": kind, "name": name, "actions": allowed})
+        claims: dict[str, object] = {
             "iss": "the authority",
             "aud": "kedge.test",
             "sub": "ann",

@@ -83,8 +83,8 @@ def test_end_4_to_6_an_upload_in_chunks(client: Client) -> None:
 
 def test_a_streamed_upload_without_a_length(client: Client) -> None:
     place = client.ask("POST", "/v2/put/stream/blobs/uploads/").headers["location"]
-    client._connection.request("PATCH", place, iter([b"ab" * 1000, b"c"]), encode_chunked=True)
-    answer = client._connection.getresponse()
+    client.connection.request("PATCH", place, iter([b"ab" * 1000, b"c"]), encode_chunked=True)
+    answer = client.connection.getresponse()
     answer.read()
     assert answer.status == 202
     digest = sha256_digest(b"ab" * 1000 + b"c")
@@ -208,7 +208,7 @@ def test_end_12_referrers(client: Client) -> None:
     config = client.push_blob("refer/to", b"{}")
     layer = client.push_blob("refer/to", b"sbom")
     about = {"mediaType": MANIFEST, "digest": subject, "size": 1}
-    pushed = []
+    pushed: list[str] = []
     for kind in ("example/sbom", "example/signature"):
         data = image(config, layer, 4, subject=about, artifactType=kind, annotations={"kind": kind})
         answer = client.push_manifest("refer/to", sha256_digest(data), data)

@@ -142,7 +142,7 @@ def test_an_upload_goes_on_after_its_client_vanished(own: KedgeRegistry) -> None
     client = Client(own.host)
     place = client.ask("POST", "/v2/resume/it/blobs/uploads/").headers["location"]
     broken = Client(own.host)
-    connection = broken._connection
+    connection = broken.connection
     connection.putrequest("PATCH", place)
     connection.putheader("Content-Length", "1000")
     connection.endheaders(b"a" * 600)

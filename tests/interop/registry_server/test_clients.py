@@ -13,6 +13,7 @@ from pathlib import Path
 import bcrypt
 import pytest
 
+from kedge.lib.jsontypes import Json, JsonObject
 from tests.engine import DOCKER, Engine
 from tests.kedgeregistry import Client, KedgeRegistry
 from tests.registry import Registry
@@ -62,7 +63,8 @@ def _write_image(directory: Path) -> None:
         (blobs / digest).write_bytes(data)
         return f"sha256:{digest}", len(data)
 
-    layers, diff_ids = [], []
+    layers: list[JsonObject] = []
+    diff_ids: list[Json] = []
     for number in range(2):
         stream = io.BytesIO()
         with tarfile.open(fileobj=stream, mode="w") as tar:
@@ -74,14 +76,14 @@ def _write_image(directory: Path) -> None:
         digest, size = put(gzip.compress(stream.getvalue(), mtime=0))
         media_type = "application/vnd.oci.image.layer.v1.tar+gzip"
         layers.append({"mediaType": media_type, "digest": digest, "size": size})
-    config = {
+    config: JsonObject = {
         "architecture": "amd64",
         "os": "linux",
         "config": {},
         "rootfs": {"type": "layers", "diff_ids": diff_ids},
     }
     digest, size = put(json.dumps(config).encode())
-    manifest = {
+    manifest: JsonObject = {
         "schemaVersion": 2,
         "mediaType": "application/vnd.oci.image.manifest.v1+json",
         "config": {
@@ -89,10 +91,10 @@ def _write_image(directory: Path) -> None:
             "digest": digest,
             "size": size,
         },
-        "layers": layers,
+        "layers": list[Json](layers),
     }
     digest, size = put(json.dumps(manifest).encode())
-    entry = {
+    entry: JsonObject = {
         "mediaType": manifest["mediaType"],
         "digest": digest,
         "size": size,

@@ -3,10 +3,10 @@
 import json
 
 import bcrypt
-import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from jwt.algorithms import ECAlgorithm
 
 from kedge.errdefs import InvalidParameterError
 from kedge.registry.access import Scope, join_scopes
@@ -52,7 +52,7 @@ def test_keys_as_pem_and_as_a_set() -> None:
         key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo) for key in (first, second)
     )
     assert len(parse_keys(pem.decode(), "keys")) == 2
-    jwks = json.dumps({"keys": [jwt.algorithms.ECAlgorithm.to_jwk(first, as_dict=True)]})
+    jwks = json.dumps({"keys": [ECAlgorithm.to_jwk(first, as_dict=True)]})
     assert len(parse_keys(jwks, "keys")) == 1
     for text in ("", "nothing", '{"keys": []}', "{", "-----BEGIN X-----\nA\n-----END X-----\n"):
         with pytest.raises(InvalidParameterError, match="keys: "):
