@@ -7,6 +7,7 @@ import json
 import signal
 import ssl
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import bcrypt
 import jwt
@@ -15,8 +16,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from kedge.lib.clock import SYSTEM_CLOCK
-from kedge.lib.jsontypes import Json, JsonObject
 from tests.kedgeregistry import Client, KedgeRegistry, make_certificate
+
+if TYPE_CHECKING:
+    from kedge.lib.jsontypes import Json, JsonObject
 
 pytestmark = pytest.mark.integration
 
