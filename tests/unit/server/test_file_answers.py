@@ -1,6 +1,5 @@
 """Answers that are files, and streams whose length is known."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import BinaryIO
