@@ -134,8 +134,7 @@ class EndpointLinks:
                 [(name.replace("IFNAME", ifname), v) for name, v in endpoint.extras.sysctls],
             )
         if endpoint.driver is Driver.MACVLAN:
-            ifindex = self._kernel.link_in(rtnl_fd, ifname).ifindex
-            self._parents.bring_up(rtnl_fd, ifindex)
+            self._parents.bring_up(rtnl_fd, ifname)
 
     def _connect_link(
         self,

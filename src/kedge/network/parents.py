@@ -159,27 +159,28 @@ class ParentDriver:
                 ) from error
             raise
 
-    def bring_up(self, rtnl_fd: int, ifindex: int) -> None:
-        """Bring a link up, waiting for its predecessor with the same address to be gone.
+    def bring_up(self, rtnl_fd: int, ifname: str) -> None:
+        """Bring a container's link up, waiting for one with the same address to be gone.
 
         The kernel takes a namespace apart some time after its last process, and refuses two
         macvlan links of one address on a parent.
 
         Raises:
-            NetlinkError: The kernel refuses for another reason, or for too long.
+            SystemFailureError: The kernel refuses for another reason, or for too long.
         """
         deadline = time.monotonic() + _LEAVING_TIMEOUT_S
-        while True:
-            try:
-                self._kernel.batch_in(rtnl_fd, [rt.set_link(ifindex, up=True)])
-            except NetlinkError as error:
-                if error.errno not in {errno.EBUSY, errno.EADDRINUSE}:
-                    raise
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(_LEAVING_POLL_S)
-            else:
-                return
+        while not self._is_brought_up(rtnl_fd, ifname, is_last=time.monotonic() > deadline):
+            time.sleep(_LEAVING_POLL_S)
+
+    def _is_brought_up(self, rtnl_fd: int, ifname: str, *, is_last: bool) -> bool:
+        try:
+            ifindex = self._kernel.link_in(rtnl_fd, ifname).ifindex
+            self._kernel.batch_in(rtnl_fd, [rt.set_link(ifindex, up=True)])
+        except NetlinkError as error:
+            if error.errno in {errno.EBUSY, errno.EADDRINUSE} and not is_last:
+                return False
+            raise _explain(error, f"bring up {ifname} in the container") from error
+        return True
 
     def remove_inside(self, rtnl_fd: int, ifindex: int) -> None:
         """Remove a link of a container that goes on running; one that is gone is fine."""

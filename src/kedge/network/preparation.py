@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from kedge.errdefs import SystemFailureError
 from kedge.linux import rtnetlink as rt
 from kedge.linux import rtnetlink_addresses as ra
+from kedge.linux.netlink import NetlinkError
 from kedge.network.addresses import AddressBook
 from kedge.network.bridge import (
     BridgeDriver,
@@ -126,7 +127,16 @@ class HostPreparation:
 
     def _look_at_packet_filter(self) -> None:
         """Find out, once, whether there is a packet filter and who else drops what we forward."""
+        try:
+            self._ask_for_packet_filter()
+        except NetlinkError as error:
+            raise SystemFailureError(
+                f"cannot load packet filter rules: {error.strerror}; the engine needs "
+                "CAP_NET_ADMIN in its network namespace, or --iptables=false to go without"
+            ) from error
         self._has_looked = True
+
+    def _ask_for_packet_filter(self) -> None:
         if not self._options.packet_filter:
             return
         if not self._kernel.has_packet_filter():

@@ -372,8 +372,9 @@ class PortPublisher:
         try:
             self._kernel.commit(requests)
         except NetlinkError as error:
+            hint = "; the engine needs CAP_NET_ADMIN" if error.errno == errno.EPERM else ""
             raise SystemFailureError(
-                f"cannot change the packet filter: {error.strerror}"
+                f"cannot change the packet filter: {error.strerror}{hint}"
             ) from error
 
 

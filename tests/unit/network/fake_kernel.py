@@ -5,11 +5,15 @@ import errno
 import ipaddress
 from collections.abc import Collection, Sequence
 
+from kedge.errdefs import SystemFailureError
 from kedge.linux import nftables as nft
 from kedge.linux import rtnetlink as rt
 from kedge.linux import rtnetlink_addresses as ra
 from kedge.linux.conntrack import Flows
-from kedge.linux.netlink import Message, NetlinkError, Request
+from kedge.linux.netlink import Message, NetlinkError, Request, parse_attributes
+
+_IFINFO_SIZE = 16
+_IFLA_NET_NS_FD = 28
 
 
 class Crash(BaseException):
@@ -31,6 +35,7 @@ class FakeKernel:
         self.is_filter_there = True
         self.is_ipv6_there = True
         self.crash_at = -1
+        self.refuse_at = -1
         self.steps = 0
         self.refuses_removal = False
         self.commit_error = 0
@@ -40,6 +45,8 @@ class FakeKernel:
         self.steps += 1
         if self.steps == self.crash_at:
             raise Crash
+        if self.steps == self.refuse_at:
+            raise NetlinkError(errno.EPERM, "test")
 
     def batch(self, requests: Sequence[Request]) -> None:
         for request in requests:
@@ -49,12 +56,17 @@ class FakeKernel:
     def remove(self, requests: Sequence[Request]) -> None:
         if self.refuses_removal:
             raise NetlinkError(errno.EBUSY, requests[0].what)
+        refuse_at, self.refuse_at = self.refuse_at, -1
         self.batch(requests)
+        self.refuse_at = refuse_at
 
     def _apply(self, request: Request) -> None:
         if request.type not in {rt.RTM_NEWLINK, rt.RTM_DELLINK}:
             return
         link = rt.parse_link(Message(request.type, 0, 0, request.body))
+        if _IFLA_NET_NS_FD in parse_attributes(request.body[_IFINFO_SIZE:]):
+            # Made in a container's namespace, where nobody here looks.
+            return
         if request.type == rt.RTM_NEWLINK and request.what.startswith("create"):
             if link.name in self.present:
                 raise NetlinkError(errno.EEXIST, request.what)
@@ -132,7 +144,10 @@ class FakeKernel:
         return self.is_ipv6_there
 
     def ensure_sysctl(self, name: str, value: str) -> bool:
-        self._step()
+        try:
+            self._step()
+        except NetlinkError as error:
+            raise SystemFailureError(f"cannot set {name}: {error.strerror}") from error
         is_changed = self.sysctls.get(name) != value
         self.sysctls[name] = value
         return is_changed
