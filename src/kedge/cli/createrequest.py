@@ -146,7 +146,7 @@ def _check_conflicts(options: Options) -> None:
     restart = options.text("restart")
     if options.on("rm") and restart not in {"", "no"}:
         raise UsageError("conflicting options: cannot specify both --restart and --rm")
-    for flag, what in (("pid", "PID"), ("uts", "UTS")):
+    for flag, what in (("pid", "PID"), ("uts", "UTS"), ("userns", "USER")):
         mode = options.text(flag)
         is_container = mode.startswith("container:") and flag == "pid" and mode != "container:"
         if mode not in {"", "host"} and not is_container:
