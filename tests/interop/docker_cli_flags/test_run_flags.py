@@ -5,9 +5,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeAlias
+from typing import Protocol
 
 import pytest
 
@@ -15,9 +14,16 @@ from tests.engine import DOCKER, Engine
 
 pytestmark = pytest.mark.interop
 
-Cli: TypeAlias = Callable[..., "subprocess.CompletedProcess[str]"]
 DOUBLE = 'BEGIN { s = "x"; while (1) s = s s }'
 V1 = not Path("/sys/fs/cgroup/cgroup.controllers").exists()
+
+
+class Cli(Protocol):
+    """One of the two clients."""
+
+    def __call__(
+        self, *words: str, check: bool = True, text: str = ""
+    ) -> "subprocess.CompletedProcess[str]": ...
 
 
 @pytest.fixture(params=["docker", "kedge"])
