@@ -108,6 +108,7 @@ class BuildOptions:
         host_certs: Share the host's CA bundle with RUN steps; None leaves it to the engine.
         outputs: Where the result goes; none means the image store.
         no_cache_stages: Stages that are built anew.
+        debug_shell: Offer a shell in the file system of a step that fails.
         context_token: The body has only what the engine lacks of a context it was told of.
     """
 
@@ -154,6 +155,7 @@ class BuildOptions:
     no_cache_stages: tuple[str, ...] = ()
     attests: Attests = field(default_factory=Attests)
     context_token: str = ""
+    debug_shell: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,6 +41,7 @@ from kedge.builder.remote.fetching import Fetching
 from kedge.builder.request import BuildRequest, BuildResult
 from kedge.builder.run_mounts import RunMounts
 from kedge.builder.run_step import RunStep
+from kedge.builder.shells import Shells
 from kedge.builder.sources import Input, Sources
 from kedge.builder.steps import BaseImage, BaseResolver, StepRunner
 from kedge.content.leases import Lease
@@ -188,6 +189,7 @@ class Builder:
                     check=lambda: _check(cancel),
                 ),
                 begun_ns=self._workshop.clock.time_ns(),
+                shells=outlets.shells,
                 on_event=on_event,
                 cancel=cancel,
             )
@@ -285,7 +287,7 @@ class Builder:
         return Performer(
             workshop=self._workshop,
             lease=work.lease,
-            run_step=self._run_step(work.request, work.on_event, work.cancel),
+            run_step=self._run_step(work),
             run_mounts=self._run_mounts(work.request, work.cancel),
             fetching=work.fetching,
             imports=work.caches.imports(platform),
@@ -351,16 +353,16 @@ class Builder:
             check=lambda: _check(cancel),
         )
 
-    def _run_step(
-        self, request: BuildRequest, on_event: Callable[[Event], None], cancel: threading.Event
-    ) -> RunStep:
+    def _run_step(self, work: "_Work") -> RunStep:
         return RunStep(
             self._runner,
             scratch=self._workshop.scratch,
-            host_certs=request.host_certs,
-            hostname=request.build_args.get(_HOSTNAME_ARG, ""),
-            on_event=on_event,
-            cancel=cancel,
+            host_certs=work.request.host_certs,
+            hostname=work.request.build_args.get(_HOSTNAME_ARG, ""),
+            limits=work.request.limits,
+            shells=work.shells,
+            on_event=work.on_event,
+            cancel=work.cancel,
         )
 
     def _run_mounts(self, request: BuildRequest, cancel: threading.Event) -> RunMounts:
@@ -386,6 +388,7 @@ class _Work(NamedTuple):
     resolver: BaseResolver
     caches: CacheSession
     begun_ns: int
+    shells: Shells | None
     on_event: Callable[[Event], None]
     cancel: threading.Event
 

@@ -22,6 +22,7 @@ from kedge.builder.events import (
     PullProgress,
     RunFinished,
     RunStarted,
+    ShellReady,
     StepDone,
     StepStarted,
     Warned,
@@ -76,6 +77,9 @@ def classic_stream(event: Event) -> list[JsonObject]:  # noqa: C901 - one case p
             return [{"aux": {"Export": dict(event.response)}}]
         case OutputReady():
             return [{"aux": {"Output": {"Index": event.index, "Token": event.token}}}]
+        case ShellReady():
+            told: JsonObject = {"Token": event.token, "Reason": event.reason, "Shell": event.shell}
+            return [{"aux": {"Shell": told}}]
         case _:
             assert_never(event)
 

@@ -134,6 +134,17 @@ class ExportDone:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShellReady:
+    """A shell in the file system of a step that failed waits for its client."""
+
+    token: str
+    reason: str
+    """Why the step failed."""
+    shell: str
+    """The program, as the container sees it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OutputReady:
     """The receiver of an output may fetch its bytes now."""
 
@@ -159,4 +170,5 @@ Event: TypeAlias = (
     | ExportStarted
     | ExportDone
     | OutputReady
+    | ShellReady
 )

@@ -24,7 +24,7 @@ from kedge.builder.files.layers import LayersTree
 from kedge.builder.files.tree import NO_FILES, Tree
 from kedge.builder.findings import CheckWarning
 from kedge.builder.lowering import Scope, lower
-from kedge.builder.operations import CopyOperation
+from kedge.builder.operations import CopyOperation, RunOperation
 from kedge.builder.parallel import Once, Turns, run_stages
 from kedge.builder.perform import Performer
 from kedge.builder.plan import BuildPlan, Source, SourceKind, StagePlan
@@ -209,9 +209,26 @@ class Execution:
                     Notice(text=_excerpt(self._scope.request, plan, command), is_excerpt=True)
                 )
                 raise
+            except KedgeError as error:
+                if isinstance(effect.operation, CopyOperation):
+                    self._look_around(state, performer, str(error))
+                raise
         if effect.created_by:
             state.note(effect.created_by, layer)
         self._done(state, performer.on_event)
+
+    def _look_around(self, state: StageState, performer: Performer, reason: str) -> None:
+        """Let whoever asked for it see the files that a COPY should have gone to."""
+        where = RunOperation(
+            args=("/bin/sh",),
+            env=tuple(state.config.env),
+            cwd=state.config.working_dir or "/",
+            user=state.config.user,
+            network=self._scope.request.network_mode,
+            shell_text="",
+            hosts=self._scope.request.extra_hosts,
+        )
+        performer.look_around(where, state.chain_id, reason)
 
     def _begin(self, plan: StagePlan, performer: Performer) -> tuple[StageState, list[str]]:
         """Return what the stage starts from, and the triggers that run first."""

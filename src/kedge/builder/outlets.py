@@ -8,6 +8,7 @@ from kedge.api.buildcaches import BuildCacheSpec
 from kedge.builder.exporters.registry import Registries
 from kedge.builder.exporters.sinks import Sinks
 from kedge.builder.remotecache.places import CachePlace
+from kedge.builder.shells import Shells
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +20,8 @@ class Outlets:
     registries: Registries | None = None
     open_local: Callable[[BuildCacheSpec], CachePlace] | None = None
     """Opens a local cache, where it is no folder among the named contexts."""
+    shells: Shells | None = None
+    """Opens a shell where a step fails."""
 
 
 NO_OUTLETS: Final = Outlets()

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final
 
-from kedge.builder.events import Event, Notice, Output, StepStarted
+from kedge.builder.events import Event, Notice, Output, ShellReady, StepStarted
 
 _AT_ONCE: Final = max(4, 2 * (os.cpu_count() or 1))
 _MOST_HELD: Final = 20_000
@@ -46,7 +46,11 @@ class Turns:
     def report(self, index: int, event: Event) -> None:
         """Pass on what a stage reports, or hold it back until its turn."""
         with self._lock:
-            if self._order and self._order[0] == index:
+            if isinstance(event, ShellReady):
+                # Somebody sits there and waits for it, and wants to know what led to it.
+                self._release(index)
+                self.tell(event)
+            elif self._order and self._order[0] == index:
                 self.tell(event)
             elif isinstance(event, Output) and len(self._held[index]) >= _MOST_HELD:
                 self._left_out[index] += 1

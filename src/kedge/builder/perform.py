@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 
@@ -125,6 +125,12 @@ class Performer:
                     assert_never(operation)
         return layer
 
+    def look_around(self, where: RunOperation, parent: str, reason: str) -> None:
+        """Offer a shell on top of ``parent`` to whoever asked for one where a step fails."""
+        if self.run_step.is_watched and not self.cancel.is_set():
+            with self.workshop.layering.open(parent) as layer:
+                self.run_step.look_around(where, layer, reason)
+
     @contextmanager
     def _below(self, parent: str) -> Generator[LayersTree, None, None]:
         with LayersTree(self.workshop.layering.open_tree(parent), self.workshop.memo) as below:
@@ -188,7 +194,9 @@ class Performer:
         key = cache_key(document)
         if self.no_cache:
             return self._made(key, document, text, parent, change)
-        with self.workshop.once.hold(key, self.check):
+        # Another build of the same step must not wait for a person who looks around in this one.
+        alone = nullcontext() if self.run_step.is_watched else None
+        with alone or self.workshop.once.hold(key, self.check):
             found = self._find(key) or self._imported(key, document, text, parent)
             if found is None:
                 self._explain(key, document, text, parent)

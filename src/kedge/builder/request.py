@@ -9,7 +9,7 @@ from kedge.api.buildoutputs import BuildOutput
 from kedge.builder.contexts import NamedContext
 from kedge.builder.files.tree import Tree
 from kedge.builder.run_mounts import Lent
-from kedge.builder.steps import BaseImage
+from kedge.builder.steps import NO_LIMITS, BaseImage, StepLimits
 from kedge.oci.platforms import Platform
 
 
@@ -58,6 +58,8 @@ class BuildRequest:
     """``network.host`` and ``security.insecure``, for RUNs that ask for them."""
     lent: Lent = field(default_factory=Lent)
     """Secrets and agents for the RUNs that ask for them."""
+    limits: StepLimits = NO_LIMITS
+    """Of every RUN."""
     host_certs: str | None = None
     """Path of the host's bundle of certificates for RUN steps; None for none."""
 

@@ -6,11 +6,12 @@ command that fails leaves nothing; what it printed last decides whether a hint a
 
 import codecs
 import copy
+import dataclasses
 import os
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from typing import Final
 
@@ -19,8 +20,9 @@ from kedge.builder.failures import BuildCancelledError, StepFailedError
 from kedge.builder.lowering import SCRIPT_FOLDER
 from kedge.builder.operations import RunOperation
 from kedge.builder.run_mounts import Shown
+from kedge.builder.shells import FailedStep, Shells
 from kedge.builder.state import DEFAULT_PATH
-from kedge.builder.steps import StepRunner, StepSpec
+from kedge.builder.steps import StepLimits, StepRunner, StepSpec
 from kedge.images.layering import OpenLayer, remove_mountpoints
 from kedge.lib.hostcerts import CONTAINER_PATH, HINT, shows_tls_failure, with_host_certs
 from kedge.lib.ids import new_id
@@ -73,6 +75,8 @@ class RunStep:
         scratch: str,
         host_certs: str | None,
         hostname: str,
+        limits: StepLimits,
+        shells: Shells | None,
         on_event: Callable[[Event], None],
         cancel: threading.Event,
     ) -> None:
@@ -80,9 +84,16 @@ class RunStep:
         self._scratch = scratch
         self._host_certs = host_certs
         self._hostname = hostname or HOSTNAME
+        self._limits = limits
+        self._shells = shells
         self._on_event = on_event
         self._cancel = cancel
         self._told_of_certs = threading.Event()
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether a step that fails is kept until a person has looked at it."""
+        return self._shells is not None
 
     def reporting_to(self, on_event: Callable[[Event], None]) -> "RunStep":
         """Return the same for steps whose reports go elsewhere."""
@@ -98,38 +109,64 @@ class RunStep:
             BuildCancelledError: Nobody waits for it any more.
         """
         self._tell_of_certs()
-        container_id = new_id()
         with self._mounts(operation, shown) as mounts:
-            spec = StepSpec(
-                container_id=container_id,
-                rootfs=layer.mounts,
-                args=operation.args,
-                env=(*self._environment(operation), *shown.env),
-                cwd=operation.cwd,
-                user=operation.user,
-                network=operation.network,
-                hostname=self._hostname,
-                mounts=mounts,
-                extra_hosts=operation.hosts,
-                is_insecure=operation.is_insecure,
-            )
+            spec = self._spec(operation, layer, mounts, shown.env)
+            container_id = spec.container_id
             self._on_event(RunStarted(container_id=container_id))
             printed = _Printed(self._on_event)
             result = self._runner.run(spec, printed.take, self._cancel)
             printed.finish()
-        if self._cancel.is_set():
-            raise BuildCancelledError("build cancelled")
-        self._on_event(RunFinished(container_id=container_id, exit_code=result.exit_code))
-        if result.exit_code:
-            if self._host_certs is None and shows_tls_failure(printed.end):
-                self._on_event(Notice(text=HINT))
-            raise StepFailedError(
-                f"The command '{operation.shell_text}' returned a non-zero code: "
-                f"{result.exit_code}",
-                exit_code=result.exit_code,
-                command=operation.shell_text,
-            )
+            if self._cancel.is_set():
+                raise BuildCancelledError("build cancelled")
+            self._on_event(RunFinished(container_id=container_id, exit_code=result.exit_code))
+            if result.exit_code:
+                raise self._failure(operation, spec, result.exit_code, printed.end)
         remove_mountpoints(layer, result.created_mountpoints)
+
+    def look_around(self, operation: RunOperation, layer: OpenLayer, reason: str) -> None:
+        """Show ``layer`` as ``operation`` would see it to whoever asked for a shell."""
+        with self._mounts(operation, Shown()) as mounts:
+            spec = self._spec(operation, layer, mounts, ())
+            if self._shells is not None:
+                self._shells.show(FailedStep(spec=spec, reason=reason), self._on_event)
+
+    def _spec(
+        self,
+        operation: RunOperation,
+        layer: OpenLayer,
+        mounts: tuple[Mount, ...],
+        env: Iterable[str],
+    ) -> StepSpec:
+        return StepSpec(
+            container_id=new_id(),
+            rootfs=layer.mounts,
+            args=operation.args,
+            env=(*self._environment(operation), *env),
+            cwd=operation.cwd,
+            user=operation.user,
+            network=operation.network,
+            hostname=self._hostname,
+            mounts=mounts,
+            extra_hosts=operation.hosts,
+            is_insecure=operation.is_insecure,
+            limits=self._limits,
+        )
+
+    def _failure(
+        self, operation: RunOperation, spec: StepSpec, exit_code: int, printed: bytes
+    ) -> StepFailedError:
+        """Return what a command that failed raises, once its user has looked around."""
+        if self._host_certs is None and shows_tls_failure(printed):
+            self._on_event(Notice(text=HINT))
+        error = StepFailedError(
+            f"The command '{operation.shell_text}' returned a non-zero code: {exit_code}",
+            exit_code=exit_code,
+            command=operation.shell_text,
+        )
+        if self._shells is not None:
+            again = dataclasses.replace(spec, container_id=new_id())
+            self._shells.show(FailedStep(spec=again, reason=str(error)), self._on_event)
+        return error
 
     def _tell_of_certs(self) -> None:
         if self._host_certs is not None and not self._told_of_certs.is_set():

@@ -7,13 +7,34 @@ registry itself.
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from kedge.builder.events import Event
 from kedge.images.image import Image
 from kedge.oci.image_spec import Descriptor, ImageConfig
 from kedge.oci.mounts import Mount
 from kedge.oci.platforms import Platform
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepLimits:
+    """What every RUN of a build may use; in no cache key. 0 and empty leave it to the engine."""
+
+    memory_bytes: int = 0
+    memory_swap_bytes: int = 0
+    """Of memory and swap together; -1 for no limit."""
+    cpu_shares: int = 0
+    cpu_period_us: int = 0
+    cpu_quota_us: int = 0
+    cpuset_cpus: str = ""
+    cpuset_mems: str = ""
+    shm_size_bytes: int = 0
+    ulimits: tuple[str, ...] = ()
+    """``name=soft:hard``."""
+    cgroup_parent: str = ""
+
+
+NO_LIMITS: Final = StepLimits()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +58,7 @@ class StepSpec:
     """``name:address``."""
     is_insecure: bool = False
     """Run it as a privileged container."""
+    limits: StepLimits = NO_LIMITS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

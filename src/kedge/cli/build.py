@@ -25,6 +25,7 @@ from kedge.cli.options.ulimits import parse_ulimit
 from kedge.cli.options.values import parse_extra_host, parse_memory_swap
 from kedge.client.credentials import CredentialStore, config_directory, registry_config_headers
 from kedge.client.http import EngineClient, Response
+from kedge.client.terminal import is_tty
 from kedge.lib.units import parse_ram
 from kedge.oci.references import parse_reference
 
@@ -41,14 +42,28 @@ def _run(options: Options, client: EngineClient) -> int:
         parse_reference(tag)
     if options.on("explain-context"):
         return _explain(options)
+    if options.on("debug-shell"):
+        _check_debug_shell(options)
     if options.on("check") or options.given("call"):
         return ask(options, client, _query)
     outputs = outputs_of(options)
     response = send_build(options, client, outputs, os.environ)
     progress = "quiet" if options.on("quiet") else options.text("progress")
+    if options.on("debug-shell"):
+        # Bars would draw over the shell.
+        progress = "plain"
     outcome = Outcome(client, outputs, progress=progress)
     outcome.show(response.messages())
     return outcome.finish(iidfile=options.text("iidfile"), metadata=options.text("metadata-file"))
+
+
+def _check_debug_shell(options: Options) -> None:
+    if options.on("quiet") or options.text("progress") in {"quiet", "rawjson"}:
+        raise UsageError("conflicting options: --debug-shell shows the steps, leave --quiet out")
+    if not (is_tty(0) and is_tty(1)):
+        raise UsageError(
+            "--debug-shell needs a terminal: leave it out where input or output is a pipe or file"
+        )
 
 
 def send_build(
@@ -127,6 +142,7 @@ def _query(options: Options, context: Context) -> dict[str, str | bool | list[st
         "contexts": json.dumps(dict(context.named)) if context.named else "",
         "t": options.texts("tag"),
         "q": options.on("quiet"),
+        "debugshell": options.on("debug-shell"),
         "nocache": options.on("no-cache"),
         "nocachefilter": [
             name for text in options.texts("no-cache-filter") for name in text.split(",")
@@ -193,6 +209,7 @@ COMMAND: Final = Command(
             default="build",
             complete="check|outline|targets",
         ),
+        switch("debug-shell", "Open a shell in the file system of a step that fails (kedge only)"),
         switch("explain-context", "Show what of the folder would be sent, and why not the rest"),
         value("target", "STAGE", "Stage to stop at"),
         many("label", "NAME=VALUE", "Set a label", check=check_label),
@@ -288,6 +305,7 @@ COMMAND: Final = Command(
             "Dockerfile and context in different places",
         ),
         ("kedge build https://github.com/docker/hello.git#main:web", "A repository"),
+        ("kedge build --debug-shell .", "Look around where a step fails"),
         ("kedge build --check .", "What could be better in a Dockerfile"),
         ("kedge build -o out .", "The files of the image, in a folder"),
         ("kedge build -o type=oci,dest=image.tar .", "The image, as an OCI layout"),

@@ -4,10 +4,12 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from typing import Final
 
 from kedge.cli.buildoutputs import Outputs
 from kedge.cli.exitcodes import FAILED, OK
+from kedge.client.hosts import Host
 from kedge.client.http import EngineClient
 from kedge.errdefs import KedgeError, SystemFailureError
 from kedge.lib.atomicfile import write_atomic
@@ -69,6 +71,8 @@ class Outcome:
     def _note(self, message: JsonObject) -> None:
         self._image = text(message, "aux", "ID") or self._image
         self._metadata |= mapping(message, "aux", "Export")
+        if shell := text(message, "aux", "Shell", "Token"):
+            _open_shell(self._client.host, shell, mapping(message, "aux", "Shell"))
         token = text(message, "aux", "Output", "Token")
         if token:
             sys.stdout.flush()
@@ -108,6 +112,30 @@ class Outcome:
             unpacked: Json = json.loads(base64.b64decode(packed))
             described[_DESCRIPTOR] = unpacked
         return dict(sorted(described.items()))
+
+
+def _open_shell(host: Host, token: str, told: JsonObject) -> None:
+    """Let the person look around where a step failed; the build waits meanwhile."""
+    from kedge.cli.session import Session  # noqa: PLC0415 - rarely needed
+    from kedge.cli.wanted import Wanted  # noqa: PLC0415
+
+    sys.stdout.write(
+        f"\n{text(told, 'Reason')}\n"
+        f"Here is {text(told, 'Shell')} in the file system of this step; "
+        "exit ends the build and removes everything.\n"
+    )
+    sys.stdout.flush()
+    path = f"/build/shells/{token}"
+    # The build's own connection goes on with its messages.
+    with closing(EngineClient(host)) as opener, closing(EngineClient(host)) as control:
+        session = Session(
+            opener.hijack(path),
+            Wanted(stdin=True, stdout=True, stderr=True, tty=True),
+            resize_path=f"{path}/resize",
+            control=control,
+        )
+        with session:
+            session.run()
 
 
 def _write(path: str, content: str) -> None:

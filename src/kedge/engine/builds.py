@@ -13,6 +13,7 @@ from typing import BinaryIO, NamedTuple, cast
 import msgspec
 
 from kedge.api.options import BuildOptions, BuildPruneOptions
+from kedge.api.streams import AttachedStream
 from kedge.api.types.progress import ProgressMessage
 from kedge.api.types.system import AuthConfig, BuildPruneResponse
 from kedge.builder.builder import Builder
@@ -24,7 +25,7 @@ from kedge.builder.files.tar import TarTree, read_tar
 from kedge.builder.outlets import Outlets
 from kedge.builder.request import BuildRequest
 from kedge.builder.run_mounts import Lent
-from kedge.builder.steps import BaseImage
+from kedge.builder.steps import BaseImage, StepLimits
 from kedge.distribution.access import RegistryAccess
 from kedge.distribution.credentials import Credentials
 from kedge.distribution.endpoints import RegistrySettings
@@ -40,11 +41,12 @@ from kedge.engine.buildcontexts import (
     without_folders,
 )
 from kedge.engine.buildoutputs import FetchedSinks, OutputDesk
+from kedge.engine.buildshells import ShellDesk
 from kedge.engine.context import EngineContext
 from kedge.engine.failures import host_failure
 from kedge.engine.images import make_credentials, pull_message
 from kedge.engine.pipe import BodyPipe
-from kedge.engine.steprunner import EngineStepRunner
+from kedge.engine.steprunner import EngineStepRunner, check_step_limits
 from kedge.engine.threadstream import ThreadStream
 from kedge.errdefs import (
     InvalidParameterError,
@@ -140,12 +142,14 @@ class BuildService:
         self._desk = OutputDesk()
         self._contexts = KeptContexts()
         self._running: set[ThreadStream[Event]] = set()
+        runner = EngineStepRunner(context, loop)
+        self._shells = ShellDesk(runner)
         self._builder = Builder(
             context.database,
             context.content,
             context.images,
             context.snapshots,
-            EngineStepRunner(context, loop),
+            runner,
             EngineBaseResolver(context, puller),
             scratch=context.paths.scratch,
             caches=context.paths.build_caches,
@@ -168,6 +172,7 @@ class BuildService:
         check_call(options.call)
         platforms = [parse_platform(text) for text in options.platform.split(",") if text]
         host_certs = self.host_certs(wanted=options.host_certs)
+        limits = _limits(options)
         request = BuildRequest(
             remote=options.remote,
             dockerfile=options.dockerfile or "Dockerfile",
@@ -182,6 +187,7 @@ class BuildService:
             network_mode=options.network_mode or "default",
             extra_hosts=options.extra_hosts,
             host_certs=host_certs,
+            limits=limits,
             entitlements=check_entitlements(options.entitlements),
             lent=Lent(secrets=options.secrets, agents=options.agents),
             outputs=options.outputs,
@@ -200,7 +206,8 @@ class BuildService:
 
         def work(emit: Callable[[Event], None]) -> None:
             sinks = FetchedSinks(self._desk, emit, cancel)
-            outlets = Outlets(sinks=sinks, registries=registries)
+            shells = self._shells.of_build(cancel) if options.debug_shell else None
+            outlets = Outlets(sinks=sinks, registries=registries, shells=shells)
             with contextlib.closing(registries):
                 self._work(request, options, pipe, _Ends(bases, outlets, emit, cancel))
             self._context.workers.submit(self._cache.collect)
@@ -299,6 +306,18 @@ class BuildService:
         """
         return self._desk.fetch(token)
 
+    def shell(self, token: str) -> contextlib.AbstractAsyncContextManager[AttachedStream]:
+        """Enclose the life of the shell of a step that failed."""
+        return self._shells.open(token)
+
+    async def resize_shell(self, token: str, *, width: int, height: int) -> None:
+        """Set the size of a shell's terminal.
+
+        Raises:
+            NotFoundError: There is none.
+        """
+        await self._shells.resize(token, width=width, height=height)
+
     async def close(self) -> None:
         """Cancel every build and wait until nothing of them runs."""
         running, self._running = self._running, set()
@@ -355,6 +374,23 @@ def _build_args(options: BuildOptions) -> dict[str, str]:
         if found is not None:
             args[name] = found
     return args
+
+
+def _limits(options: BuildOptions) -> StepLimits:
+    limits = StepLimits(
+        memory_bytes=options.memory,
+        memory_swap_bytes=options.memory_swap,
+        cpu_shares=options.cpu_shares,
+        cpu_period_us=options.cpu_period,
+        cpu_quota_us=options.cpu_quota,
+        cpuset_cpus=options.cpuset_cpus,
+        cpuset_mems=options.cpuset_mems,
+        shm_size_bytes=options.shm_size,
+        ulimits=options.ulimits,
+        cgroup_parent=options.cgroup_parent,
+    )
+    check_step_limits(limits)
+    return limits
 
 
 def _refuse_unsupported(options: BuildOptions) -> None:

@@ -11,14 +11,17 @@ import shutil
 import signal
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Final
 
-from kedge.api.types.config import ContainerConfig, HostConfig
-from kedge.builder.steps import StepResult, StepSpec
-from kedge.engine.context import EngineContext
+from kedge.api.types.config import ContainerConfig, HostConfig, Ulimit
+from kedge.builder.steps import StepLimits, StepResult, StepSpec
+from kedge.engine.context import EngineContext, EngineSettings
 from kedge.engine.devices import plan_devices
 from kedge.engine.ending import end_shim
+from kedge.engine.hostchecks import check_cgroup_parent
+from kedge.engine.kernelfacts import read_facts
+from kedge.engine.limits import check_limits, check_process_limits
 from kedge.engine.process import (
     NetworkFiles,
     cgroup_path,
@@ -28,11 +31,11 @@ from kedge.engine.process import (
 )
 from kedge.engine.spec import BindMount, SpecInput
 from kedge.engine.userns import NO_MAPS, mapped_rootfs
-from kedge.errdefs import KedgeError, SystemFailureError
+from kedge.errdefs import InvalidParameterError, KedgeError, SystemFailureError
 from kedge.network import files as network_files
 from kedge.network import model
 from kedge.shim.client import Shim
-from kedge.shim.messages import CreateRequest
+from kedge.shim.messages import CreatedInfo, CreateRequest
 
 _CHUNK: Final = 65536
 _HEADER: Final = 8
@@ -65,6 +68,25 @@ class EngineStepRunner:
         on_output: Callable[[str, bytes], None],
         cancel: threading.Event,
     ) -> StepResult:
+        async with self.container(spec) as (shim, created):
+            # A start may fail, and a shim stays until its clients have hung up.
+            with await shim.attach(stdin=False, stdout=True, stderr=True) as stream:
+                await shim.start()
+                async with killed_when(cancel, shim):
+                    await _read_output(stream, on_output)
+                    status = await shim.wait()
+            return StepResult(
+                exit_code=status.exit_code, created_mountpoints=created.created_mountpoints
+            )
+
+    @contextlib.asynccontextmanager
+    async def container(
+        self, spec: StepSpec, *, terminal: bool = False
+    ) -> AsyncGenerator[tuple[Shim, CreatedInfo]]:
+        """Enclose the life of a container for ``spec``, which the caller starts; on the loop.
+
+        With ``terminal`` it gets one, and its input stays open.
+        """
         context = self._context
         async with contextlib.AsyncExitStack() as undo:
             directory = context.paths.shim_dir(spec.container_id)
@@ -72,7 +94,7 @@ class EngineStepRunner:
             os.mkdir(directory, mode=0o711)
             own_netns = spec.network != "host"
             endpoint = await self._endpoint(spec, undo) if own_netns else None
-            plan = self._plan(spec, directory, endpoint)
+            plan = self._plan(spec, directory, endpoint, terminal=terminal)
             write_bundle(directory, plan)
             uids, gids = plan.id_maps or NO_MAPS
             shim = await context.spawner.create(
@@ -80,8 +102,10 @@ class EngineStepRunner:
                     id=spec.container_id,
                     bundle=directory,
                     run_dir=directory,
-                    cgroup_path=cgroup_path(spec.container_id),
+                    cgroup_path=plan.cgroup_path,
                     rootfs=mapped_rootfs(spec.rootfs, plan.id_maps),
+                    terminal=terminal,
+                    stdin=terminal,
                     own_netns=own_netns,
                     uid_mappings=uids,
                     gid_mappings=gids,
@@ -95,18 +119,7 @@ class EngineStepRunner:
                     )
                 )
                 shim.close_netns()
-            created = await shim.wait_created()
-            stream = await shim.attach(stdin=False, stdout=True, stderr=True)
-            # A start may fail, and a shim stays until its clients have hung up.
-            undo.callback(stream.close)
-            await shim.start()
-            watcher = asyncio.create_task(_kill_when(cancel, shim))
-            undo.callback(watcher.cancel)
-            await _read_output(stream, on_output)
-            status = await shim.wait()
-            return StepResult(
-                exit_code=status.exit_code, created_mountpoints=created.created_mountpoints
-            )
+            yield shim, await shim.wait_created()
 
     async def _endpoint(self, spec: StepSpec, undo: contextlib.AsyncExitStack) -> model.Endpoint:
         context = self._context
@@ -135,7 +148,14 @@ class EngineStepRunner:
         network = self._context.network
         await self._context.run_network(lambda: network.remove_endpoint(container_id))
 
-    def _plan(self, spec: StepSpec, directory: str, endpoint: model.Endpoint | None) -> SpecInput:
+    def _plan(
+        self,
+        spec: StepSpec,
+        directory: str,
+        endpoint: model.Endpoint | None,
+        *,
+        terminal: bool,
+    ) -> SpecInput:
         files = NetworkFiles(directory)
         settings = self._context.settings
         ends = (endpoint.ipv4, endpoint.ipv6) if endpoint else ()
@@ -153,15 +173,15 @@ class EngineStepRunner:
                 own_namespace=endpoint is not None,
             ),
         )
-        host_config = HostConfig(privileged=spec.is_insecure)
-        layers = _layer_directories(spec)
+        host_config = _host_config(spec, settings)
+        layers = layer_directories(spec)
         user = lookup_user(layers, spec.user, [])
         env = spec.env
         if not any(item.startswith("HOME=") for item in env):
             env = (*env, f"HOME={user.home}")
         return SpecInput(
             container_id=spec.container_id,
-            config=ContainerConfig(hostname=spec.hostname),
+            config=ContainerConfig(hostname=spec.hostname, tty=terminal),
             host_config=host_config,
             args=spec.args,
             env=env,
@@ -169,7 +189,7 @@ class EngineStepRunner:
             user=user,
             security=security_of(host_config),
             devices=plan_devices(host_config),
-            cgroup_path=cgroup_path(spec.container_id),
+            cgroup_path=cgroup_path(spec.container_id, host_config.cgroup_parent),
             binds=(
                 *files.binds(),
                 *(
@@ -190,7 +210,52 @@ class EngineStepRunner:
         )
 
 
-def _layer_directories(spec: StepSpec) -> tuple[str, ...]:
+def check_step_limits(limits: StepLimits) -> None:
+    """Refuse limits that cannot work, before a build begins.
+
+    Raises:
+        InvalidParameterError: A value is out of range, or the kernel does not have the limit.
+    """
+    host = limited(limits)
+    check_process_limits(host)
+    check_cgroup_parent(host.cgroup_parent)
+    warnings = check_limits(host, read_facts())
+    if warnings:
+        raise InvalidParameterError(warnings[0])
+
+
+def limited(limits: StepLimits, *, privileged: bool = False) -> HostConfig:
+    """Return the limits of a step as those of a container."""
+    ulimits: list[Ulimit] = []
+    for text in limits.ulimits:
+        name, _, values = text.partition("=")
+        soft, _, hard = values.partition(":")
+        try:
+            ulimits.append(Ulimit(name=name, soft=int(soft), hard=int(hard or soft)))
+        except ValueError:
+            raise InvalidParameterError(f"invalid ulimit {text}: want NAME=SOFT[:HARD]") from None
+    return HostConfig(
+        privileged=privileged,
+        memory=limits.memory_bytes,
+        memory_swap=limits.memory_swap_bytes,
+        cpu_shares=limits.cpu_shares,
+        cpu_period=limits.cpu_period_us,
+        cpu_quota=limits.cpu_quota_us,
+        cpuset_cpus=limits.cpuset_cpus,
+        cpuset_mems=limits.cpuset_mems,
+        shm_size=limits.shm_size_bytes,
+        ulimits=ulimits,
+        cgroup_parent=limits.cgroup_parent,
+    )
+
+
+def _host_config(spec: StepSpec, settings: EngineSettings) -> HostConfig:
+    host = limited(spec.limits, privileged=spec.is_insecure)
+    host.cgroup_parent = host.cgroup_parent or settings.cgroup_parent
+    return host
+
+
+def layer_directories(spec: StepSpec) -> tuple[str, ...]:
     """Return the directories of the step's root file system, top first."""
     layers: list[str] = []
     for mount in spec.rootfs:
@@ -203,6 +268,16 @@ def _layer_directories(spec: StepSpec) -> tuple[str, ...]:
         if mount.type == "bind":
             layers.append(mount.source)
     return tuple(layers)
+
+
+@contextlib.asynccontextmanager
+async def killed_when(cancel: threading.Event, shim: Shim) -> AsyncGenerator[None]:
+    """Enclose the time in which ``cancel`` kills a step."""
+    watcher = asyncio.create_task(_kill_when(cancel, shim))
+    try:
+        yield
+    finally:
+        watcher.cancel()
 
 
 async def _kill_when(cancel: threading.Event, shim: Shim) -> None:

@@ -8,6 +8,7 @@ missed, and a failure found by then becomes an ordinary HTTP error.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from kedge.api.options import (
@@ -329,6 +330,14 @@ class BuildBackend(Protocol):
 
     async def output(self, token: str) -> AsyncIterator[bytes]:
         """Return the bytes of an output as the build makes them."""
+        ...
+
+    def shell(self, token: str) -> AbstractAsyncContextManager[AttachedStream]:
+        """Enclose the life of the shell of a step that failed."""
+        ...
+
+    async def resize_shell(self, token: str, *, width: int, height: int) -> None:
+        """Set the size of its terminal in characters."""
         ...
 
     async def prune(self, options: BuildPruneOptions) -> BuildPruneResponse:

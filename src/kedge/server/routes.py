@@ -79,6 +79,8 @@ BUILD_ROUTES: Final = (
     Route("POST", "/build", "ImageBuild", cancellable=True),
     Route("POST", "/build/contexts", "KedgeBuildContext"),
     Route("GET", "/build/outputs/{name}", "KedgeBuildOutput"),
+    Route("POST", "/build/shells/{name}", "KedgeBuildShell"),
+    Route("POST", "/build/shells/{name}/resize", "KedgeBuildShellResize"),
     Route("POST", "/build/prune", "BuildPrune"),
     Route("POST", "/build/cancel", "BuildCancel", _PLANNED),
     Route("POST", "/session", "Session"),

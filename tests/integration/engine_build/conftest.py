@@ -1,5 +1,5 @@
 """Fixtures of the build tests."""
 
-from tests.engine import bare_engine, engine
+from tests.engine import bare_engine, engine, shared_engine
 
-__all__ = ["bare_engine", "engine"]
+__all__ = ["bare_engine", "engine", "shared_engine"]

@@ -1,75 +1,17 @@
-"""A person at a terminal: types, waits for what the screen shall show."""
+"""The docker CLI at a terminal."""
 
-import fcntl
-import os
-import pty
-import select
-import struct
-import subprocess
-import termios
-import time
-from types import TracebackType
-from typing import Self
-
+from tests import terminal
 from tests.engine import DOCKER, Engine
 
-_PATIENCE_S = 30.0
 
-
-class Terminal:
+class Terminal(terminal.Terminal):
     """The docker CLI on a pseudo terminal of its own."""
 
     def __init__(self, engine: Engine, *words: str, rows: int = 33, columns: int = 101) -> None:
         assert DOCKER is not None
-        self._master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-        self.screen = ""
-        self._process = subprocess.Popen(
+        super().__init__(
             [DOCKER, "-H", engine.host, *words],
-            stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
-            env={**os.environ, "DOCKER_CONFIG": str(engine.root / "docker"), "TERM": "xterm"},
-        )  # fmt: skip
-        os.close(slave)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._process.kill()
-        self._process.wait()
-        os.close(self._master)
-
-    def type(self, text: str) -> None:
-        """Press keys."""
-        os.write(self._master, text.encode())
-
-    def expect(self, text: str) -> None:
-        """Wait until ``text`` appears; the screen before and with it is taken off."""
-        deadline = time.monotonic() + _PATIENCE_S
-        while text not in self.screen:
-            assert time.monotonic() < deadline, f"no {text!r} on the screen: {self.screen!r}"
-            self._read(0.1)
-        self.screen = self.screen.partition(text)[2]
-
-    def wait(self) -> int:
-        """Return the client's exit code."""
-        deadline = time.monotonic() + _PATIENCE_S
-        while self._process.poll() is None:
-            assert time.monotonic() < deadline, f"the client does not end: {self.screen!r}"
-            self._read(0.05)
-        self._read(0)
-        return self._process.wait()
-
-    def _read(self, timeout_s: float) -> None:
-        ready, _, _ = select.select([self._master], [], [], timeout_s)
-        if ready:
-            try:
-                self.screen += os.read(self._master, 65536).decode(errors="replace")
-            except OSError:
-                # The other side is closed; the exit is on its way.
-                time.sleep(0.01)
+            {"DOCKER_CONFIG": str(engine.root / "docker")},
+            rows=rows,
+            columns=columns,
+        )

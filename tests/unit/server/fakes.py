@@ -1,8 +1,9 @@
 """Backends that answer from memory, a server over them, and a raw client."""
 
 import asyncio
+import contextlib
 import socket
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Sequence
 
 from kedge.api.options import (
     AttachOptions,
@@ -377,6 +378,17 @@ class FakeBuilds:
             yield f"output {token}".encode()
 
         return pieces()
+
+    @contextlib.asynccontextmanager
+    async def shell(self, token: str) -> AsyncGenerator[AttachedStream]:
+        ours, theirs = socket.socketpair()
+        ours.settimeout(0)
+        with theirs:
+            theirs.sendall(f"shell {token}".encode())
+        yield AttachedStream(tty=True, stdin=True, sock=ours)
+
+    async def resize_shell(self, token: str, *, width: int, height: int) -> None:
+        raise NotFoundError(f"no such shell of a build: {token} ({width}x{height})")
 
     async def prune(self, options: BuildPruneOptions) -> BuildPruneResponse:
         return BuildPruneResponse(space_reclaimed=options.reserved_space)

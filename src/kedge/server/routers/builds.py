@@ -1,6 +1,7 @@
 """Builds with the classic protocol: a context in, progress out, both at the same time."""
 
 import base64
+import contextlib
 from collections.abc import Mapping
 from typing import Final, TypeVar
 
@@ -12,12 +13,21 @@ from kedge.api.buildcaches import BuildCacheSpec, parse_cache
 from kedge.api.buildoutputs import BuildOutput, make_output
 from kedge.api.options import BuildOptions, BuildPruneOptions
 from kedge.api.types.config import Ulimit
-from kedge.errdefs import InvalidParameterError
+from kedge.errdefs import InvalidParameterError, KedgeError
 from kedge.server.backends import BuildBackend
+from kedge.server.pump import pump
 from kedge.server.request import Request
-from kedge.server.response import Response, StreamResponse, json_response
+from kedge.server.response import (
+    ClientStream,
+    HijackResponse,
+    Response,
+    StreamResponse,
+    json_response,
+)
 from kedge.server.router import Handler
 from kedge.server.routers.container_files import TAR
+from kedge.server.routers.container_streams import RAW_STREAM
+from kedge.server.routers.containers import terminal_size
 from kedge.server.routers.credentials import parse_registry_config
 from kedge.server.routers.progress import progress_response
 
@@ -41,6 +51,8 @@ class BuildRouter:
             "BuildPrune": self.prune,
             "KedgeBuildOutput": self.output,
             "KedgeBuildContext": self.context,
+            "KedgeBuildShell": self.shell,
+            "KedgeBuildShellResize": self.resize_shell,
         }
 
     async def build(self, request: Request) -> StreamResponse:
@@ -57,6 +69,26 @@ class BuildRouter:
     async def output(self, request: Request) -> StreamResponse:
         """Stream what an output of a running build writes; its stream named the token."""
         return StreamResponse(await self._backend.output(request.name), TAR)
+
+    async def shell(self, request: Request) -> HijackResponse:
+        """Join the client and a shell in the file system of a step that failed."""
+        token = request.name
+
+        async def run(client: ClientStream) -> None:
+            try:
+                async with self._backend.shell(token) as stream:
+                    await pump(client, stream)
+            except KedgeError as error:
+                with contextlib.suppress(ConnectionError):
+                    await client.write(f"no shell: {error}\r\n".encode())
+
+        return HijackResponse(run, RAW_STREAM)
+
+    async def resize_shell(self, request: Request) -> Response:
+        """Resize a shell's terminal."""
+        width, height = terminal_size(request)
+        await self._backend.resize_shell(request.name, width=width, height=height)
+        return Response()
 
     async def prune(self, request: Request) -> Response:
         """Remove build cache."""
@@ -125,6 +157,7 @@ def parse_build_options(request: Request) -> BuildOptions:
         host_certs=request.optional_flag("hostcerts"),
         outputs=_outputs(request),
         context_token=request.text("contexttoken"),
+        debug_shell=request.flag("debugshell"),
         attests=make_attests(_json_parameter(request, "attests", dict[str, str]) or {}),
         no_cache_stages=tuple(name for name in request.texts("nocachefilter") if name),
     )
