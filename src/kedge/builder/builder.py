@@ -180,14 +180,7 @@ class Builder:
                 fetching=fetching,
                 lease=lease,
                 resolver=resolver or self._resolver,
-                caches=CacheSession(
-                    request=request,
-                    outlets=outlets,
-                    images=self._images,
-                    cache=self._workshop.cache,
-                    on_event=on_event,
-                    check=lambda: _check(cancel),
-                ),
+                caches=self._caches(request, outlets, on_event, cancel),
                 begun_ns=self._workshop.clock.time_ns(),
                 shells=outlets.shells,
                 on_event=on_event,
@@ -341,6 +334,22 @@ class Builder:
             epoch_ns=scope.epoch_ns,
             fetching=work.fetching,
             check=performer.check,
+        )
+
+    def _caches(
+        self,
+        request: BuildRequest,
+        outlets: Outlets,
+        on_event: Callable[[Event], None],
+        cancel: threading.Event,
+    ) -> CacheSession:
+        return CacheSession(
+            request=request,
+            outlets=outlets,
+            images=self._images,
+            cache=self._workshop.cache,
+            on_event=on_event,
+            check=lambda: _check(cancel),
         )
 
     def _fetching(self, request: BuildRequest, cancel: threading.Event) -> Fetching:
