@@ -1,11 +1,13 @@
 """``kedge build --debug-shell``: a person looks around where a step failed."""
 
+import contextlib
 import os
 import sys
 from pathlib import Path
 
 import pytest
 
+from kedge.errdefs import NotFoundError
 from tests.engine import Engine
 from tests.terminal import Terminal
 
@@ -129,3 +131,11 @@ def test_it_needs_a_terminal(shared_engine: Engine, folder: Path) -> None:
     assert done.returncode == 125
     assert "--debug-shell needs a terminal" in done.stderr
     assert done.stdout == ""
+
+
+def test_a_shell_that_nobody_offers(shared_engine: Engine) -> None:
+    with contextlib.closing(shared_engine.client()) as client:
+        with pytest.raises(NotFoundError, match="no such shell of a build: 4711"):
+            client.request("POST", "/build/shells/4711/resize", {"h": "20", "w": "30"}).read()
+        said = client.request("POST", "/build/shells/4711").read()
+        assert said == b"no shell: no such shell of a build: 4711\r\n"
