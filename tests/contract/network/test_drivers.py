@@ -67,12 +67,14 @@ def contract(test: Callable[[Lab], None]) -> Callable[[Kind, bool, Path], None]:
 
     run.__name__ = test.__name__
     run.__doc__ = test.__doc__
-    hosts = [
-        pytest.param(False, id="fake"),
-        pytest.param(True, id="kernel", marks=pytest.mark.integration),
+    fake = [pytest.param(kind, False, id=f"{kind.name} fake") for kind in _KINDS]
+    # What differs in options alone, and host, which has no link, ask nothing else of the kernel.
+    real = [
+        pytest.param(kind, True, id=f"{kind.name} kernel", marks=pytest.mark.integration)
+        for kind in _KINDS
+        if not kind.options and kind.driver is not Driver.HOST
     ]
-    marked = pytest.mark.parametrize("is_real", hosts)(run)
-    return pytest.mark.parametrize("kind", _KINDS, ids=[kind.name for kind in _KINDS])(marked)
+    return pytest.mark.parametrize(("kind", "is_real"), [*fake, *real])(run)
 
 
 @functools.cache

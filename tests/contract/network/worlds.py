@@ -135,6 +135,7 @@ class Lab:
         """Remove the network, unless it is one that always exists."""
         if self.has_links:
             self.networks.remove_network(NAME)
+            self.networks.drain()
 
     def endpoint(self) -> Endpoint:
         """Give a new container its place in the network."""
