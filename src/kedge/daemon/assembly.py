@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncGenerator, Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Final
 
 from kedge.content.store import ContentStore
 from kedge.daemon.config import DaemonConfig
@@ -56,6 +57,10 @@ from kedge.shim.spawner_client import Spawner
 from kedge.snapshots.choice import open_snapshotter
 from kedge.volumes.hostmounts import HostMounts
 from kedge.volumes.store import VolumeStore
+
+_WORKERS: Final = 16
+# Each waits for a client or a registry; more than a host has of either.
+_JOBS: Final = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,8 +216,12 @@ async def _make_context(
     store = open_store(paths, SYSTEM_CLOCK)
     stack.callback(store.close)
     database = store.database
-    workers = ThreadPoolExecutor(max_workers=16, thread_name_prefix="kedge-work")
+    workers = ThreadPoolExecutor(max_workers=_WORKERS, thread_name_prefix="kedge-work")
     stack.callback(workers.shutdown, cancel_futures=True)
+    jobs = ThreadPoolExecutor(max_workers=_JOBS, thread_name_prefix="kedge-job")
+    stack.callback(jobs.shutdown, cancel_futures=True)
+    # What libraries and `asyncio.to_thread` run there may be a whole build, too.
+    asyncio.get_running_loop().set_default_executor(jobs)
     network_worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kedge-net")
     stack.callback(network_worker.shutdown, cancel_futures=True)
     log_watcher = DirectoryWatcher()
@@ -255,6 +264,7 @@ async def _make_context(
         clock=SYSTEM_CLOCK,
         log_watcher=log_watcher,
         workers=workers,
+        jobs=jobs,
         network_worker=network_worker,
     )
     await context.spawner.start()

@@ -88,7 +88,7 @@ class BootstrapService:
         """
         _, reference = find_recipe(name)
         cancel = threading.Event()
-        stream = ThreadStream[BootstrapEvent](self._context.workers, on_close=cancel.set)
+        stream = ThreadStream[BootstrapEvent](self._context.jobs, on_close=cancel.set)
         runner = BootstrapRunner(EngineStepRunner(self._context, asyncio.get_running_loop()))
         stream.run(lambda emit: self._make(name, runner, emit, cancel))
         return self._messages(stream, reference.familiar())

@@ -198,7 +198,7 @@ class BuildService:
         )
         cancel = threading.Event()
         pipe = BodyPipe()
-        stream = ThreadStream[Event](self._context.workers, on_close=cancel.set)
+        stream = ThreadStream[Event](self._context.jobs, on_close=cancel.set)
         filler = asyncio.create_task(pipe.fill(body))
         self._running = {stream, *(item for item in self._running if item.is_running)}
         bases = EngineBaseResolver(self._context, self._puller, options.auths)

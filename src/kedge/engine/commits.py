@@ -163,7 +163,7 @@ class CommitService:
             if not url.startswith(("http://", "https://")):
                 raise InvalidParameterError(f"cannot import {source}: use -, http:// or https://")
             yield ProgressMessage(status=f"Downloading from {url}")
-            image = await context.run_blocking(lambda: _from_url(url, make))
+            image = await context.run_job(lambda: _from_url(url, make))
         context.events.publish("image", "import", image.id, {"name": image.id})
         if name is not None:
             context.events.publish("image", "tag", image.id, {"name": name.familiar()})
@@ -212,7 +212,7 @@ async def _from_body(
     pipe = BodyPipe()
     filler = asyncio.create_task(pipe.fill(body))
     try:
-        return await context.run_blocking(lambda: make(cast("BinaryIO", pipe)))
+        return await context.run_job(lambda: make(cast("BinaryIO", pipe)))
     finally:
         pipe.abandon()
         filler.cancel()

@@ -105,7 +105,7 @@ class ContainerFilesService:
             pipe = BodyPipe()
             filler = asyncio.create_task(pipe.fill(body))
             try:
-                await self._context.run_blocking(lambda: _extract(pipe, root, change, options))
+                await self._context.run_job(lambda: _extract(pipe, root, change, options))
                 await filler
             finally:
                 pipe.abandon()

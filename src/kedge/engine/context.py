@@ -85,12 +85,23 @@ class EngineContext:
     clock: Clock
     log_watcher: DirectoryWatcher
     workers: ThreadPoolExecutor
+    """A few threads for short work on disk or CPU."""
+    jobs: ThreadPoolExecutor
+    """Threads for work that waits for somebody else, such as a client or a registry."""
     network_worker: ThreadPoolExecutor
     """One thread, so that changes to interfaces and rules happen one after the other."""
 
     async def run_blocking(self, call: Callable[[], T]) -> T:
-        """Run disk or CPU work in a thread and return what it returns."""
+        """Run short disk or CPU work in a thread and return what it returns."""
         return await asyncio.get_running_loop().run_in_executor(self.workers, call)
+
+    async def run_job(self, call: Callable[[], T]) -> T:
+        """Run work in a thread that may wait as long as somebody else likes; nobody waits for it.
+
+        Work of clients that stop sending, or of registries that never answer, must not take the
+        threads that everything else needs.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self.jobs, call)
 
     async def run_network(self, call: Callable[[], T]) -> T:
         """Run a change of the network in its own thread."""

@@ -52,7 +52,7 @@ class ImageArchiveService(CommitService):
         """
         wanted = parse_platform(platform) if platform else None
         pipe = BodyPipe()
-        stream = ThreadStream[_Report](self._context.workers, on_close=pipe.abandon)
+        stream = ThreadStream[_Report](self._context.jobs, on_close=pipe.abandon)
         filler = asyncio.create_task(pipe.fill(body))
         stream.run(lambda emit: self._load(pipe, wanted, emit))
         return self._load_messages(stream, filler, pipe, quiet=quiet)

@@ -157,7 +157,7 @@ class ImageService:
         reference = _pull_reference(image, tag)
         wanted = parse_platform(platform) if platform else None
         cancel = threading.Event()
-        stream = ThreadStream[PullEvent](self._context.workers, on_close=cancel.set)
+        stream = ThreadStream[PullEvent](self._context.jobs, on_close=cancel.set)
         stream.run(
             lambda emit: self._puller.pull(
                 reference,

@@ -69,7 +69,7 @@ async def make_log_config(context: EngineContext, record: ContainerRecord) -> Lo
         return LogConfig(path, *logoptions.file_options(driver, options))
     kept = logoptions.cache_options(options)
     make = _journald if driver == logoptions.JOURNALD else _syslog
-    forward = await context.run_blocking(lambda: make(record, options))
+    forward = await context.run_job(lambda: make(record, options))
     return LogConfig(path, *kept, forward=forward, buffer_size=logoptions.buffer_size(options))
 
 

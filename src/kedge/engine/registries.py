@@ -44,7 +44,7 @@ class RegistryService:
             raise InvalidParameterError("cannot push a digest reference")
         wanted = parse_platform(platform) if platform else None
         cancel = threading.Event()
-        stream = ThreadStream[PullEvent](self._context.workers, on_close=cancel.set)
+        stream = ThreadStream[PullEvent](self._context.jobs, on_close=cancel.set)
         stream.run(
             lambda emit: self._pusher.push(
                 reference,
@@ -74,7 +74,7 @@ class RegistryService:
             UnavailableError: The registry cannot be asked.
         """
         credentials = make_credentials(config)
-        token = await self._context.run_blocking(
+        token = await self._context.run_job(
             functools.partial(self._inspector.login, config.serveraddress, credentials)
         )
         return AuthResponse(status="Login Succeeded", identity_token=token)
@@ -82,7 +82,7 @@ class RegistryService:
     async def inspect_remote(self, name: str, *, auth: AuthConfig | None) -> DistributionInspect:
         """Return what the registry has under ``name``."""
         reference = parse_reference(name)
-        found = await self._context.run_blocking(
+        found = await self._context.run_job(
             functools.partial(self._inspector.inspect, reference, make_credentials(auth))
         )
         return DistributionInspect(

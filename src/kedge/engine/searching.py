@@ -37,7 +37,7 @@ class SearchService:
         automated = filters.boolean("is-automated", default=False)
         official = filters.boolean("is-official", default=False)
         stars = max((_stars(text) for text in filters.get("stars")), default=0)
-        found = await self._context.run_blocking(
+        found = await self._context.run_job(
             functools.partial(self._searcher.search, term, limit, make_credentials(auth))
         )
         if automated:
