@@ -120,12 +120,14 @@ class EndpointLinks:
     def _tune(self, endpoint: Endpoint, *, netns_fd: int, rtnl_fd: int, ifname: str) -> None:
         """Set a new link's switches; bring up what may have to wait for its predecessor.
 
-        In a network without IPv6 the link has none, as with Docker: no link-local address either,
-        and none that somebody on the wire advertises. Where ``/proc/sys`` is read-only, or the
-        kernel has no IPv6, it is left as it is.
+        On a wire of the host's somebody may advertise addresses, so without IPv6 in the network the
+        link must not have it at all. Where ``/proc/sys`` is read-only, or the kernel has no IPv6,
+        it is left as it is.
         """
         own = (endpoint.ipv6, *endpoint.extras.link_local)
-        if not any(item is not None and item.version == 6 for item in own):
+        if endpoint.driver in DRIVERS and not any(
+            item is not None and item.version == 6 for item in own
+        ):
             with contextlib.suppress(InvalidParameterError):
                 self._kernel.set_sysctls_in(netns_fd, [(f"ipv6/conf/{ifname}/disable_ipv6", "1")])
         if endpoint.extras.sysctls:

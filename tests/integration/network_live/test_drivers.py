@@ -53,6 +53,9 @@ def test_macvlan_containers_are_on_the_wire_itself(tmp_path: Path) -> None:
         assert outside.run(lambda: ask(address, 80)) == "192.168.77.1"
         routes = machine.spaces["one"].run(lambda: output("ip", "route"))
         assert "default via 192.168.77.1 dev eth0" in routes
+        # A network without IPv6 takes none from a router on the wire, either.
+        addresses = machine.spaces["one"].run(lambda: output("ip", "-6", "addr", "show", "eth0"))
+        assert addresses == ""
         # A container of the same address again, before the kernel has the old one apart.
         machine.controller.remove_endpoint(machine.id("two"))
         machine.spaces.pop("two").close()
