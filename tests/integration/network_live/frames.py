@@ -100,3 +100,19 @@ def _mac(text: str) -> bytes:
 
 def _ip(text: str) -> bytes:
     return ipaddress.ip_address(text).packed
+
+
+def sctp_init(source_port: int, target_port: int) -> bytes:
+    """An SCTP packet with an INIT chunk (RFC 9260), which connection tracking accepts."""
+    chunk = struct.pack("!BBHIIHHI", 1, 0, 20, 7, 65536, 1, 1, 1)
+    packet = struct.pack("!HHII", source_port, target_port, 0, 0) + chunk
+    return packet[:8] + struct.pack("<I", crc32c(packet)) + packet[12:]
+
+
+def crc32c(data: bytes) -> int:
+    value = 0xFFFFFFFF
+    for byte in data:
+        value ^= byte
+        for _ in range(8):
+            value = (value >> 1) ^ (0x82F63B78 if value & 1 else 0)
+    return value ^ 0xFFFFFFFF

@@ -65,21 +65,14 @@ def own_network(test: Callable[P, None]) -> Callable[P, None]:
     return run
 
 
-class Namespace:
-    """Another network namespace, as the shim hands it to the engine."""
+class Space:
+    """Another network namespace, known by a descriptor."""
 
-    def __init__(self) -> None:
-        def make() -> tuple[int, socket.socket]:
-            unshare(CLONE_NEWNET)
-            descriptor = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-            return descriptor, socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_ROUTE)
-
-        self.netns_fd, self._rtnl = in_thread(make)
-        self.rtnl_fd = self._rtnl.fileno()
+    def __init__(self, netns_fd: int) -> None:
+        self.netns_fd = netns_fd
 
     def close(self) -> None:
         os.close(self.netns_fd)
-        self._rtnl.close()
 
     def run(self, call: Callable[[], T]) -> T:
         """Return what ``call`` returns inside."""
@@ -89,6 +82,24 @@ class Namespace:
             return call()
 
         return in_thread(inside)
+
+
+class Namespace(Space):
+    """A network namespace of the test's own, as the shim hands it to the engine."""
+
+    def __init__(self) -> None:
+        def make() -> tuple[int, socket.socket]:
+            unshare(CLONE_NEWNET)
+            descriptor = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+            return descriptor, socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_ROUTE)
+
+        netns_fd, self._rtnl = in_thread(make)
+        super().__init__(netns_fd)
+        self.rtnl_fd = self._rtnl.fileno()
+
+    def close(self) -> None:
+        super().close()
+        self._rtnl.close()
 
 
 class Host:
@@ -170,7 +181,7 @@ def host(directory: Path, options: NetworkOptions | None = None) -> Generator[Ho
 class Server:
     """Tells each client the address it seems to come from, IPv4 and IPv6."""
 
-    def __init__(self, space: Namespace, port: int, kind: int) -> None:
+    def __init__(self, space: Space, port: int, kind: int = socket.SOCK_STREAM) -> None:
         def listen() -> socket.socket:
             server = socket.socket(socket.AF_INET6, kind)
             server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)

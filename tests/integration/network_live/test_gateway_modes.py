@@ -11,6 +11,7 @@ import pytest
 from kedge.errdefs import InvalidParameterError, KedgeError
 from kedge.network.model import NetworkOptions, NetworkSpec, PortBinding
 from kedge.network.options import GATEWAY_MODE4, GATEWAY_MODE6
+from tests.integration.network_live.frames import sctp_init
 from tests.integration.network_live.lab import (
     TIMEOUT_S,
     Host,
@@ -138,22 +139,6 @@ def test_a_routed_port_is_not_opened_wider_than_asked_for(tmp_path: Path) -> Non
         local = PortBinding(protocol="tcp", container_port=80, host_ip="127.0.0.1", host_port=8080)
         with pytest.raises(InvalidParameterError, match=r"on 127\.0\.0\.1: network net is routed"):
             machine.run("web", local, network="net")
-
-
-def sctp_init(source_port: int, target_port: int) -> bytes:
-    """An SCTP packet with an INIT chunk (RFC 9260), which connection tracking accepts."""
-    chunk = struct.pack("!BBHIIHHI", 1, 0, 20, 7, 65536, 1, 1, 1)
-    packet = struct.pack("!HHII", source_port, target_port, 0, 0) + chunk
-    return packet[:8] + struct.pack("<I", crc32c(packet)) + packet[12:]
-
-
-def crc32c(data: bytes) -> int:
-    value = 0xFFFFFFFF
-    for byte in data:
-        value ^= byte
-        for _ in range(8):
-            value = (value >> 1) ^ (0x82F63B78 if value & 1 else 0)
-    return value ^ 0xFFFFFFFF
 
 
 @own_network
