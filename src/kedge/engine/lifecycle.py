@@ -202,13 +202,23 @@ class Lifecycle:
         for session in waiting:
             await session.hand_over(shim)
 
-    async def adopt(self, adopted: Sequence[tuple[Container, Shim]]) -> None:
-        """Look after the containers an earlier engine has started."""
+    async def adopt(self, adopted: Sequence[tuple[Container, Shim]]) -> list[str]:
+        """Look after the containers an earlier engine has started.
+
+        Returns:
+            One line for each whose networks could not be put right.
+        """
+        problems: list[str] = []
         for container, _ in adopted:
+            try:
+                await self._network.finish_changes(container)
+            except KedgeError as error:
+                problems.append(f"container {container.name}: {error}")
             self._network.publish(container)
         for container, shim in adopted:
             await self._network.take_up(container, shim)
             self.watch(container, shim)
+        return problems
 
     def rename(self, container: Container, name: str) -> None:
         """Give a container whose lock is held another name, in its networks, too."""

@@ -7,14 +7,20 @@ container that runs.
 """
 
 import contextlib
-import ipaddress
 import os
 from collections.abc import Sequence
 
-from kedge.api.types.config import EndpointSettings, PortBinding
-from kedge.api.types.network import EndpointResource
+from kedge.api.types.config import EndpointSettings
 from kedge.engine.containers import Container
 from kedge.engine.context import EngineContext
+from kedge.engine.endpoints import (
+    addresses_of,
+    endpoint_settings,
+    endpoint_wish,
+    parse_extra_host,
+    port_map,
+    wanted_ports,
+)
 from kedge.engine.linking import linked_hosts
 from kedge.engine.membership import (
     check_wish,
@@ -23,12 +29,10 @@ from kedge.engine.membership import (
     priorities,
 )
 from kedge.engine.naming import ContainerNames
-from kedge.engine.ports import published_ports
 from kedge.engine.process import NetworkFiles, namespace_of
-from kedge.errdefs import ConflictError, InvalidParameterError, SystemFailureError
+from kedge.errdefs import ConflictError, SystemFailureError
 from kedge.network import files as network_files
 from kedge.network import model
-from kedge.network.options import parse_extras
 from kedge.shim.client import Shim
 from kedge.shim.namesockets import NAME_SERVER
 
@@ -109,11 +113,11 @@ class ContainerNetwork:
         check_wish(network, wish)
         if wish.mac_address:
             record.mac_addresses[name] = wish.mac_address
-        asked = _endpoint_wish(wish, record.mac_addresses.get(name, ""))
+        asked = endpoint_wish(wish, record.mac_addresses.get(name, ""))
         endpoint = await context.run_network(
             lambda: context.network.create_endpoint(record.id, network.id, asked)
         )
-        settings = _endpoint_settings(endpoint, wish)
+        settings = endpoint_settings(endpoint, wish)
         # compat: Docker knows no names on its default bridge.
         if network.has_own_links:
             settings.dns_names = dns_names(record, wish)
@@ -125,10 +129,10 @@ class ContainerNetwork:
         host, settings = container.record.host_config, self._context.settings
         shared = host.network_mode.startswith("container:")
         hostname = container.record.config.hostname
-        addresses = [address for endpoint in endpoints for address in _addresses(endpoint)]
+        addresses = [address for endpoint in endpoints for address in addresses_of(endpoint)]
         gateways = [str(endpoint.gateway4) for endpoint in endpoints if endpoint.gateway4]
         gateway = gateways[0] if gateways else "127.0.0.1"
-        extra = [_extra_host(item, gateway) for item in host.extra_hosts]
+        extra = [parse_extra_host(item, gateway) for item in host.extra_hosts]
         extra += linked_hosts(self._context, container)
         if host.network_mode == "host":
             hosts = network_files.host_hosts(extra)
@@ -178,7 +182,7 @@ class ContainerNetwork:
                     record.id,
                     netns_fd=namespaces[0],
                     rtnl_fd=namespaces[1],
-                    ports=_wanted_ports(container),
+                    ports=wanted_ports(container),
                     name=record.name,
                     priorities=priorities(record.networks),
                 )
@@ -186,7 +190,7 @@ class ContainerNetwork:
             await self._names.serve(container, shim)
         finally:
             shim.close_netns()
-        record.ports = _port_map(container, published)
+        record.ports = port_map(container, published)
         self._names.publish(container)
         for name in record.networks:
             self._announce(container, name, "connect")
@@ -221,7 +225,7 @@ class ContainerNetwork:
             container.save(durable=True)
             self._names.publish(container)
             taken_back.pop_all()
-        self._update_hosts(container, add=_addresses(endpoint))
+        self._update_hosts(container, add=addresses_of(endpoint))
         self._announce(container, name, "connect")
 
     async def leave(self, container: Container, name: str) -> None:
@@ -233,7 +237,7 @@ class ContainerNetwork:
             _namespace, route = await _open_netns(shim, undo)
             await context.run_network(
                 lambda: context.network.leave(
-                    record.id, name, rtnl_fd=route, priorities=priorities(rest)
+                    record.id, [name], rtnl_fd=route, priorities=priorities(rest)
                 )
             )
         record.networks = rest
@@ -244,6 +248,44 @@ class ContainerNetwork:
         self._update_hosts(container, remove=gone)
         self._announce(container, name, "disconnect", network_id=left.network_id)
 
+    async def finish_changes(self, container: Container) -> None:
+        """Finish what a killed engine had begun with the networks of a container that runs.
+
+        A network it was leaving is left, and one it was joining is not joined: its client has
+        heard of neither. What the record says is true afterwards.
+
+        Raises:
+            KedgeError: The kernel, or the container's shim, refuses.
+        """
+        context, record = self._context, container.record
+        if not self.needs_namespace(container):
+            return
+        endpoints = {item.id: item for item in context.network.endpoints(container_id=record.id)}
+        kept = {
+            name: item for name, item in record.networks.items() if item.endpoint_id in endpoints
+        }
+        known = {item.endpoint_id for item in kept.values()}
+        unknown = [item for item in endpoints.values() if item.id not in known]
+        if len(kept) == len(record.networks) and not unknown:
+            return
+        left = [item for name, item in record.networks.items() if name not in kept]
+        async with contextlib.AsyncExitStack() as undo:
+            _namespace, route = await _open_netns(_shim_of(container), undo)
+            await context.run_network(
+                lambda: context.network.leave(
+                    record.id,
+                    [item.network_id for item in unknown],
+                    rtnl_fd=route,
+                    priorities=priorities(kept),
+                )
+            )
+        record.networks = kept
+        await self._publish_missing(container)
+        container.save(durable=True)
+        gone = [text for item in left for text in (item.ip_address, item.global_ipv6_address)]
+        gone += [text for item in unknown for text in addresses_of(item)]
+        self._update_hosts(container, remove=[item for item in gone if item])
+
     async def _publish_missing(self, container: Container) -> None:
         """Publish the container's ports where none of its networks does so yet."""
         context, record = self._context, container.record
@@ -251,12 +293,12 @@ class ContainerNetwork:
             await context.run_network(
                 lambda: context.network.publish(
                     record.id,
-                    _wanted_ports(container),
+                    wanted_ports(container),
                     name=record.name,
                     priorities=priorities(record.networks),
                 )
             )
-        record.ports = _port_map(container, context.network.ports(record.id))
+        record.ports = port_map(container, context.network.ports(record.id))
 
     def _update_hosts(
         self, container: Container, *, add: Sequence[str] = (), remove: Sequence[str] = ()
@@ -318,72 +360,6 @@ def announce_network(
     )
 
 
-def endpoint_resource(container: Container, settings: EndpointSettings) -> EndpointResource:
-    """Return how an inspected network shows a container."""
-    return EndpointResource(
-        name=container.name,
-        endpoint_id=settings.endpoint_id,
-        mac_address=settings.mac_address,
-        ipv4_address=f"{settings.ip_address}/{settings.ip_prefix_len}"
-        if settings.ip_address
-        else "",
-        ipv6_address=f"{settings.global_ipv6_address}/{settings.global_ipv6_prefix_len}"
-        if settings.global_ipv6_address
-        else "",
-    )
-
-
-def _endpoint_wish(wish: EndpointSettings, mac: str) -> model.EndpointSettings:
-    ipam = wish.ipam_config
-    try:
-        ipv4 = ipaddress.IPv4Address(ipam.ipv4_address) if ipam and ipam.ipv4_address else None
-        ipv6 = ipaddress.IPv6Address(ipam.ipv6_address) if ipam and ipam.ipv6_address else None
-    except ValueError as error:
-        raise InvalidParameterError(f"invalid endpoint settings: {error}") from None
-    extras = parse_extras(wish.driver_opts or {}, ipam.link_local_ips if ipam else [])
-    return model.EndpointSettings(ipv4=ipv4, ipv6=ipv6, mac=mac, extras=extras)
-
-
-def _endpoint_settings(endpoint: model.Endpoint, wish: EndpointSettings) -> EndpointSettings:
-    settings = EndpointSettings(
-        ipam_config=wish.ipam_config,
-        aliases=wish.aliases,
-        links=wish.links,
-        driver_opts=wish.driver_opts,
-        gw_priority=wish.gw_priority,
-        mac_address=endpoint.mac,
-        network_id=endpoint.network_id,
-        endpoint_id=endpoint.id,
-    )
-    if endpoint.ipv4 is not None:
-        settings.ip_address = str(endpoint.ipv4.ip)
-        settings.ip_prefix_len = endpoint.ipv4.network.prefixlen
-        settings.gateway = str(endpoint.gateway4 or "")
-    if endpoint.ipv6 is not None:
-        settings.global_ipv6_address = str(endpoint.ipv6.ip)
-        settings.global_ipv6_prefix_len = endpoint.ipv6.network.prefixlen
-        settings.ipv6_gateway = str(endpoint.gateway6 or "")
-    return settings
-
-
-def _addresses(endpoint: model.Endpoint) -> list[str]:
-    return [str(item.ip) for item in (endpoint.ipv4, endpoint.ipv6) if item is not None]
-
-
-def _wanted_ports(container: Container) -> list[model.PortBinding]:
-    record = container.record
-    return [
-        model.PortBinding(
-            protocol=port.protocol,
-            container_port=port.number,
-            host_ip=binding.host_ip,
-            host_port=_range(binding.host_port)[0],
-            host_port_last=_range(binding.host_port)[1],
-        )
-        for port, binding in published_ports(record.config, record.host_config)
-    ]
-
-
 def _shim_of(container: Container) -> Shim:
     if container.shim is None:
         raise ConflictError(f"container {container.id} is not running")
@@ -396,31 +372,3 @@ async def _open_netns(shim: Shim, undo: contextlib.AsyncExitStack) -> tuple[int,
     for descriptor in descriptors:
         undo.callback(os.close, descriptor)
     return descriptors
-
-
-def _range(text: str) -> tuple[int, int]:
-    first, _, last = text.partition("-")
-    return int(first or 0), int(last or 0)
-
-
-def _extra_host(item: str, gateway: str) -> tuple[str, str]:
-    name, separator, address = item.partition(":")
-    if not separator:
-        name, separator, address = item.partition("=")
-    if not separator or not name:
-        raise InvalidParameterError(f"bad format for add-host: {item!r}: want NAME:ADDRESS")
-    return name, gateway if address == "host-gateway" else address
-
-
-def _port_map(
-    container: Container, published: Sequence[model.PublishedPort]
-) -> dict[str, list[PortBinding] | None]:
-    ports: dict[str, list[PortBinding] | None] = dict.fromkeys(
-        container.record.config.exposed_ports
-    )
-    for item in published:
-        key = f"{item.container_port}/{item.protocol}"
-        bindings = ports.get(key) or []
-        bindings.append(PortBinding(host_ip=item.host_ip, host_port=str(item.host_port)))
-        ports[key] = bindings
-    return ports

@@ -15,9 +15,10 @@ from kedge.api.types.network import (
 )
 from kedge.engine.containers import Container
 from kedge.engine.context import EngineContext
+from kedge.engine.endpoints import endpoint_resource
 from kedge.engine.inspect import format_time
 from kedge.engine.membership import check_can_join, check_wish
-from kedge.engine.networking import ContainerNetwork, announce_network, endpoint_resource
+from kedge.engine.networking import ContainerNetwork, announce_network
 from kedge.engine.networkspec import make_network_spec
 from kedge.errdefs import ConflictError, ForbiddenError, InvalidParameterError, NotFoundError
 from kedge.images.listing import parse_moment

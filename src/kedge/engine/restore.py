@@ -11,7 +11,8 @@ Whatever happened before (a clean stop, ``kill -9``, a power cut), in this order
    `kedge.engine.storerepair`.
 4. File systems of volumes that no running container uses are unmounted; the volumes themselves
    have been put right by `kedge.volumes.store` when it was opened.
-5. The network drops the endpoints of everything that does not live.
+5. The network drops the endpoints of everything that does not live; of what does, a network that
+   was being left is left, and one that was being joined is not joined.
 """
 
 import asyncio
@@ -66,7 +67,7 @@ async def restore(context: EngineContext, lifecycle: Lifecycle) -> list[str]:
     problems.extend(report.problems)
     for container, shim in adopted:
         container.shim = shim
-    await lifecycle.adopt([item for item in adopted if item[1].state != _EXITED])
+    problems += await lifecycle.adopt([item for item in adopted if item[1].state != _EXITED])
     for container, shim in adopted:
         if shim.state == _EXITED:
             await lifecycle.finish(container, await shim.wait())

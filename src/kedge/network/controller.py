@@ -352,27 +352,28 @@ class NetworkController:
     def leave(
         self,
         container_id: str,
-        network: str,
+        networks: Sequence[str],
         *,
         rtnl_fd: int,
         priorities: Mapping[str, int] = NO_PRIORITIES,
     ) -> None:
-        """Take a running container out of a network; another one gets its default route.
+        """Take a running container out of networks; another one gets its default route.
 
-        The link is gone when this returns. Ports that were published through it are not moved.
+        The links are gone when this returns. Ports that were published through them are not moved.
 
         Args:
             container_id: The container.
-            network: Name or id.
+            networks: Names or ids; with none at all, the default route alone is put right.
             rtnl_fd: An rtnetlink socket of the container's namespace.
             priorities: ``GwPriority`` by network id.
         """
-        for endpoint in self.endpoints(network=network, container_id=container_id):
-            if endpoint.driver in DRIVERS:
-                link = self._driver.try_link_of(endpoint, rtnl_fd)
-                if link is not None:
-                    self._parents.remove_inside(rtnl_fd, link.ifindex)
-        self.remove_endpoint(container_id, network=network)
+        for network in networks:
+            for endpoint in self.endpoints(network=network, container_id=container_id):
+                if endpoint.driver in DRIVERS:
+                    link = self._driver.try_link_of(endpoint, rtnl_fd)
+                    if link is not None:
+                        self._parents.remove_inside(rtnl_fd, link.ifindex)
+            self.remove_endpoint(container_id, network=network)
         self._reaper.drain()
         rest = self.endpoints(container_id=container_id)
         for endpoint in rest:

@@ -127,7 +127,10 @@ def _bridges(
         if len(ports) != len(wanted):
             yield f"{bridge} has links {ports} for {wanted}"
         if bridge in there:
-            yield from _compare(f"{bridge} with", _addresses(links[bridge]), said.gateways[key])
+            found = _addresses(links[bridge])
+            # One that nobody uses yet may be half made: its first endpoint makes the rest.
+            expected = said.gateways[key] if wanted else said.gateways[key] & found
+            yield from _compare(f"{bridge} with", found, expected)
     loose = [name for name in veths if not links[name].get("master")]
     yield from (f"loose link {name}" for name in loose)
     routed = machine.sh("{ ip route; ip -6 route; } | grep -v 'dev eth0' | sed 's/.* dev //'")

@@ -2,24 +2,35 @@
 
 import contextlib
 import random
+import sqlite3
 import threading
 from collections.abc import Iterator
 from functools import partial
+from typing import Self
 
 import pytest
 
 from tests.engine import DOCKER
 from tests.integration.engine_crash.truth import until
-from tests.integration.engine_networks.machines import EngineMachine, Machine, engine_on, wired
+from tests.integration.engine_networks.machines import (
+    EngineMachine,
+    Machine,
+    engine_on,
+    run_shell,
+    serving,
+    wired,
+)
 from tests.integration.engine_networks.netstate import differences, links_of, resolve, told
+from tests.integration.network_live.lab import ask
 from tests.integration.restart_live.reboot import reboot
 
 pytestmark = [
     pytest.mark.integration,
     pytest.mark.skipif(DOCKER is None, reason="the docker CLI is not installed"),
 ]
-_ROUNDS = 6
-_LONGEST_S = 1.0
+_ROUNDS = 5
+_CHANGES_MAX = 8
+_LONGEST_S = 0.1
 _NETWORKS = ("red", "blue")
 _BOXES = ("one", "two", "three")
 
@@ -54,17 +65,23 @@ class Changes:
     def __init__(self, machine: EngineMachine, seed: int) -> None:
         self._machine = machine
         self._stop = threading.Event()
-        self._done: set[str] = set()
+        self._done: list[str] = []
+        self._changed = threading.Condition()
         self._threads = [
             threading.Thread(target=self._change, args=(random.Random(f"{seed} {number}"),))
             for number in range(3)
         ]
 
-    def __enter__(self) -> set[str]:
-        """Return the verbs that have worked, filled while they do."""
+    def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()
-        return self._done
+        return self
+
+    def wait_for(self, count: int) -> set[str]:
+        """Return the verbs that have worked, once there are so many."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(self._done) >= count, 60)
+            return set(self._done)
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
@@ -87,7 +104,9 @@ class Changes:
             )
             words = chance.choice(verbs).split()
             if self._machine.engine.docker(*words, check=False).returncode == 0:
-                self._done.add(words[1] if words[0] == "network" else words[0])
+                with self._changed:
+                    self._done.append(words[1] if words[0] == "network" else words[0])
+                    self._changed.notify_all()
 
 
 def test_after_every_crash_the_network_is_as_the_engine_says(machine: EngineMachine) -> None:
@@ -96,13 +115,13 @@ def test_after_every_crash_the_network_is_as_the_engine_says(machine: EngineMach
     chance = random.Random(5)
     made: set[str] = set()
     for number in range(_ROUNDS):
-        with Changes(machine, number) as done:
-            threading.Event().wait(chance.uniform(0.1, _LONGEST_S))
+        with Changes(machine, number) as changes:
+            made |= changes.wait_for(chance.randint(2, _CHANGES_MAX))
+            threading.Event().wait(chance.uniform(0, _LONGEST_S))
             engine.kill()
-        made.update(done)
         machine.start()
         settled(machine)
-    assert made >= {"create", "connect", "run", "rm"}
+    assert made >= {"create", "run"}
     # Nothing is stuck: all of it can be removed, and made again under the same names.
     engine.docker("rm", "-f", *engine.docker("ps", "-aq").stdout.split())
     engine.docker("network", "prune", "-f")
@@ -111,6 +130,56 @@ def test_after_every_crash_the_network_is_as_the_engine_says(machine: EngineMach
         engine.docker("network", "create", "--ipv6", network)
         machine.run(f"in-{network}", "--network", network, "-p", "80").close()
     settled(machine)
+
+
+def record(machine: EngineMachine) -> list[tuple[object, ...]]:
+    with contextlib.closing(store(machine)) as database:
+        return list(database.execute("SELECT * FROM containers"))
+
+
+def store(machine: EngineMachine) -> sqlite3.Connection:
+    return sqlite3.connect(machine.engine.root / "data" / "metadata.db")
+
+
+def forget_since(machine: EngineMachine, rows: list[tuple[object, ...]]) -> None:
+    """Kill the engine as if it had not come to write the containers' records since ``rows``."""
+    machine.engine.kill()
+    with contextlib.closing(store(machine)) as database, database:
+        for row in rows:
+            marks = ",".join("?" * len(row))
+            database.execute(f"INSERT OR REPLACE INTO containers VALUES ({marks})", row)
+    machine.start()
+
+
+def test_half_a_departure_is_finished_and_half_an_arrival_taken_back(
+    machine: EngineMachine,
+) -> None:
+    engine = machine.engine
+    for network in _NETWORKS:
+        engine.docker("network", "create", "--ipv6", network)
+    machine.run("web", "-p", "8080:80", "--network", "red").close()
+    engine.docker("network", "connect", "blue", "web")
+    in_both = record(machine)
+    engine.docker("network", "disconnect", "red", "web")
+    forget_since(machine, in_both)
+    settled(machine)
+    (endpoint,) = told(machine).endpoints
+    assert endpoint.network == engine.get("/networks/blue")["Id"]
+    web = machine.network_of("web")
+    gateways = "ip route | grep -c default; ip -6 route | grep -c default"
+    assert web.run(partial(run_shell, gateways)) == "1\n1\n"
+    with serving(web, 80):
+        assert machine.space.run(partial(ask, "192.0.2.1", 8080))
+    in_blue = record(machine)
+    engine.docker("network", "connect", "red", "web")
+    forget_since(machine, in_blue)
+    settled(machine)
+    assert told(machine).endpoints == [endpoint]
+    hosts = engine.docker("exec", "web", "grep", "-c", "172[.]", "/etc/hosts").stdout
+    assert hosts == "1\n"
+    with serving(machine.network_of("web"), 80):
+        assert machine.space.run(partial(ask, "192.0.2.1", 8080))
+    assert "problem" not in engine.log.read_text()
 
 
 def test_a_reboot_gives_back_the_network_that_was(machine: EngineMachine) -> None:

@@ -184,6 +184,7 @@ class Server:
     def __init__(self, space: Space, port: int, kind: int = socket.SOCK_STREAM) -> None:
         def listen() -> socket.socket:
             server = socket.socket(socket.AF_INET6, kind)
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
             server.bind(("::", port))
             if kind == socket.SOCK_STREAM:

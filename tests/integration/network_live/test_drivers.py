@@ -66,7 +66,7 @@ def test_macvlan_containers_are_on_the_wire_itself(tmp_path: Path) -> None:
         assert outside.run(lambda: ask(address, 80)) == "192.168.77.1"
         # Out of the network while it runs.
         one = machine.spaces["one"]
-        machine.controller.leave(machine.id("one"), "lan", rtnl_fd=one.rtnl_fd)
+        machine.controller.leave(machine.id("one"), ["lan"], rtnl_fd=one.rtnl_fd)
         assert "eth0" not in one.run(lambda: output("ip", "-o", "link"))
         machine.controller.remove_endpoint(machine.id("three"))
         machine.controller.remove_network("lan")
