@@ -7,6 +7,7 @@ does not speak of is left over.
 import contextlib
 import json
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import NamedTuple
 
@@ -149,7 +150,9 @@ def _rules(machine: EngineMachine, said: Told, used: set[str]) -> Iterator[str]:
                 found = {json.dumps(e) for e in item[kind].get("elem", [])}
                 sets[item[kind]["name"]] = found
     tag = engine_tag(str(machine.engine.root / "data"))
-    wanted = {f"inet kedge-{tag}", f"bridge kedge-{tag}"} if tables or used else set[str]()
+    wanted: set[str] = set()
+    if tables or used:
+        wanted = {f"inet kedge-{tag}", f"bridge kedge-{tag}"}
     yield from _compare("table", set(tables), wanted)
     if not tables:
         return
@@ -167,11 +170,8 @@ def _rules(machine: EngineMachine, said: Told, used: set[str]) -> Iterator[str]:
 
 def _inside(name: str, space: Space, mine: list[Endpoint]) -> Iterator[str]:
     """Compare the addresses of a container's links, by their MAC addresses."""
-    found = {
-        str(link.get("address")): _addresses(link)
-        for link in json.loads(space.run(partial(run_shell, "ip -j addr")))
-        if link["ifname"] != "lo"
-    }
+    links: list[JsonObject] = json.loads(space.run(partial(run_shell, "ip -j addr")))
+    found = {str(link["address"]): _addresses(link) for link in links if link["ifname"] != "lo"}
     yield from _compare(f"{name} link", set(found), {item.mac for item in mine})
     for item in mine:
         yield from _compare(f"{name} address", found.get(item.mac, set()), set(item.addresses))
@@ -187,7 +187,8 @@ def _asked(name: str, space: Space, said: Told, mine: list[Endpoint]) -> Iterato
             if item.container == container and item.network in own
         ]
         answer = space.run(partial(resolve, other))
-        if answer not in (possible or [set[str]()]):
+        nobody: list[set[str]] = [set()]
+        if answer not in (possible or nobody):
             yield f"{name} is told of {other}: {sorted(answer)}, which is none of {possible}"
 
 
@@ -197,13 +198,16 @@ def resolve(name: str) -> set[str]:
     for kind in (dns.rdatatype.A, dns.rdatatype.AAAA):
         question = dns.message.make_query(name, kind)
         answer = dns.query.udp(question, "127.0.0.11", timeout=TIMEOUT_S)
-        found.update(str(item) for records in answer.answer for item in records)
+        for records in answer.answer:
+            # A line for each: name, TTL, class, type, data.
+            found.update(line.split()[4] for line in records.to_text().splitlines())
     return found
 
 
 def links_of(machine: EngineMachine) -> dict[str, JsonObject]:
     """Return the machine's links with their addresses, by name."""
-    return {str(item["ifname"]): item for item in json.loads(machine.sh("ip -j addr"))}
+    links: list[JsonObject] = json.loads(machine.sh("ip -j addr"))
+    return {str(item["ifname"]): item for item in links}
 
 
 def _addresses(link: JsonObject) -> set[str]:
@@ -223,10 +227,9 @@ def _listening(machine: EngineMachine) -> set[tuple[str, str, int]]:
     return found
 
 
-def _compare(kind: str, there: set[str] | set[tuple[str, str, int]], wanted: object) -> list[str]:
-    assert isinstance(wanted, set)
-    return [f"{kind} {item}: stray" for item in sorted(there - wanted)] + [
-        f"{kind} {item}: missing" for item in sorted(wanted - there)
+def _compare(kind: str, there: AbstractSet[object], wanted: AbstractSet[object]) -> list[str]:
+    return [f"{kind} {item}: stray" for item in sorted(map(str, there - wanted))] + [
+        f"{kind} {item}: missing" for item in sorted(map(str, wanted - there))
     ]
 
 
