@@ -88,7 +88,9 @@ def _dispatch_in_group(target: GlobalOptions, words: list[str]) -> int:
         return OK
     if group == "compose":
         from kedge.cli.compose.projectflags import flags_after_verb  # noqa: PLC0415 - rarely needed
+        from kedge.client.signals import interrupt_on_signals  # noqa: PLC0415 - as above
 
+        interrupt_on_signals()
         rest = flags_after_verb(rest)
     verb, *rest = rest
     entry = find_in_group(group, verb)
@@ -113,8 +115,7 @@ def _run(target: GlobalOptions, name: str, entry: Entry, words: list[str]) -> in
         sys.stdout.write(command_help(name, command, width=width))
         return OK
     except UsageError as error:
-        sys.stderr.write(f"kedge: {error}\nSee 'kedge {name} --help'.\n")
-        return error.exit_code
+        return _tell_usage(name, error)
     client = EngineClient()
     try:
         if command.needs_host:
@@ -124,13 +125,18 @@ def _run(target: GlobalOptions, name: str, entry: Entry, words: list[str]) -> in
             _ensure_engine(client)
         return command.run(options, client)
     except UsageError as error:
-        sys.stderr.write(f"kedge: {error}\nSee 'kedge {name} --help'.\n")
-        return error.exit_code
+        return _tell_usage(name, error)
     except KedgeError as error:
         sys.stderr.write(f"kedge: {error}\n")
         return command.failure_code
     finally:
         client.close()
+
+
+def _tell_usage(name: str, error: UsageError) -> int:
+    sys.stderr.write(f"kedge: {error}\nSee 'kedge {name} --help'.\n")
+    # compat: Docker's client ends with 125 where Docker Compose ends with 1.
+    return FAILED if name.startswith("compose ") else error.exit_code
 
 
 def _global_options(words: list[str]) -> tuple[GlobalOptions, list[str]]:

@@ -27,6 +27,16 @@ def signal_name(number: int) -> str:
     return signal.Signals(number).name
 
 
+def interrupt_on_signals() -> None:
+    """Let SIGINT and SIGTERM raise `KeyboardInterrupt`, also where the shell had one ignored."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
+
+
 class SignalPipe:
     """While entered, the given signals do nothing but make `fileno` readable."""
 

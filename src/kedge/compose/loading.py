@@ -19,9 +19,10 @@ from kedge.compose.filepaths import resolve_path, resolve_paths
 from kedge.compose.interpolation import interpolate
 from kedge.compose.merging import enforce_unicity, merge
 from kedge.compose.normalize import normalize
+from kedge.compose.plainyaml import parse_documents
 from kedge.compose.shapes import check_shape
 from kedge.compose.template import Warn
-from kedge.compose.yamlfile import Document, Mark, parse_documents
+from kedge.compose.yamlvalues import Document, Mark
 from kedge.errdefs import InvalidParameterError
 from kedge.lib.jsontypes import Json, JsonObject
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from kedge.compose.failures import ModelError, Path, dotted
 from kedge.compose.volumespec import parse_volume
-from kedge.compose.yamlfile import clone
+from kedge.compose.yamlvalues import clone
 from kedge.lib.jsontypes import Json, JsonObject
 
 Merger = Callable[[Json, Json, Path], Json]

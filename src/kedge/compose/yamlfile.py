@@ -5,7 +5,6 @@ refused. Anchors, merge keys, ``!reset`` and ``!override`` are resolved here. Th
 are read, not its nodes, so that depth and the size of what aliases expand to stay bounded.
 """
 
-import re
 from collections.abc import Iterator
 from typing import Final, NamedTuple, cast
 
@@ -23,36 +22,12 @@ from yaml.events import (
 )
 
 from kedge.compose.failures import ComposeFileError, Path, dotted, one_line
+from kedge.compose.yamlvalues import Document, Mark, clone, resolve_plain
 from kedge.lib.jsontypes import Json, JsonObject
 
 _DEPTH_MAX: Final = 100
 _NODES_MAX: Final = 100_000
-_NULLS: Final = frozenset({"", "~", "null", "Null", "NULL"})
-_TRUE: Final = frozenset({"true", "True", "TRUE"})
-_FALSE: Final = frozenset({"false", "False", "FALSE"})
-_INT: Final = re.compile(r"[-+]?(?:[0-9]{1,40}|0o[0-7]{1,22}|0x[0-9a-fA-F]{1,16})")
-_FLOAT: Final = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]{1,3})?")
 _CORE: Final = "tag:yaml.org,2002:"
-
-
-class Mark(NamedTuple):
-    """A place in a file, counted from 1."""
-
-    file: str
-    line: int
-    column: int
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}:{self.column}"
-
-
-class Document(NamedTuple):
-    """One YAML document."""
-
-    data: Json
-    marks: dict[Path, Mark]
-    cleared: list[Path]
-    """Paths with ``!reset`` or ``!override``, to be removed from what came before."""
 
 
 class _Node(NamedTuple):
@@ -251,30 +226,3 @@ def _where(path: Path) -> str:
         return "at top level"
     shown = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
     return f"in {shown.removeprefix('.')}"
-
-
-def resolve_plain(text: str) -> Json:
-    """Return what a plain scalar means in YAML's core schema.
-
-    compat: a leading zero is octal, as Compose's own parser has it (``mode: 0440``).
-    """
-    if text in _NULLS:
-        return None
-    if text in _TRUE or text in _FALSE:
-        return text in _TRUE
-    if _INT.fullmatch(text):
-        digits = text.lstrip("+-")
-        sign = -1 if text.startswith("-") else 1
-        if digits.startswith(("0o", "0x")):
-            return sign * int(digits, 0)
-        if digits.startswith("0") and len(digits) > 1 and not set(digits) & {"8", "9"}:
-            return sign * int(digits, 8)
-        return sign * int(digits)
-    return float(text) if _FLOAT.fullmatch(text) else text
-
-
-def clone(value: Json) -> Json:
-    """Return a copy that shares nothing mutable."""
-    if isinstance(value, dict):
-        return {key: clone(item) for key, item in value.items()}
-    return [clone(item) for item in value] if isinstance(value, list) else value

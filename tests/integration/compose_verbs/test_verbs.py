@@ -2,6 +2,7 @@
 
 import io
 import json
+import signal
 import tarfile
 import time
 from pathlib import Path
@@ -97,7 +98,7 @@ def test_pause_unpause_kill_and_rm(project: Project) -> None:
     assert " Container mine-worker-2  Killed\n" in told
     ended = project.engine.kedge("wait", "mine-worker-1", "mine-worker-2").stdout
     assert ended.split() == ["5", "5"]
-    assert project.run("kill", "worker", code=1).stderr.startswith("kedge: no container to kill")
+    assert project.run("kill", "worker").stderr.startswith("no container to kill")
     assert "Going to remove mine-job-1" in project.run("rm", "job", text="n\n").stdout
     assert "mine-job-1" in rows(project)
     project.run("rm", "-f", "job")
@@ -178,6 +179,11 @@ def test_words_that_mean_nothing_are_refused(standing: Project) -> None:
         (("port", "--protocol", "odd", "web", "80"), "unknown protocol odd"),
         (("cp", "web:/a", "job:/b"), "copying between containers is not supported"),
         (("export", "--index", "0", "web"), "--index 0"),
+        (("ps", "--bogus"), "unknown flag: --bogus"),
+        (("up", "--pull", "odd"), 'invalid --pull option "odd"'),
+        (("stop", "-t", "soon"), 'invalid argument "soon"'),
+        (("exec",), "at least"),
+        (("run", "nosuch"), "no such service: nosuch"),
     ):
         assert said in standing.run(*words, code=1).stderr, words
 
@@ -199,8 +205,19 @@ def test_logs_come_in_the_order_they_were_written(standing: Project) -> None:
         (("--index", "1"), "--index needs exactly one service"),
         (("--index", "7", "web"), 'service "web" has no container #7'),
     ):
-        code = 125 if "needs" in said else 1
-        assert said in standing.run("logs", *words, code=code).stderr
+        assert said in standing.run("logs", *words, code=1).stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_verb_as_docker_compose_ends(
+    standing: Project, number: signal.Signals
+) -> None:
+    following = standing.spawn("logs", "-f", "worker")
+    assert following.stdout is not None
+    following.stdout.readline()
+    following.send_signal(number)
+    assert following.wait(timeout=20) == 130
+    assert "Traceback" not in following.communicate()[1]
 
 
 def test_following_goes_on_with_new_containers_until_none_runs(project: Project) -> None:

@@ -4,12 +4,10 @@ The first Ctrl-C (or SIGTERM) stops everything as it wants to be stopped, the se
 every container has ended, so does the command.
 """
 
-import signal
 import sys
 import threading
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager, suppress
-from types import FrameType
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 from kedge.cli.compose.logprinter import LogPrinter
@@ -96,15 +94,14 @@ class AttachedRun:
         }
         starter = threading.Thread(target=self._start, args=(plan.steps,), daemon=True)
         starter.start()
-        with _terminating_as_interrupt():
-            try:
-                return self._follow(client, progress)
-            except KeyboardInterrupt:
-                sys.stderr.write("\nGracefully Stopping... press Ctrl+C again to force\n")
-                self._cancel.set()
-                self._stop_or_kill(client, progress, starter)
-                self._drain()
-                return INTERRUPTED
+        try:
+            return self._follow(client, progress)
+        except KeyboardInterrupt:
+            sys.stderr.write("\nGracefully Stopping... press Ctrl+C again to force\n")
+            self._cancel.set()
+            self._stop_or_kill(client, progress, starter)
+            self._drain()
+            return INTERRUPTED
 
     def _attach_all(self, containers: Sequence[Container]) -> list[str]:
         shown = [
@@ -246,20 +243,6 @@ class AttachedRun:
             if one.is_running and not one.oneoff:
                 with suppress(ConflictError, NotFoundError):
                     client.post(f"/containers/{one.id}/kill").read()
-
-
-@contextmanager
-def _terminating_as_interrupt() -> Generator[None]:
-    """Let SIGTERM do what Ctrl-C does."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def quiet_starts(progress: Progress, event: Event) -> None:

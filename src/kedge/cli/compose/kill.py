@@ -1,5 +1,6 @@
 """``kedge compose kill``: a signal to the main process of services' containers."""
 
+import sys
 from typing import Final
 
 from kedge.cli.command import Command
@@ -10,7 +11,6 @@ from kedge.cli.exitcodes import OK
 from kedge.cli.flags import Options, switch, value
 from kedge.client.http import EngineClient
 from kedge.compose.observed import Container
-from kedge.errdefs import NotFoundError
 
 
 def _run(options: Options, client: EngineClient) -> int:
@@ -27,7 +27,8 @@ def _run(options: Options, client: EngineClient) -> int:
         if one.is_running and (not known or one.service in known or options.on("remove-orphans"))
     ]
     if not targets:
-        raise NotFoundError("no container to kill: nothing of the project runs")
+        sys.stderr.write("no container to kill: nothing of the project runs\n")
+        return OK
     do_to_all(options, client, app, targets, Deed("kill", "Killing", "Killed", kill))
     return OK
 

@@ -14,7 +14,7 @@ from kedge.cli.compose.opening import is_set, open_application
 from kedge.cli.compose.progress import open_progress
 from kedge.cli.compose.projectflags import PROJECT_FLAGS
 from kedge.cli.compose.running import carry_out, tell_failure
-from kedge.cli.exitcodes import OK, USAGE, code_of_failed_run
+from kedge.cli.exitcodes import OK, code_of_failed_run
 from kedge.cli.flags import Options, UsageError, grouped, many, switch, value
 from kedge.cli.options.environment import parse_env, read_key_values, to_map
 from kedge.cli.wanted import Wanted
@@ -184,5 +184,4 @@ COMMAND: Final = Command(
     ),
     at_least=1,
     runs_program=True,
-    failure_code=USAGE,
 )

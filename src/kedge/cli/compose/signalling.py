@@ -3,8 +3,12 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from kedge.cli.command import Command
 from kedge.cli.compose.opening import parallel_limit
 from kedge.cli.compose.progress import open_progress
+from kedge.cli.compose.projectflags import PROJECT_FLAGS
+from kedge.cli.compose.selecting import find_containers, regular
+from kedge.cli.exitcodes import OK
 from kedge.cli.flags import Options
 from kedge.client.http import EngineClient
 from kedge.compose import events
@@ -22,7 +26,27 @@ class Deed(NamedTuple):
     before: str
     """``Killing``."""
     after: str
-    do: Callable[[EngineClient, Container], None]
+    do: Callable[[EngineClient, Container], None] | None = None
+    """What it is; otherwise the engine's own ``operation``."""
+
+
+def state_verb(deed: Deed, *, of: str, summary: str, example: str) -> Command:
+    """Return the verb that does ``deed`` to the containers in the state ``of``."""
+
+    def run(options: Options, client: EngineClient) -> int:
+        app, containers = find_containers(options, client, options.words)
+        targets = [one for one in regular(containers) if one.state == of]
+        do_to_all(options, client, app, targets, deed)
+        return OK
+
+    return Command(
+        usage="[SERVICE...]",
+        summary=summary,
+        flags=PROJECT_FLAGS,
+        run=run,
+        examples=((f"kedge compose {deed.operation} web", example),),
+        complete="service",
+    )
 
 
 def do_to_all(
@@ -54,7 +78,10 @@ def _do(pool: ClientPool, one: Container, deed: Deed, report: Report) -> None:
     report(events.working(Kind.CONTAINER, one.name, deed.before))
     try:
         with pool.client() as client:
-            deed.do(client, one)
+            if deed.do is not None:
+                deed.do(client, one)
+            else:
+                client.post(f"/containers/{one.id}/{deed.operation}").read()
     except KedgeError as error:
         report(events.failed(Kind.CONTAINER, one.name, str(error)))
         raise
