@@ -4,7 +4,7 @@ import contextlib
 import shutil
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Final
 
@@ -42,7 +42,7 @@ class Daemon:
 
 
 @contextlib.contextmanager
-def open_kedged(root: Path, context: bytes) -> Iterator[Daemon]:
+def open_kedged(root: Path, context: bytes) -> Generator[Daemon, None, None]:
     """Start kedged with the busybox image in it."""
     root.mkdir()
     daemon = Daemon(root, root / "k.sock")
@@ -61,7 +61,7 @@ def open_kedged(root: Path, context: bytes) -> Iterator[Daemon]:
 
 
 @contextlib.contextmanager
-def open_dockerd(root: Path, archive: bytes) -> Iterator[Daemon | None]:
+def open_dockerd(root: Path, archive: bytes) -> Generator[Daemon | None, None, None]:
     """Start Debian's dockerd with a containerd of its own, if it is installed."""
     if shutil.which("dockerd") is None:
         yield None
@@ -102,27 +102,45 @@ def make_podman(root: Path, archive: bytes) -> tuple[str, ...]:
     return words
 
 
-@contextlib.contextmanager
-def open_registry(root: Path, layout: Path) -> Iterator[tuple[str, str] | None]:
-    """Serve an OCI layout from Debian's docker-registry on loopback; yield host and name."""
-    if shutil.which("docker-registry") is None or shutil.which("skopeo") is None:
-        yield None
-        return
-    root.mkdir()
-    address = "127.0.0.1:5000"
+def has_registry() -> bool:
+    """Tell whether Debian's docker-registry is installed."""
+    return shutil.which("docker-registry") is not None
+
+
+def registry_command(root: Path, address: str) -> list[str]:
+    """Configure docker-registry for a folder and an address; return the command that serves it."""
     (root / "config.yml").write_text(
         f"version: 0.1\nlog: {{level: error}}\nhttp: {{addr: {address}}}\n"
         f"storage: {{filesystem: {{rootdirectory: {root}/data}}}}\n"
     )
+    return ["docker-registry", "serve", str(root / "config.yml")]
+
+
+@contextlib.contextmanager
+def debians_registry(root: Path, address: str) -> Generator[None, None, None]:
+    """Serve docker-registry's folder ``root`` on loopback."""
+    host, _, port = address.partition(":")
 
     def is_ready() -> bool:
         with socket.socket() as connection:
-            return connection.connect_ex(("127.0.0.1", 5000)) == 0
+            return connection.connect_ex((host, int(port))) == 0
 
-    service = Service(
-        ["docker-registry", "serve", str(root / "config.yml")], root / "log", is_ready
-    )
+    service = Service(registry_command(root, address), root / "log", is_ready)
     try:
+        yield
+    finally:
+        service.stop()
+
+
+@contextlib.contextmanager
+def open_registry(root: Path, layout: Path) -> Generator[tuple[str, str] | None, None, None]:
+    """Serve an OCI layout from Debian's docker-registry on loopback; yield host and name."""
+    if not has_registry() or shutil.which("skopeo") is None:
+        yield None
+        return
+    root.mkdir()
+    address = "127.0.0.1:5000"
+    with debians_registry(root, address):
         run(
             [
                 "skopeo", "copy", "--quiet", "--dest-tls-verify=false",
@@ -130,5 +148,3 @@ def open_registry(root: Path, layout: Path) -> Iterator[tuple[str, str] | None]:
             ],
         )  # fmt: skip
         yield address, f"{address}/big:1"
-    finally:
-        service.stop()

@@ -78,8 +78,10 @@ def write_build_context(directory: Path) -> None:
         shutil.copy(_EXAMPLE / name, directory / name)
 
 
-def write_big_image(directory: Path) -> None:
-    """Make an OCI layout of 100 MB in four layers, filled with files of this host's /usr."""
+def write_big_image(
+    directory: Path, *, layers: int = _LAYERS, layer_size: int = _LAYER_SIZE
+) -> None:
+    """Make an OCI layout, of 100 MB in four layers, filled with files of this host's /usr."""
     blobs = directory / "blobs" / "sha256"
     blobs.mkdir(parents=True)
 
@@ -89,12 +91,12 @@ def write_big_image(directory: Path) -> None:
         return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": len(data)}
 
     prefix = "application/vnd.oci.image"
-    layers: list[dict[str, object]] = []
+    packed_layers: list[dict[str, object]] = []
     diff_ids: list[str] = []
-    for data in _layers():
+    for data in _layers(layers, layer_size):
         diff_ids.append(f"sha256:{hashlib.sha256(data).hexdigest()}")
         packed = gzip.compress(data, compresslevel=6, mtime=0)
-        layers.append(put(packed, f"{prefix}.layer.v1.tar+gzip"))
+        packed_layers.append(put(packed, f"{prefix}.layer.v1.tar+gzip"))
     config = {
         "architecture": {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine],
         "os": "linux",
@@ -105,7 +107,7 @@ def write_big_image(directory: Path) -> None:
         "schemaVersion": 2,
         "mediaType": f"{prefix}.manifest.v1+json",
         "config": put(json.dumps(config).encode(), f"{prefix}.config.v1+json"),
-        "layers": layers,
+        "layers": packed_layers,
     }
     index = {
         "schemaVersion": 2,
@@ -115,7 +117,7 @@ def write_big_image(directory: Path) -> None:
     (directory / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
 
 
-def _layers() -> list[bytes]:
+def _layers(count: int, size: int) -> list[bytes]:
     made: list[bytes] = []
     buffer = io.BytesIO()
     archive = tarfile.open(fileobj=buffer, mode="w")  # noqa: SIM115 - several in turn
@@ -123,14 +125,14 @@ def _layers() -> list[bytes]:
         names.sort()
         for name in sorted(files):
             path = os.path.join(folder, name)
-            if os.path.islink(path) or os.path.getsize(path) > _LAYER_SIZE // 5:
+            if os.path.islink(path) or os.path.getsize(path) > size // 5:
                 continue
             archive.add(path, path[1:], recursive=False)
-            if buffer.tell() >= _LAYER_SIZE:
+            if buffer.tell() >= size:
                 archive.close()
                 made.append(buffer.getvalue())
-                if len(made) == _LAYERS:
+                if len(made) == count:
                     return made
                 buffer = io.BytesIO()
                 archive = tarfile.open(fileobj=buffer, mode="w")  # noqa: SIM115
-    raise MeasureError("/usr holds less than 100 MB")
+    raise MeasureError(f"/usr holds less than {count * size // 1_000_000} MB")

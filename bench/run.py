@@ -19,7 +19,7 @@ from typing import Final
 ROOT: Final = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from bench import builds, engines, material, networks, rows, sessions, stacks  # noqa: E402 - the folder is no installed package
+from bench import builds, engines, material, networks, registries, rows, sessions, stacks  # noqa: E402 - the folder is no installed package
 from bench.measure import Row, format_rows  # noqa: E402
 from bench.processes import MeasureError, isolate, run  # noqa: E402
 from bench.targets import format_numbers  # noqa: E402
@@ -41,6 +41,7 @@ _ROWS: Final = (
     *stacks.NAMES,
     *builds.NAMES,
     *networks.NAMES,
+    *registries.NAMES,
 )
 
 
@@ -113,6 +114,8 @@ def _measure(
             with engines.open_registry(root / "registry", layout) as served:
                 if served is not None:
                     take(rows.row_pull(field, served[1], root), pulls)
+        if not wanted.isdisjoint(registries.NAMES):
+            made += registries.measure(field, wanted, root, pulls)
         memory = rows.measure_memory(field) if "memory" in wanted else []
         numbers = sessions.measure(field, wanted, sizes, session_runs)
         numbers += stacks.measure(field, wanted, session_runs)
