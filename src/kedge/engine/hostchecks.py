@@ -48,6 +48,43 @@ def check_modes(config: ContainerConfig, host: HostConfig) -> None:
         raise InvalidParameterError(f'invalid isolation "{host.isolation}" on linux')
 
 
+def check_network_mode(config: ContainerConfig, host: HostConfig) -> None:
+    """Raise for what a container that has another's network, or the host's, cannot have for itself.
+
+    Args:
+        config: As the client sent it: the ports in it are not the image's.
+        host: The mode and the rest.
+
+    Raises:
+        InvalidParameterError: With Docker's text.
+    """
+    joined, target = host.network_mode.partition(":")[::2]
+    if joined == "container" and not target:
+        raise InvalidParameterError(
+            "invalid network mode: invalid container format container:<name|id>"
+        )
+    shares, is_host = bool(target) and joined == "container", host.network_mode == "host"
+    behaviour = "can't be used with links. This would result in undefined behavior"
+    for is_conflict, what in (
+        (shares and config.hostname, "hostname and the network mode"),
+        (shares and host.links, f"container type network {behaviour}"),
+        (shares and host.dns, "dns and the network mode"),
+        (shares and host.extra_hosts, "custom host-to-IP mapping and the network mode"),
+        ((shares or is_host) and config.mac_address, "mac-address and the network mode"),
+        (
+            shares and (host.port_bindings or host.publish_all_ports),
+            "port publishing and the container type network mode",
+        ),
+        (
+            shares and config.exposed_ports,
+            "port exposing and the container type network mode",
+        ),
+        (is_host and host.links, f"host type networking {behaviour}"),
+    ):
+        if is_conflict:
+            raise InvalidParameterError(f"conflicting options: {what}")
+
+
 def check_process(config: ContainerConfig, host: HostConfig) -> None:
     """Raise unless environment, folder and annotations are well formed."""
     for item in config.env:

@@ -12,6 +12,7 @@ from kedge.engine.healthrules import check_health_config
 from kedge.engine.hostchecks import (
     check_cgroup_parent,
     check_modes,
+    check_network_mode,
     check_process,
     check_storage,
     check_sysctls,
@@ -51,6 +52,7 @@ def check_request(
     if config.stop_signal:
         parse_signal(config.stop_signal)
     check_modes(request, host)
+    check_network_mode(request, host)
     options = parse_security(
         host.security_opt,
         cap_add=host.cap_add or (),

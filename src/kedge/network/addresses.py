@@ -5,15 +5,16 @@ handed out twice, across restarts too. An endpoint that leaves keeps its address
 because its link may still answer for them. Not thread-safe: the controller locks.
 """
 
+import contextlib
 import dataclasses
 import ipaddress
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 from kedge.errdefs import ConflictError, InvalidParameterError
 from kedge.lib.ids import new_id, short_id
 from kedge.network import names
-from kedge.network.ipam import AddressPool, IPAddress
+from kedge.network.ipam import AddressPool, IPAddress, IPNetwork
 from kedge.network.model import Driver, Endpoint, EndpointSettings, IPInterface, Network, Subnet
 from kedge.network.options import parse_options
 from kedge.network.parents import random_mac
@@ -31,7 +32,7 @@ class AddressBook:
         self._endpoints: dict[str, Endpoint] = {}
         self._by_container: dict[str, dict[str, Endpoint]] = {}
         self._leaving: set[str] = set()
-        self._pools: dict[tuple[str, int], AddressPool] = {}
+        self._pools: dict[tuple[str, IPNetwork], AddressPool] = {}
         for stored in store.endpoints():
             self._remember(stored.endpoint)
             if stored.is_leaving:
@@ -68,23 +69,25 @@ class AddressBook:
                 f"in network {network.name}"
             )
         wanted: dict[int, IPAddress | None] = {4: settings.ipv4, 6: settings.ipv6}
-        subnets = {subnet.network.version: subnet for subnet in network.subnets}
+        versions = sorted({subnet.network.version for subnet in network.subnets})
         for version, address in wanted.items():
-            if address is not None and version not in subnets:
+            if address is not None and version not in versions:
                 raise InvalidParameterError(
                     f"no configured subnet contains IP address {address}; "
                     f"network {network.name} has no IPv{version} subnet"
                 )
         allocated: list[tuple[AddressPool, IPAddress]] = []
+        chosen: list[Subnet] = []
         interfaces: dict[int, IPInterface] = {}
         try:
-            for version, subnet in subnets.items():
-                pool = self._pool(network, subnet)
-                address = pool.allocate(wanted[version])
+            for version in versions:
+                subnet, pool, address = self._allocate(network, version, wanted[version])
                 allocated.append((pool, address))
+                chosen.append(subnet)
                 length = subnet.network.prefixlen
                 interfaces[version] = ipaddress.ip_interface(f"{address}/{length}")
-            endpoint = self._record(container_id, network, settings, interfaces)
+            gateways = _gateways(network, chosen)
+            endpoint = self._record(container_id, network, settings, interfaces, gateways)
             self._store.put_endpoint(endpoint)
         except BaseException:
             for pool, address in allocated:
@@ -112,7 +115,7 @@ class AddressBook:
                 del self._by_container[endpoint.container_id]
             for interface in (endpoint.ipv4, endpoint.ipv6):
                 if interface is not None:
-                    pool = self._pools.get((endpoint.network_id, interface.version))
+                    pool = self._pools.get((endpoint.network_id, interface.network))
                     if pool is not None:
                         pool.release(interface.ip)
 
@@ -128,20 +131,35 @@ class AddressBook:
 
     def drop_pools(self, network_id: str) -> None:
         """Forget the pools of a network that is gone or has new subnets; nobody is in it."""
-        for version in (4, 6):
-            self._pools.pop((network_id, version), None)
+        for key in [key for key in self._pools if key[0] == network_id]:
+            del self._pools[key]
+
+    def _allocate(
+        self, network: Network, version: int, wanted: IPAddress | None
+    ) -> tuple[Subnet, AddressPool, IPAddress]:
+        """Hand an address out: the one wanted, else of the first subnet that has one left."""
+        subnets = [subnet for subnet in network.subnets if subnet.network.version == version]
+        # A wish that no subnet contains is refused by the first.
+        if wanted is not None:
+            subnets = [subnet for subnet in subnets if wanted in subnet.network] or subnets[:1]
+        for subnet in subnets[:-1]:
+            pool = self._pool(network, subnet)
+            with contextlib.suppress(ConflictError):
+                return subnet, pool, pool.allocate(wanted)
+        pool = self._pool(network, subnets[-1])
+        return subnets[-1], pool, pool.allocate(wanted)
 
     def _pool(self, network: Network, subnet: Subnet) -> AddressPool:
         """Return a subnet's pool; what the records say is out is out."""
-        key = (network.id, subnet.network.version)
+        key = (network.id, subnet.network)
         pool = self._pools.get(key)
-        if pool is None or pool.subnet != subnet.network:
+        if pool is None:
             used = [
                 interface.ip
                 for endpoint in self._endpoints.values()
                 if endpoint.network_id == network.id
                 for interface in (endpoint.ipv4, endpoint.ipv6)
-                if interface is not None and interface.version == subnet.network.version
+                if interface is not None and interface.network == subnet.network
             ]
             pool = AddressPool(
                 subnet.network,
@@ -158,8 +176,8 @@ class AddressBook:
         network: Network,
         settings: EndpointSettings,
         interfaces: dict[int, IPInterface],
+        gateways: dict[int, IPAddress],
     ) -> Endpoint:
-        gateways = _gateways(network)
         extras = settings.extras
         if _is_routed(network):
             extras = dataclasses.replace(extras, is_on_link=not network.is_internal)
@@ -198,14 +216,14 @@ def _is_routed(network: Network) -> bool:
     return parse_options(network.driver, network.options).mode != "l2"
 
 
-def _gateways(network: Network) -> dict[int, IPAddress]:
-    """Return the gateways of a network's containers, by IP version."""
+def _gateways(network: Network, subnets: Sequence[Subnet]) -> dict[int, IPAddress]:
+    """Return the gateways of a container with addresses in ``subnets``, by IP version."""
     if network.is_internal or _is_routed(network) or not network.has_own_links:
         return {}
     missing = parse_options(network.driver, network.options).no_gateway
     return {
         subnet.network.version: subnet.gateway
-        for subnet in network.subnets
+        for subnet in subnets
         if subnet.network.version not in missing
     }
 

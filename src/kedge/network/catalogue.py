@@ -134,10 +134,7 @@ class NetworkCatalogue:
             )
         if any(network.name == spec.name for network in self._networks.values()):
             raise ConflictError(f"network with name {spec.name} already exists")
-        # On a wire of the host's the host has a route there already; that is what it is for.
-        others: Sequence[IPNetwork] = () if spec.driver in DRIVERS else taken
-        for subnet in spec.subnets:
-            self._check_subnet(subnet, others)
+        self._check_subnets(spec, taken)
         subnets = list(spec.subnets)
         versions = {subnet.network.version for subnet in subnets}
         if spec.enable_ipv4 and 4 not in versions:
@@ -265,6 +262,21 @@ class NetworkCatalogue:
             if network.id != apart_from
             for subnet in network.subnets
         ]
+
+    def _check_subnets(self, spec: NetworkSpec, taken: Sequence[IPNetwork]) -> None:
+        families = [subnet.network.version for subnet in spec.subnets]
+        if spec.driver is Driver.BRIDGE and len(set(families)) < len(families):
+            raise ForbiddenError("bridge driver doesn't support multiple subnets")
+        # On a wire of the host's the host has a route there already; that is what it is for.
+        others: Sequence[IPNetwork] = () if spec.driver in DRIVERS else taken
+        for number, subnet in enumerate(spec.subnets):
+            self._check_subnet(subnet, others)
+            own = find_overlap(subnet.network, [item.network for item in spec.subnets[:number]])
+            if own is not None:
+                raise ForbiddenError(
+                    "invalid pool request: Pool overlaps with other one on this address space: "
+                    f"{subnet.network} overlaps {own} of the same network"
+                )
 
     def _check_subnet(self, subnet: Subnet, taken: Sequence[IPNetwork]) -> None:
         if subnet.gateway not in subnet.network:

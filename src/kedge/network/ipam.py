@@ -48,7 +48,14 @@ def parse_network(text: str) -> IPNetwork:
     try:
         return ipaddress.ip_network(text)
     except ValueError:
-        raise InvalidParameterError(f"invalid subnet {text}: expected e.g. 10.1.2.0/24") from None
+        raise InvalidParameterError(f"invalid subnet {text}: {_subnet_meant(text)}") from None
+
+
+def _subnet_meant(text: str) -> str:
+    try:
+        return f"it should be {ipaddress.ip_network(text, strict=False)}"
+    except ValueError:
+        return "expected e.g. 10.1.2.0/24"
 
 
 def parse_address(text: str) -> IPAddress:

@@ -1,9 +1,11 @@
 import pytest
 
 from kedge.api.types.config import ContainerConfig, HostConfig
+from kedge.api.types.wire import Empty
 from kedge.engine.hostchecks import (
     check_cgroup_parent,
     check_modes,
+    check_network_mode,
     check_process,
     check_storage,
     check_sysctls,
@@ -31,6 +33,51 @@ from kedge.errdefs import InvalidParameterError
 def test_modes(config: ContainerConfig, host: HostConfig, text: str) -> None:
     with pytest.raises(InvalidParameterError, match=text):
         check_modes(config, host)
+
+
+@pytest.mark.parametrize(
+    ("config", "host", "text"),
+    [
+        (ContainerConfig(hostname="h"), HostConfig(), "hostname and the network mode"),
+        (
+            ContainerConfig(),
+            HostConfig(links=["a:b"]),
+            "container type network can't be used with links",
+        ),
+        (ContainerConfig(), HostConfig(dns=["192.0.2.1"]), "dns and the network mode"),
+        (
+            ContainerConfig(),
+            HostConfig(extra_hosts=["a:1.1.1.1"]),
+            "custom host-to-IP mapping and the",
+        ),
+        (ContainerConfig(mac_address="02::1"), HostConfig(), "mac-address and the network mode"),
+        (
+            ContainerConfig(),
+            HostConfig(publish_all_ports=True),
+            "port publishing and the container type",
+        ),
+        (
+            ContainerConfig(exposed_ports={"80/tcp": Empty()}),
+            HostConfig(),
+            "port exposing and the container",
+        ),
+    ],
+)
+def test_what_goes_not_with_anothers_network(
+    config: ContainerConfig, host: HostConfig, text: str
+) -> None:
+    host.network_mode = "bridge"
+    check_network_mode(config, host)
+    host.network_mode = "container:web"
+    with pytest.raises(InvalidParameterError, match=f"conflicting options: {text}"):
+        check_network_mode(config, host)
+
+
+def test_a_network_mode_names_its_container() -> None:
+    with pytest.raises(InvalidParameterError, match="invalid container format container:<name"):
+        check_network_mode(ContainerConfig(), HostConfig(network_mode="container:"))
+    with pytest.raises(InvalidParameterError, match="host type networking can't be used with"):
+        check_network_mode(ContainerConfig(), HostConfig(network_mode="host", links=["a:b"]))
 
 
 @pytest.mark.parametrize("mode", ["", "private", "shareable", "none", "host", "container:x"])

@@ -46,7 +46,7 @@ def test_ipv4_can_be_switched_off() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"Subnet": "10.1.0.1/24"}, "invalid subnet 10.1.0.1/24: expected e.g. 10.1.2.0/24"),
+        ({"Subnet": "10.1.0.1/24"}, "invalid subnet 10.1.0.1/24: it should be 10.1.0.0/24"),
         ({"Subnet": "10.1.0.0/31"}, "subnet 10.1.0.0/31 has no address left for a container"),
         ({"Gateway": "10.1.0.1"}, "needs its subnet: add --subnet"),
         ({"Subnet": "10.1.0.0/24", "Gateway": "x"}, "invalid IP address: x"),
