@@ -12,7 +12,12 @@ from typing import Final, Protocol
 from kedge.engine.names import random_name
 from kedge.engine.record import ContainerRecord, RecordStore
 from kedge.engine.state import Status, follow
-from kedge.errdefs import ConflictError, InvalidParameterError, NotFoundError
+from kedge.errdefs import (
+    ConflictError,
+    InvalidParameterError,
+    NotFoundError,
+    SystemFailureError,
+)
 from kedge.lib.ids import short_id
 from kedge.shim.client import Shim
 
@@ -99,6 +104,20 @@ class Container:
             raise
         self.changes.tell()
 
+    def arrive(self, status: Status) -> bool:
+        """Take down a status that is a fact already; tell whether it is on record, too.
+
+        A full disk keeps it from the record, and then from the next engine, which looks for itself.
+        Clients must not wait for that.
+        """
+        try:
+            self.become(status)
+        except SystemFailureError:
+            self.record.status = status
+            self.changes.tell()
+            return False
+        return True
+
     def save(self, *, durable: bool = False) -> None:
         """Write the record as it is."""
         self._store.save(self.record, durable=durable)
@@ -160,12 +179,11 @@ class ContainerIndex:
         self._by_name.pop(container.name, None)
 
     def rename(self, container: Container, name: str) -> None:
-        """Give ``container`` the free name ``name`` and save it."""
+        """Give ``container`` the free name ``name``; the caller saves it."""
         self.check_name(name)
         self._by_name.pop(container.name, None)
         container.record.name = name
         self._by_name[name] = container.id
-        container.save(durable=True)
 
     def find(self, container_id: str) -> Container | None:
         """Return the container with this full id, if there is one."""

@@ -222,9 +222,15 @@ class Lifecycle:
 
     def rename(self, container: Container, name: str) -> None:
         """Give a container whose lock is held another name, in its networks, too."""
+        old = container.name
         self._context.containers.rename(container, name)
         self._network.rename(container)
-        container.save(durable=True)
+        try:
+            container.save(durable=True)
+        except SystemFailureError:
+            self._context.containers.rename(container, old)
+            self._network.rename(container)
+            raise
 
     def unlink(self, reference: str) -> None:
         """Take away the link ``parent/alias``, also from who has it and runs.
@@ -265,7 +271,7 @@ class Lifecycle:
             self._health.leave(container)
             end_health(container)
             comes_back = self._restarts.plan(container)
-            saved = _try_exit(container, Status.RESTARTING if comes_back else Status.EXITED)
+            saved = container.arrive(Status.RESTARTING if comes_back else Status.EXITED)
             seconds = max(0, record.finished_ns - record.started_ns) // 1_000_000_000
             announce(
                 self._context,
@@ -454,7 +460,11 @@ class Lifecycle:
                 raise ConflictError(f"container {container.id} is already paused")
             shim = running_shim(container)
             await shim.pause()
-            container.become(Status.PAUSED)
+            try:
+                container.become(Status.PAUSED)
+            except SystemFailureError:
+                await shim.resume()
+                raise
             self._health.leave(container)
         announce(self._context, container, "pause")
 
@@ -464,7 +474,7 @@ class Lifecycle:
             if container.record.status is not Status.PAUSED:
                 raise ConflictError(f"Container {container.id} is not paused")
             await running_shim(container).resume()
-            container.become(Status.RUNNING)
+            container.arrive(Status.RUNNING)
             self._health.watch(container, since_ns=self._context.clock.time_ns())
         announce(self._context, container, "unpause")
 
@@ -567,17 +577,6 @@ def _note_stop(container: Container) -> None:
     container.record.stopped_by_user = True
     if policy_of(container.record.host_config) is not Policy.NO:
         container.save(durable=True)
-
-
-def _try_exit(container: Container, status: Status) -> bool:
-    """Make the exit known to everybody here; tell whether it is on record, too."""
-    try:
-        container.become(status)
-    except SystemFailureError:
-        # The disk is full. Clients must not wait for it, so this much is lost if the engine dies.
-        container.record.status = status
-        return False
-    return True
 
 
 async def _dispose(shim: Shim | None) -> None:

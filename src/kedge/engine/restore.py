@@ -103,11 +103,11 @@ def _catch_up(container: Container, shim: Shim) -> None:
     record = container.record
     if shim.started is not None and not record.alive:
         record.note_start(shim.started.pid, shim.started.started_at_ns)
-        container.become(Status.RUNNING)
+        container.arrive(Status.RUNNING)
     if shim.state == _PAUSED and record.status is Status.RUNNING:
-        container.become(Status.PAUSED)
+        container.arrive(Status.PAUSED)
     if shim.state == _RUNNING and record.status is Status.PAUSED:
-        container.become(Status.RUNNING)
+        container.arrive(Status.RUNNING)
 
 
 async def _reap(context: EngineContext, container: Container) -> ExitStatus:

@@ -9,7 +9,7 @@ import pytest
 
 from kedge.linux.mount import MNT_DETACH, mount, umount
 from tests.engine import BUSYBOX, Engine, busybox_context
-from tests.integration.engine_crash.truth import assert_true
+from tests.integration.engine_crash.truth import assert_true, state, until
 
 pytestmark = pytest.mark.integration
 
@@ -31,13 +31,15 @@ def small_engine() -> Iterator[Engine]:
             engine.build_tar(busybox_context(), "busybox")
             yield engine
         finally:
+            make_room(engine)
             engine.stop()
             umount(str(data), MNT_DETACH)
 
 
 def fill(engine: Engine) -> Path:
-    """Take all room that is left."""
-    path = engine.root / "data" / "filler"
+    """Take all room that is left; again does so again."""
+    number = len(list((engine.root / "data").glob("filler*")))
+    path = engine.root / "data" / f"filler{number}"
     with path.open("wb", buffering=0) as file:
         for size in (1 << 20, 4096, 1):
             try:
@@ -46,6 +48,11 @@ def fill(engine: Engine) -> Path:
             except OSError:
                 continue
     return path
+
+
+def make_room(engine: Engine) -> None:
+    for path in (engine.root / "data").glob("filler*"):
+        path.unlink()
 
 
 def last_line(text: str) -> str:
@@ -113,3 +120,79 @@ def test_an_engine_that_starts_without_any_room(small_engine: Engine) -> None:
     assert small_engine.docker("exec", "old", "echo", "yes").stdout == "yes\n"
     filler.unlink()
     assert_true(small_engine)
+
+
+def test_what_cannot_be_written_down_does_not_happen(small_engine: Engine) -> None:
+    engine = small_engine
+    engine.docker("run", "-d", "--name", "box", "--memory", "64m", "busybox", "sleep", "600")
+    before = facts(engine)
+    filler = fill(engine)
+    for words in (
+        ("rename", "box", "other"),
+        ("tag", "busybox", "copy"),
+        ("volume", "create", "things"),
+        ("network", "create", "shop"),
+        ("update", "--memory", "32m", "--memory-swap", "32m", "box"),
+        ("create", "--name", "new", "busybox"),
+        ("cp", str(filler), "box:/there"),
+        ("commit", "box", "copy"),
+    ):
+        done = engine.kedge(*words, check=False)
+        assert done.returncode, words
+        assert "no space left on device" in done.stderr
+        assert done.stderr.count("\n") == 1
+    engine.docker("exec", "box", "true")
+    engine.kill()
+    engine.start()
+    assert facts(engine) == before
+    make_room(engine)
+    engine.kill()
+    engine.start()
+    assert facts(engine) == before
+    assert not engine.get("/info")["Warnings"]
+    engine.docker("rename", "box", "other")
+    assert_true(engine)
+
+
+def facts(engine: Engine) -> list[str]:
+    """Return what the engine has on record, as people see it."""
+    return [
+        engine.docker("ps", "-a", "--format", "{{.ID}} {{.Names}} {{.State}}").stdout,
+        engine.docker("inspect", "-f", "{{.HostConfig.Memory}} {{.State.Pid}}", "box").stdout,
+        engine.docker("images", "--format", "{{.ID}} {{.Repository}}").stdout,
+        engine.docker("volume", "ls", "-q").stdout,
+        engine.docker("network", "ls", "-q").stdout,
+    ]
+
+
+def test_a_log_without_room_leaves_lines_out_and_goes_on(small_engine: Engine) -> None:
+    engine = small_engine
+    script = "i=0; while :; do i=$((i+1)); echo line $i; echo $i > /dev/shm/at; sleep 0.01; done"
+    engine.docker("run", "-d", "--name", "talk", "busybox", "sh", "-c", script)
+    pid = state(engine, "talk")["Pid"]
+    until(lambda: lines(engine), "it talks")
+    fill(engine)
+    full_at = lines(engine)[-1]
+    until(lambda: at(engine) > full_at + 100, "it goes on")
+    assert state(engine, "talk")["Pid"] == pid
+    make_room(engine)
+    free_at = at(engine)
+    until(lambda: lines(engine)[-1] > free_at + 20, "there is room again")
+    found = lines(engine)
+    # What is there is whole and in order, and from some line on all of it.
+    assert found == sorted(set(found))
+    last = found[-1]
+    assert found[-20:] == list(range(last - 19, last + 1))
+    assert full_at in found
+    engine.docker("rm", "-f", "talk")
+    assert_true(engine)
+
+
+def lines(engine: Engine) -> list[int]:
+    """Return the numbers in the log."""
+    return [int(line.split()[1]) for line in engine.docker("logs", "talk").stdout.splitlines()]
+
+
+def at(engine: Engine) -> int:
+    """Return how far the container has counted."""
+    return int(engine.docker("exec", "talk", "cat", "/dev/shm/at").stdout or 0)
