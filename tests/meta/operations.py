@@ -34,6 +34,8 @@ VERBS: Final = {
     "pause": ("ContainerPause",), "port": ("ContainerInspect",), "ps": ("ContainerList",),
     "pull": ("ImageCreate",), "push": ("ImagePush",), "rename": ("ContainerRename",),
     "restart": ("ContainerRestart",), "rm": ("ContainerDelete",), "rmi": ("ImageDelete",),
+    "login": ("SystemAuth",), "search": ("ImageSearch",),
+    "image bootstrap": ("KedgeImageBootstrap",),
     "save": ("ImageGetAll",), "start": ("ContainerStart",), "stats": ("ContainerStats",),
     "stop": ("ContainerStop",), "system df": ("SystemDataUsage",), "tag": ("ImageTag",),
     "container prune": ("ContainerPrune",), "image prune": ("ImagePrune",),

@@ -14,7 +14,10 @@ from kedge.lib.durations import parse_duration
 from kedge.lib.filters import Filters
 from kedge.lib.units import parse_size
 
-_FILTERS: Final = ("id", "type", "description", "inuse", "shared", "private", "until", "unused-for")
+_FILTERS: Final = (
+    "id", "type", "description", "inuse", "shared", "private", "until", "unused-for", "label",
+    "label!",
+)  # fmt: skip
 
 
 class Item(NamedTuple):
@@ -140,7 +143,10 @@ def parse_fits(filters: Filters, clock: Clock) -> Callable[[Item], bool]:
             "private": not item.is_shared,
         }
         return (
-            all(item.last_used_ns <= limit for limit in limits)
+            # compat: cache has no labels, so none fits. `docker system prune --filter label=x`
+            # sends the filter along, and Docker's engine removes the cache as if it were not there.
+            "label" not in filters
+            and all(item.last_used_ns <= limit for limit in limits)
             and all(facts[name] == wanted for name, wanted in flags.items())
             and _matches(filters.get("id"), item.id, prefix=True)
             and _matches(filters.get("type"), item.kind)

@@ -7,6 +7,7 @@ from kedge.cli.exitcodes import OK
 from kedge.cli.flags import Options, switch, value
 from kedge.cli.listing import print_listing
 from kedge.cli.output import ago, rfc3339, shorten, show_id
+from kedge.cli.platforms import check_platform, platform_parameter
 from kedge.client.http import EngineClient, percent_encode
 from kedge.lib.fields import number, text
 from kedge.lib.jsontypes import JsonObject
@@ -26,7 +27,7 @@ _HEADERS: Final = {
 
 def _run(options: Options, client: EngineClient) -> int:
     name = percent_encode(options.words[0], keep="/:@")
-    query = {"platform": options.text("platform")}
+    query = {"platform": platform_parameter(options.text("platform"))}
     steps = client.get(f"/images/{name}/history", query).objects()
     truncate, human = not options.on("no-trunc"), options.on("human")
     columns = ("ID", "CreatedSince" if human else "CreatedAt", "CreatedBy", "Size", "Comment")
@@ -61,7 +62,7 @@ COMMAND: Final = Command(
         value("format", "TEMPLATE", "Print with a Go template, 'table TEMPLATE' or 'json'"),
         switch("human", "Print sizes and times in words", short="H", default=True),
         switch("no-trunc", "Do not cut anything short"),
-        value("platform", "OS/ARCH", "Platform of the image"),
+        value("platform", "OS/ARCH", "Platform of the image", check=check_platform),
         switch("quiet", "Print ids only", short="q"),
     ),
     run=_run,

@@ -7,7 +7,7 @@ from typing import BinaryIO, Final
 
 from kedge.cli.command import Command
 from kedge.cli.exitcodes import OK
-from kedge.cli.flags import Options, many, switch, value
+from kedge.cli.flags import Options, switch, value
 from kedge.cli.platforms import check_platform, platform_parameter
 from kedge.cli.progress import show_progress
 from kedge.client.http import EngineClient, Query
@@ -26,7 +26,7 @@ def _run(options: Options, client: EngineClient) -> int:
     quiet = options.on("quiet") or not sys.stdout.isatty()
     query: Query = {
         "quiet": "1" if quiet else "0",
-        "platform": [platform_parameter(text) for text in options.texts("platform")],
+        "platform": platform_parameter(options.text("platform")),
     }
     with ExitStack() as stack:
         source = stack.enter_context(open(path, "rb")) if path else sys.stdin.buffer
@@ -53,7 +53,7 @@ COMMAND: Final = Command(
     flags=(
         value("input", "FILE", "Read from a file, not from standard input", short="i",
               complete="file"),
-        many("platform", "OS/ARCH", "Platform to load", check=check_platform),
+        value("platform", "OS/ARCH", "Platform to load", check=check_platform),
         switch("quiet", "Do not show progress", short="q"),
     ),
     run=_run,

@@ -1,6 +1,6 @@
 """``--platform``: ``os[/arch[/variant]]``, as a word and as the API's JSON. Pure."""
 
-from kedge.errdefs import InvalidParameterError
+from kedge.oci.platforms import parse_platform
 
 
 def check_platform(text: str) -> None:
@@ -15,15 +15,16 @@ def check_platform(text: str) -> None:
 def platform_parameter(text: str) -> str:
     """Return the JSON object of a platform; nothing for nothing.
 
+    A part that is not said is this machine's, as in Docker's client.
+
     Raises:
         InvalidParameterError: It is no ``os[/arch[/variant]]``.
     """
     if not text:
         return ""
-    parts = text.split("/")
-    if len(parts) > 3 or not all(parts):
-        raise InvalidParameterError(f'invalid platform "{text}": want os[/arch[/variant]]')
     import json  # noqa: PLC0415 - rarely needed
 
-    names = ("os", "architecture", "variant")
-    return json.dumps(dict(zip(names, parts, strict=False)), separators=(",", ":"))
+    platform = parse_platform(text)
+    fields = {"os": platform.os, "architecture": platform.architecture, "variant": platform.variant}
+    present = {name: word for name, word in fields.items() if word}
+    return json.dumps(present, separators=(",", ":"))

@@ -4,7 +4,7 @@ from typing import Final
 
 from kedge.cli.command import Command
 from kedge.cli.exitcodes import OK
-from kedge.cli.flags import Options, many, value
+from kedge.cli.flags import Options, value
 from kedge.cli.platforms import check_platform, platform_parameter
 from kedge.cli.sink import check_sink, write_sink
 from kedge.client.http import EngineClient, Query
@@ -15,7 +15,7 @@ def _run(options: Options, client: EngineClient) -> int:
     check_sink(output, "save")
     query: Query = {
         "names": options.words,
-        "platform": [platform_parameter(text) for text in options.texts("platform")],
+        "platform": platform_parameter(options.text("platform")),
     }
     write_sink(output, client.get("/images/get", query).chunks())
     return OK
@@ -27,7 +27,7 @@ COMMAND: Final = Command(
     flags=(
         value("output", "FILE", "Write to a file, not to standard output", short="o",
               complete="file"),
-        many("platform", "OS/ARCH", "Platform to save", check=check_platform),
+        value("platform", "OS/ARCH", "Platform to save", check=check_platform),
     ),
     run=_run,
     examples=(

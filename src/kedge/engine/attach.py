@@ -32,9 +32,11 @@ class WaitingAttach:
     stdout: bool
     stderr: bool
 
-    async def hand_over(self, shim: Shim) -> None:
-        """Give the session's far end to ``shim``."""
-        await shim.attach_to(self.sock, stdin=self.stdin, stdout=self.stdout, stderr=self.stderr)
+    async def hand_over(self, shim: Shim) -> int:
+        """Give the session's far end to ``shim``; return when its stream begins."""
+        return await shim.attach_to(
+            self.sock, stdin=self.stdin, stdout=self.stdout, stderr=self.stderr
+        )
 
     def close(self) -> None:
         """End the session; the client sees the end of the stream."""
@@ -60,11 +62,13 @@ async def attach(
         )
     stdin = options.stdin and record.config.open_stdin
     sock: socket.socket | None = None
+    begin_ns = 0
     if options.stream:
-        sock = await _open(container, options, stdin=stdin)
+        sock, begin_ns = await _open(container, options, stdin=stdin)
     history: AsyncIterator[bytes] | None = None
     if options.logs:
-        past = LogOptions(stdout=options.stdout, stderr=options.stderr)
+        # The log up to where the stream begins: no line comes twice, and none is left out.
+        past = LogOptions(stdout=options.stdout, stderr=options.stderr, until_ns=begin_ns)
         history = (await open_log(context, container, past)).chunks
     announce(context, container, "attach")
     return AttachedStream(
@@ -77,18 +81,22 @@ async def attach(
     )
 
 
-async def _open(container: Container, options: AttachOptions, *, stdin: bool) -> socket.socket:
-    if container.shim is not None and container.record.alive:
-        return await container.shim.attach(
-            stdin=stdin, stdout=options.stdout, stderr=options.stderr
-        )
+async def _open(
+    container: Container, options: AttachOptions, *, stdin: bool
+) -> tuple[socket.socket, int]:
+    """Return a stream of output and when it begins; 0 where nothing was written before it."""
     if container.record.status is Status.RESTARTING:
         raise ConflictError(
             f"container {container.id} is restarting, wait until the container is running"
         )
     here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     here.settimeout(0)
-    container.waiting_attaches.append(
-        WaitingAttach(sock=there, stdin=stdin, stdout=options.stdout, stderr=options.stderr)
-    )
-    return here
+    session = WaitingAttach(sock=there, stdin=stdin, stdout=options.stdout, stderr=options.stderr)
+    if container.shim is None or not container.record.alive:
+        container.waiting_attaches.append(session)
+        return here, 0
+    try:
+        return here, await session.hand_over(container.shim)
+    except BaseException:
+        here.close()
+        raise

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import ExitStack
 from types import MappingProxyType
 from typing import BinaryIO, NamedTuple, cast
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -144,6 +145,8 @@ class BuildService:
         self._running: set[ThreadStream[Event]] = set()
         runner = EngineStepRunner(context, loop)
         self._shells = ShellDesk(runner)
+        # A build's own thread keeps its entry alive.
+        self._cancels = WeakValueDictionary[str, threading.Event]()
         self._builder = Builder(
             context.database,
             context.content,
@@ -197,6 +200,8 @@ class BuildService:
             no_cache_stages=options.no_cache_stages,
         )
         cancel = threading.Event()
+        if options.build_id:
+            self._cancels[options.build_id] = cancel
         pipe = BodyPipe()
         stream = ThreadStream[Event](self._context.jobs, on_close=cancel.set)
         filler = asyncio.create_task(pipe.fill(body))
@@ -277,6 +282,12 @@ class BuildService:
             filler.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await filler
+
+    async def cancel(self, build_id: str) -> None:
+        """End the build that its client gave this id; one that is not there has ended."""
+        cancel = self._cancels.get(build_id)
+        if cancel is not None:
+            cancel.set()
 
     @property
     def cache(self) -> BuildCacheService:

@@ -29,7 +29,7 @@ from kedge.engine.defaults import MOUNT_STUBS
 from kedge.engine.images import STORAGE_DRIVER
 from kedge.engine.inspect import make_inspect, make_summary
 from kedge.engine.lifecycle import Lifecycle
-from kedge.engine.linking import shown_links
+from kedge.engine.linking import link_names, shown_links
 from kedge.engine.listing import select_containers
 from kedge.engine.logs import open_log
 from kedge.engine.running import running_shim
@@ -66,15 +66,19 @@ class ContainerService:
     async def list(self, options: ListOptions) -> Sequence[ContainerSummary]:
         """Return the containers that match, newest first."""
         now = self._context.clock.time_ns()
+        aliases = link_names(self._context)
         chosen = select_containers(
             list(self._context.containers),
             options,
             find=self._get,
             ancestors=self._ancestor_ids,
+            aliases=aliases,
         )
         summaries = [
             make_summary(item.record, image=self._image_name(item), now_ns=now) for item in chosen
         ]
+        for item, summary in zip(chosen, summaries, strict=True):
+            summary.names.extend(f"/{name}" for name in aliases.get(item.id, ()))
         if options.size:
             self._writable.keep(frozenset(item.id for item in self._context.containers))
             for item, summary in zip(chosen, summaries, strict=True):

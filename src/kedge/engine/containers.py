@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import Final, Protocol
 
+from kedge.engine.links import parse_link
 from kedge.engine.names import random_name
 from kedge.engine.record import ContainerRecord, RecordStore
 from kedge.engine.state import Status, follow
@@ -27,7 +28,7 @@ _NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 class WaitingSession(Protocol):
     """A client that attached before there was a process."""
 
-    async def hand_over(self, shim: Shim) -> None:
+    async def hand_over(self, shim: Shim) -> int:
         """Give the session to the shim."""
         ...
 
@@ -199,7 +200,7 @@ class ContainerIndex:
         reference = reference.removeprefix("/")
         if reference in self._by_id:
             return self._by_id[reference]
-        by_name = self._by_name.get(reference)
+        by_name = self._by_name.get(reference) or self._linked_id(reference)
         if by_name is not None:
             return self._by_id[by_name]
         found = [
@@ -212,6 +213,17 @@ class ContainerIndex:
         if not found:
             raise NotFoundError(f"No such container: {reference}")
         return found[0]
+
+    def _linked_id(self, reference: str) -> str | None:
+        """Return what ``web/store`` means: the container web is linked to under that alias."""
+        parent, slash, alias = reference.partition("/")
+        holder = self._by_id.get(self._by_name.get(parent, "")) if slash else None
+        for text in holder.record.host_config.links or () if holder is not None else ():
+            # Links of other networks than the default bridge name no id, and no container here.
+            target, name = parse_link(text)
+            if name == alias and target in self._by_id:
+                return target
+        return None
 
     def display_name(self, container_id: str) -> str:
         """Return what people call a container, for messages about it."""

@@ -5,7 +5,9 @@ a restart of the engine a client creates a new one.
 """
 
 import asyncio
+import contextlib
 from dataclasses import dataclass, field
+from typing import Final
 
 from kedge.api.detachkeys import parse_detach_keys
 from kedge.api.streams import AttachedStream
@@ -30,6 +32,9 @@ from kedge.lib.jsontypes import Json, JsonObject
 from kedge.shim.client import Exec
 from kedge.shim.messages import ExecRequest
 
+_START_S: Final = 10.0
+"""How long a resize waits for a start, as in Docker's engine."""
+
 
 @dataclass(slots=True, kw_only=True)
 class ExecSession:
@@ -45,6 +50,8 @@ class ExecSession:
     process: Exec | None = None
     ends_with_client: bool = False
     watcher: asyncio.Task[None] | None = field(default=None)
+    settled: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once the process runs, or could not be started."""
 
 
 class ExecService:
@@ -121,10 +128,12 @@ class ExecService:
                     ends_with_client=session.ends_with_client,
                 )
             )
+            session.running, session.pid = True, session.process.pid
         except KedgeError as error:
             session.exit_code = _start_failure_code(str(error))
             raise
-        session.running, session.pid = True, session.process.pid
+        finally:
+            session.settled.set()
         container.exec_ids.append(session.id)
         session.watcher = asyncio.create_task(self._watch(session, session.process))
         if request.detach or session.process.stream is None:
@@ -191,12 +200,17 @@ class ExecService:
         return process
 
     async def resize(self, exec_id: str, *, width: int, height: int) -> None:
-        """Resize the session's terminal.
+        """Resize the session's terminal, as soon as its process runs.
+
+        Clients ask when their stream is open, which is before the process is.
 
         Raises:
             ConflictError: It does not run.
         """
         session = self._get(exec_id)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_START_S):
+                await session.settled.wait()
         if session.process is None or not session.running:
             raise ConflictError(f"exec {exec_id} is not running")
         await session.process.resize(width, height)

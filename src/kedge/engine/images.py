@@ -26,10 +26,10 @@ from kedge.engine.bootstrap import BootstrapService
 from kedge.engine.context import EngineContext
 from kedge.engine.inspect import format_time
 from kedge.engine.threadstream import ThreadStream
-from kedge.errdefs import ConflictError, InvalidParameterError
+from kedge.errdefs import ConflictError, InvalidParameterError, NotFoundError
 from kedge.images.image import Image, ImageUser, Removed
 from kedge.lib.filters import Filters
-from kedge.oci.platforms import parse_platform
+from kedge.oci.platforms import best_match, parse_platform
 from kedge.oci.references import Reference, parse_reference
 
 STORAGE_DRIVER = "overlay2"
@@ -121,9 +121,17 @@ class ImageService:
         self._context.images.tag(image.id, name)
         self._publish("tag", image.id, name.with_default_tag().familiar())
 
-    async def remove(self, ref: str, *, force: bool, prune: bool) -> Sequence[ImageDeleteItem]:
-        """Untag an image and delete it with its last tag."""
+    async def remove(
+        self, ref: str, *, force: bool, prune: bool, platforms: Sequence[str]
+    ) -> Sequence[ImageDeleteItem]:
+        """Untag an image and delete it with its last tag.
+
+        Raises:
+            NotFoundError: No such image, or it is for none of ``platforms``.
+        """
         context = self._context
+        if platforms:
+            check_platform(ref, context.images.resolve(ref), *platforms)
         removed = await context.run_blocking(
             lambda: context.images.remove(ref, users=self._users, force=force, prune=prune)
         )
@@ -207,11 +215,27 @@ class ImageService:
     def _resolve(self, ref: str, platform: str) -> Image:
         image = self._context.images.resolve(ref)
         if platform:
-            parse_platform(platform)
+            check_platform(ref, image, platform)
         return image
 
     def _publish(self, action: str, image_id: str, name: str) -> None:
         self._context.events.publish("image", action, image_id, {"name": name})
+
+
+def check_platform(ref: str, image: Image, *wanted: str) -> None:
+    """Refuse an image that is for none of the ``wanted`` platforms, in Docker's words.
+
+    Raises:
+        NotFoundError: It is for another one.
+        InvalidParameterError: What is wanted is no platform.
+    """
+    here = image.config.image_platform()
+    platforms = [parse_platform(text) for text in wanted]
+    if all(best_match(platform, [here]) is None for platform in platforms):
+        raise NotFoundError(
+            f"image with reference {ref} was found but its platform ({here}) does not match "
+            f"the specified platform ({', '.join(map(str, platforms))})"
+        )
 
 
 def make_image_config(image: Image) -> ImageConfig:

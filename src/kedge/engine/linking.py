@@ -126,6 +126,16 @@ def shown_links(context: EngineContext, container: Container) -> list[str]:
     ]
 
 
+def link_names(context: EngineContext) -> dict[str, list[str]]:
+    """Return, by container, the names that links give it: ``web/store``."""
+    names: dict[str, list[str]] = {}
+    for parent in context.containers:
+        if parent.record.host_config.links:
+            for other, alias in _links(context, parent):
+                names.setdefault(other.id, []).append(f"{parent.name}/{alias}")
+    return names
+
+
 def _links(context: EngineContext, container: Container) -> Iterator[tuple[Container, str]]:
     host = container.record.host_config
     if host.network_mode not in _DEFAULT_MODES:

@@ -1,6 +1,6 @@
 """``docker ps``: which containers match the filters, and in which order. Pure."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from kedge.api.options import ListOptions
@@ -24,6 +24,7 @@ def select_containers(
     *,
     find: Callable[[str], Container],
     ancestors: Callable[[str], frozenset[str]],
+    aliases: Mapping[str, Sequence[str]],
 ) -> list[Container]:
     """Return the containers that ``options`` ask for, newest first.
 
@@ -32,6 +33,7 @@ def select_containers(
         options: Docker's rules: without ``all``, ``limit`` or a status filter, running ones only.
         find: Looks a container up for ``before`` and ``since``.
         ancestors: Ids of the images that ``ancestor`` stands for.
+        aliases: Names that links give containers, by id.
 
     Raises:
         InvalidParameterError: An unknown filter or value.
@@ -50,6 +52,7 @@ def select_containers(
         for item in ordered
         if (everything or item.record.alive or item.record.status is Status.RESTARTING)
         and _matches(item.record, filters)
+        and _matches_name((item.name, *aliases.get(item.id, ())), filters)
         and all(item.record.created_ns < limit for limit in before)
         and all(item.record.created_ns > limit for limit in since)
         and (not images or any(item.record.image_id in ids for ids in images))
@@ -71,12 +74,14 @@ def _check_values(filters: Filters) -> None:
     for code in filters.get("exited"):
         if not code.lstrip("-").isdigit():
             raise InvalidParameterError(f"invalid filter 'exited={code}': want a number")
+    filters.boolean("is-task", default=False)
 
 
 def _matches(record: ContainerRecord, filters: Filters) -> bool:
     return (
-        filters.matches_exactly("status", record.status)
-        and _matches_name(record, filters)
+        # No container is a task of a swarm.
+        not filters.boolean("is-task", default=False)
+        and filters.matches_exactly("status", record.status)
         and filters.matches_prefix("id", record.id)
         and filters.matches_labels(record.config.labels)
         and ("exited" not in filters or _matches_exit(record, filters))
@@ -91,10 +96,11 @@ def _health(record: ContainerRecord) -> str:
     return "none" if record.health is None else str(record.health.status)
 
 
-def _matches_name(record: ContainerRecord, filters: Filters) -> bool:
+def _matches_name(names: Iterable[str], filters: Filters) -> bool:
     # Docker matches with and without the leading slash.
-    return filters.matches_pattern("name", record.name) or filters.matches_pattern(
-        "name", f"/{record.name}"
+    return any(
+        filters.matches_pattern("name", name) or filters.matches_pattern("name", f"/{name}")
+        for name in names
     )
 
 

@@ -32,6 +32,7 @@ from kedge.engine.process import is_cgroup_v2
 from kedge.engine.state import Status
 from kedge.engine.volumes import VolumeService
 from kedge.lib.clock import format_rfc3339
+from kedge.network.model import Driver
 from kedge.oci.platforms import host_platform
 
 
@@ -96,9 +97,7 @@ class SystemService:
             images=len(context.images.list_images()),
             driver=STORAGE_DRIVER,
             driver_status=[["Backing Filesystem", _filesystem(context.paths.data_root)]],
-            plugins=PluginsInfo(
-                volume=["local"], network=["bridge", "host", "null"], log=list(LOG_DRIVERS)
-            ),
+            plugins=PluginsInfo(volume=["local"], network=sorted(Driver), log=list(LOG_DRIVERS)),
             memory_limit=facts.memory,
             swap_limit=facts.swap,
             cpu_cfs_period=facts.cpu_cfs,

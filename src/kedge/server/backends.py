@@ -238,8 +238,13 @@ class ImageBackend(Protocol):
         """Give it another name; an empty tag means ``latest``."""
         ...
 
-    async def remove(self, ref: str, *, force: bool, prune: bool) -> Sequence[ImageDeleteItem]:
-        """Untag it and delete it with its last tag; ``prune`` also untagged parents."""
+    async def remove(
+        self, ref: str, *, force: bool, prune: bool, platforms: Sequence[str]
+    ) -> Sequence[ImageDeleteItem]:
+        """Untag it and delete it with its last tag; ``prune`` also untagged parents.
+
+        Where ``platforms`` are given, only an image of one of them.
+        """
         ...
 
     async def pull(
@@ -322,6 +327,10 @@ class BuildBackend(Protocol):
         A failing build raises from the iterator, and the server sends that as the last message;
         or it ends with an `error_message` of its own, where an exit code belongs to it.
         """
+        ...
+
+    async def cancel(self, build_id: str) -> None:
+        """End the build that its client gave this id; one that is not there has ended."""
         ...
 
     async def compare_context(self, key: str, listing: bytes) -> tuple[str, list[int]]:

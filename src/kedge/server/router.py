@@ -22,7 +22,6 @@ class Support(StrEnum):
     SERVED = "served"
     # Answered as an engine without swarm and plug-ins does, so that no client breaks.
     PLAIN = "plain engine"
-    PLANNED = "not yet: 501"
     REFUSED = "never: 501"
 
 

@@ -9,7 +9,6 @@ from typing import Final
 from kedge.server.router import Route, Support
 
 _PLAIN: Final = Support.PLAIN
-_PLANNED: Final = Support.PLANNED
 _REFUSED: Final = Support.REFUSED
 
 SYSTEM_ROUTES: Final = (
@@ -82,7 +81,7 @@ BUILD_ROUTES: Final = (
     Route("POST", "/build/shells/{name}", "KedgeBuildShell"),
     Route("POST", "/build/shells/{name}/resize", "KedgeBuildShellResize"),
     Route("POST", "/build/prune", "BuildPrune"),
-    Route("POST", "/build/cancel", "BuildCancel", _PLANNED),
+    Route("POST", "/build/cancel", "BuildCancel"),
     Route("POST", "/session", "Session"),
     Route("POST", "/grpc", "Grpc"),
 )
@@ -124,8 +123,8 @@ PLUGIN_ROUTES: Final = (
 
 SWARM_ROUTES: Final = (
     Route("GET", "/swarm", "SwarmInspect", _PLAIN),
-    Route("POST", "/swarm/init", "SwarmInit", _PLANNED),
-    Route("POST", "/swarm/join", "SwarmJoin", _PLANNED),
+    Route("POST", "/swarm/init", "SwarmInit", _REFUSED),
+    Route("POST", "/swarm/join", "SwarmJoin", _REFUSED),
     Route("POST", "/swarm/leave", "SwarmLeave", _PLAIN),
     Route("POST", "/swarm/update", "SwarmUpdate", _PLAIN),
     Route("GET", "/swarm/unlockkey", "SwarmUnlockkey", _PLAIN),

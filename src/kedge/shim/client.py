@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import time
 from collections.abc import Callable
 from typing import Self, TypeAlias, TypeVar
 
@@ -184,11 +185,17 @@ class Shim:
 
     async def attach_to(
         self, peer: socket.socket, *, stdin: bool, stdout: bool, stderr: bool
-    ) -> None:
-        """Attach the other end of ``peer``, which is given away; see `attach`."""
-        await self.call(
+    ) -> int:
+        """Attach the other end of ``peer``, which is given away; see `attach`.
+
+        Returns:
+            When its stream begins, by the log's clock: what was written before is in the log only.
+        """
+        answer = await self.call(
             "attach", {"stdin": stdin, "stdout": stdout, "stderr": stderr}, (peer.detach(),)
         )
+        # A shim that is older than the engine does not say.
+        return integer(answer, "begin_ns") if "begin_ns" in answer else time.time_ns()
 
     async def exec(self, request: ExecRequest) -> Exec:
         """Run one more process in the container; return when its program runs.

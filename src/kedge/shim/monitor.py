@@ -236,7 +236,7 @@ class Monitor:
             frozenset(stream for stream, want in wanted.items() if want),
             feeds=flag(args, "stdin"),
         )
-        return {}
+        return {"begin_ns": SYSTEM_CLOCK.time_ns()}
 
     def _exec(self, args: JsonObject, fds: list[int]) -> JsonObject:
         task = self._require_running()

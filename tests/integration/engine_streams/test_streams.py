@@ -12,6 +12,7 @@ import pytest
 
 from kedge.lib.jsontypes import JsonObject
 from tests.engine import Engine
+from tests.integration.engine_crash.truth import until
 from tests.integration.engine_streams.wire import (
     UPGRADE,
     Wire,
@@ -70,6 +71,26 @@ def test_bytes_after_the_head_and_half_close(engine: Engine) -> None:
         assert "Content-Type: application/vnd.docker.multiplexed-stream" in head
         start(engine, container)
         assert frames(wire.read_all()) == {1: b"early\n", 2: b"err\n"}
+    remove(engine, container)
+
+
+def test_past_and_present_join_without_a_seam(engine: Engine) -> None:
+    # More than the buffers to a client hold, then some lines while it does not read yet.
+    script = "seq 1 300000; read x; seq 300001 302000"
+    container = create(engine, script, INTERACTIVE)
+    start(engine, container)
+    target = f"/containers/{container}/attach?stream=1&stdout=1&logs=1"
+    last = f"/containers/{container}/logs?stdout=1&tail=1"
+    until(lambda: b"300000\n" in ask(engine, "GET", last)[1], "the first lines are written")
+    with Wire(engine) as reader, Wire(engine) as typist:
+        reader.send("POST", target, UPGRADE)
+        reader.read_head()
+        typist.send("POST", f"/containers/{container}/attach?stream=1&stdin=1", UPGRADE)
+        typist.read_head()
+        typist.socket.sendall(b"go\n")
+        assert b'"StatusCode":0' in ask(engine, "POST", f"/containers/{container}/wait")[1]
+        lines = frames(reader.read_all())[1].split()
+        assert [int(line) for line in lines] == [*range(1, 302001)]
     remove(engine, container)
 
 

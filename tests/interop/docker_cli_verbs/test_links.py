@@ -29,6 +29,10 @@ def test_a_link_tells_of_the_other_container(engine: Engine) -> None:
     hosts = engine.docker("exec", "web", "cat", "/etc/hosts").stdout
     assert f"{address}\tstore " in hosts
     links = "{{json .HostConfig.Links}}"
+    assert engine.docker("ps", "--format", "{{.Names}}").stdout == "web\ndb\n"
+    names = engine.docker("ps", "--no-trunc", "--format", "{{.Names}}", "-f", "name=store").stdout
+    assert names == "db,web/store\n"
+    assert engine.docker("inspect", "-f", "{{.Name}}", "web/store").stdout == "/db\n"
     assert engine.docker("inspect", "-f", links, "web").stdout == '["/db:/web/store"]\n'
     engine.docker("rename", "db", "data")
     assert engine.docker("inspect", "-f", links, "web").stdout == '["/data:/web/store"]\n'

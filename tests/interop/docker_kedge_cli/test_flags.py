@@ -64,6 +64,12 @@ EXCEPTIONS = {
         for verb in ("run", "create", "container run", "container create")
     },
 }  # fmt: skip
+_VERB = re.compile(r"^  ([\w-]+)\*? ", re.MULTILINE)
+_COMMANDS = re.compile(r"^[\w ]*Commands:\n((?:  .*\n?)+)", re.MULTILINE)
+OUT = (
+    "checkpoint", "config", "node", "plugin", "secret", "service", "stack", "swarm", "trust",
+)  # fmt: skip
+"""Groups of Docker's client that are out of scope (SCOPE.md), or of content trust."""
 VERBS = [verb for verb in load_verbs() if verb.path not in _KEDGE_ONLY]
 
 
@@ -98,6 +104,26 @@ def test_kedge_has_every_flag_of_docker(docker_help: "dict[str, str]") -> None:
             elif bool(found["value"]) != bool(flag.metavar):
                 missing.append(f"{verb.path} --{found['name']}: switch or value")
     assert not missing, "\n".join(missing)
+
+
+def test_kedge_has_every_verb_of_docker(tmp_path: Path) -> None:
+    environment = {
+        "PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(tmp_path), "DOCKER_BUILDKIT": "0"
+    }  # fmt: skip
+
+    def verbs(path: list[str]) -> list[str]:
+        text = subprocess.run(
+            ["docker", *path, "--help"],
+            capture_output=True, text=True, check=True, env=environment, cwd=tmp_path,
+        ).stdout  # fmt: skip
+        names = [name for block in _COMMANDS.findall(text) for name in _VERB.findall(block)]
+        if not names:
+            return [" ".join(path)]
+        return [verb for name in names if name not in OUT for verb in verbs([*path, name])]
+
+    theirs = set(verbs([]))
+    assert {"run", "container ls", "volume prune", "context create"} <= theirs
+    assert theirs - {verb.path for verb in load_verbs()} == set()
 
 
 def test_no_exception_has_become_needless(docker_help: "dict[str, str]") -> None:

@@ -158,15 +158,54 @@ def test_objects_that_are_not_there(shared_engine: Engine) -> None:
 
 def test_a_plain_engine_without_swarm_and_plugins(shared_engine: Engine) -> None:
     for method, path in (
-        ("GET", "/swarm"), ("GET", "/nodes"), ("GET", "/services"), ("GET", "/tasks"),
-        ("GET", "/secrets"), ("GET", "/configs"), ("GET", "/services/x"), ("GET", "/nodes/x"),
+        ("GET", "/swarm"), ("POST", "/swarm/update"), ("GET", "/swarm/unlockkey"),
+        ("POST", "/swarm/unlock"), ("GET", "/nodes"), ("GET", "/nodes/x"), ("DELETE", "/nodes/x"),
+        ("POST", "/nodes/x/update"), ("GET", "/services"), ("POST", "/services/create"),
+        ("GET", "/services/x"), ("DELETE", "/services/x"), ("POST", "/services/x/update"),
+        ("GET", "/services/x/logs"), ("GET", "/tasks"), ("GET", "/tasks/x"),
+        ("GET", "/tasks/x/logs"), ("GET", "/secrets"), ("POST", "/secrets/create"),
+        ("GET", "/secrets/x"), ("DELETE", "/secrets/x"), ("POST", "/secrets/x/update"),
+        ("GET", "/configs"), ("POST", "/configs/create"), ("GET", "/configs/x"),
+        ("DELETE", "/configs/x"), ("POST", "/configs/x/update"), ("PUT", "/volumes/x?version=1"),
     ):  # fmt: skip
         answer = ask(shared_engine, method, path)
         assert (answer.status, answer.kind) == (503, JSON), (path, answer)
         assert answer.message.startswith(NO_SWARM), path
+    leave = ask(shared_engine, "POST", "/swarm/leave?force=1")
+    assert (leave.status, leave.message) == (503, "This node is not part of a swarm")
+    for method, path in (
+        ("POST", "/swarm/init"), ("POST", "/swarm/join"), ("GET", "/plugins/privileges?remote=x"),
+        ("POST", "/plugins/pull?remote=x"), ("POST", "/plugins/create?name=x"),
+    ):  # fmt: skip
+        answer = ask(shared_engine, method, path)
+        assert (answer.status, answer.kind) == (501, JSON), (path, answer)
+        assert "not supported: kedge" in answer.message, path
+    for method, path in (
+        ("GET", "/plugins/x/json"), ("DELETE", "/plugins/x"), ("POST", "/plugins/x/enable"),
+        ("POST", "/plugins/x/disable"), ("POST", "/plugins/x/upgrade"),
+        ("POST", "/plugins/x/push"), ("POST", "/plugins/x/set"),
+    ):  # fmt: skip
+        answer = ask(shared_engine, method, path)
+        assert (answer.status, answer.message) == (404, 'plugin "x" not found'), path
     assert json.loads(ask(shared_engine, "GET", "/plugins").body) == []
-    assert ask(shared_engine, "GET", "/plugins/x/json").status == 404
-    assert ask(shared_engine, "POST", "/swarm/init", b"{}").status == 501
+
+
+def test_a_build_is_cancelled_by_its_id(shared_engine: Engine) -> None:
+    context = make_tar({"Dockerfile": b"FROM busybox\nRUN echo begun && sleep 600\n"})
+    with contextlib.closing(_Connection(str(shared_engine.socket))) as connection:
+        connection.request(
+            "POST", "/build?buildid=mine", context, {"Content-Type": "application/x-tar"}
+        )
+        answer = connection.getresponse()
+        while b'"begun' not in (line := answer.readline()):
+            assert line
+        assert ask(shared_engine, "POST", "/build/cancel?id=mine").status == 200
+        assert b"build cancelled" in answer.read()
+    assert ask(shared_engine, "POST", "/build/cancel?id=mine").status == 200
+    assert ask(shared_engine, "POST", "/build/cancel").status == 400
+
+
+def test_docker_meets_a_plain_engine(shared_engine: Engine) -> None:
     for words in (["stack", "ls"], ["service", "ls"], ["node", "ls"]):
         done = shared_engine.docker(*words, check=False)
         assert done.returncode == 1, words

@@ -124,7 +124,7 @@ def test_bodies_of_requests(fake: FakeEngine, kedge: Run) -> None:
         ("commit c name@sha256:" + "0" * 64, "refusing to create a tag with a digest reference"),
         ("save -o /nope/x i", 'invalid output path: directory "/nope" does not exist'),
         ("load -i /nope/x", "/nope/x: no such file or directory"),
-        ("save --platform / i", 'invalid platform "/"'),
+        ("save --platform / i", 'invalid component of platform "/"'),
         ("system prune --volumes --filter until=1h", 'the "until" filter is not supported'),
         ("events --format {{.x", "unclosed action"),
         ("pull -a x:1", "tag can't be used with --all-tags/-a"),

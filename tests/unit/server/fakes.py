@@ -317,8 +317,10 @@ class FakeImages:
     async def tag(self, ref: str, *, repo: str, tag: str) -> None:
         self.calls.append(("tag", ref, repo, tag))
 
-    async def remove(self, ref: str, *, force: bool, prune: bool) -> Sequence[ImageDeleteItem]:
-        self.calls.append(("remove", ref, force, prune))
+    async def remove(
+        self, ref: str, *, force: bool, prune: bool, platforms: Sequence[str]
+    ) -> Sequence[ImageDeleteItem]:
+        self.calls.append(("remove", ref, force, prune, *platforms))
         return [ImageDeleteItem(untagged="busybox:latest"), ImageDeleteItem(deleted=IMAGE_ID)]
 
     async def pull(
@@ -355,6 +357,7 @@ class FakeBuilds:
     def __init__(self) -> None:
         self.options: BuildOptions | None = None
         self.received = 0
+        self.cancelled: list[str] = []
 
     async def build(
         self, options: BuildOptions, body: AsyncIterator[bytes]
@@ -369,6 +372,9 @@ class FakeBuilds:
             yield ProgressMessage(stream=f"received {self.received}\n")
         yield ProgressMessage(aux=Aux(id=IMAGE_ID))
         yield ProgressMessage(stream=f"Successfully built {IMAGE_ID[7:19]}\n")
+
+    async def cancel(self, build_id: str) -> None:
+        self.cancelled.append(build_id)
 
     async def compare_context(self, key: str, listing: bytes) -> tuple[str, list[int]]:
         return key, [len(listing)]

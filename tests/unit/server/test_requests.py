@@ -210,6 +210,13 @@ def test_update_exec_and_prune_bodies() -> None:
          ("list", ImageListOptions(all=True, shared_size=True, digests=True))),
         ("GET", "/images/localhost:5000/a/b/json?platform=linux/arm64",
          ("inspect", "localhost:5000/a/b", "linux/arm64")),
+        ("GET", '/images/busybox/json?platform={"os":"linux","architecture":"arm","variant":"v7"}',
+         ("inspect", "busybox", "linux/arm/v7")),
+        ("GET", '/images/busybox/history?platform={"os":"linux","architecture":"amd64"}',
+         ("history", "busybox", "linux/amd64")),
+        ("DELETE",
+         '/images/a?platforms={"os":"linux","architecture":"arm64"}&platforms=linux/amd64',
+         ("remove", "a", False, True, "linux/arm64", "linux/amd64")),
         ("GET", "/images/docker.io%2Flibrary%2Fbusybox/history",
          ("history", "docker.io/library/busybox", "")),
         ("POST", "/images/busybox/tag?repo=docker.io%2Flibrary%2Ffoo&tag=2",
@@ -229,6 +236,34 @@ def test_image_parameters(method: str, target: str, call: tuple[object, ...]) ->
         got = await client.ask(method, target)
         assert got.status < 400
         assert stage.engine.images.calls == [call]
+
+    play(scenario)
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ('platform={"os":"linux","architecture":""}', "both OS and Architecture must be provided"),
+        ("platform={", "invalid JSON"),
+        ("platform=linux/amd64&platform=linux/arm64", "only one platform"),
+    ],
+)
+def test_platforms_that_are_none(query: str, message: str) -> None:
+    async def scenario(stage: Stage) -> None:
+        client = await stage.connect()
+        for path in ("/images/a/json", "/images/a/history", "/images/a/get"):
+            got = await client.get(f"{path}?{query}")
+            assert (got.status, message in json.loads(got.body)["message"]) == (400, True)
+
+    play(scenario)
+
+
+def test_a_build_is_cancelled_by_its_id() -> None:
+    async def scenario(stage: Stage) -> None:
+        client = await stage.connect()
+        assert (await client.ask("POST", "/build/cancel?id=abc")).status == 200
+        assert stage.engine.builds.cancelled == ["abc"]
+        assert (await client.ask("POST", "/build/cancel")).status == 400
 
     play(scenario)
 

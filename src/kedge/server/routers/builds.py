@@ -49,6 +49,7 @@ class BuildRouter:
         return {
             "ImageBuild": self.build,
             "BuildPrune": self.prune,
+            "BuildCancel": self.cancel,
             "KedgeBuildOutput": self.output,
             "KedgeBuildContext": self.context,
             "KedgeBuildShell": self.shell,
@@ -59,6 +60,14 @@ class BuildRouter:
         """Build an image; progress flows while the context still comes in."""
         messages = await self._backend.build(parse_build_options(request), aiter(request.body))
         return await progress_response(messages)
+
+    async def cancel(self, request: Request) -> Response:
+        """End a build by the id that its client gave it."""
+        build_id = request.text("id")
+        if not build_id:
+            raise InvalidParameterError("build ID not provided")
+        await self._backend.cancel(build_id)
+        return Response(200)
 
     async def context(self, request: Request) -> Response:
         """Say which files of a context the engine does not know yet."""

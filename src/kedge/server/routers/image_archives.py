@@ -10,6 +10,7 @@ from kedge.server.request import Request
 from kedge.server.response import Response, StreamResponse, json_response
 from kedge.server.router import Handler
 from kedge.server.routers.container_files import TAR
+from kedge.server.routers.platforms import platform_of
 from kedge.server.routers.progress import progress_response
 
 
@@ -38,13 +39,13 @@ class ImageArchiveRouter:
         return await self._save(request, request.texts("names"))
 
     async def _save(self, request: Request, names: list[str]) -> StreamResponse:
-        chunks = await self._backend.save(names, platform=request.text("platform"))
+        chunks = await self._backend.save(names, platform=platform_of(request))
         return StreamResponse(chunks, TAR)
 
     async def load(self, request: Request) -> StreamResponse:
         """Take up the images of the body."""
         messages = await self._backend.load(
-            aiter(request.body), quiet=request.flag("quiet"), platform=request.text("platform")
+            aiter(request.body), quiet=request.flag("quiet"), platform=platform_of(request)
         )
         return await progress_response(messages)
 

@@ -11,6 +11,7 @@ from kedge.server.request import Request
 from kedge.server.response import AnyResponse, Response, StreamResponse, json_response
 from kedge.server.router import Handler
 from kedge.server.routers.credentials import parse_registry_auth
+from kedge.server.routers.platforms import platform_of, platforms_of
 from kedge.server.routers.progress import progress_response
 
 # From this version on a size is said once.
@@ -79,7 +80,7 @@ class ImageRouter:
 
     async def inspect(self, request: Request) -> Response:
         """Answer everything about an image."""
-        image = await self._backend.inspect(request.name, platform=request.text("platform"))
+        image = await self._backend.inspect(request.name, platform=platform_of(request))
         if request.version < _WITHOUT_VIRTUAL_SIZE:
             image.virtual_size = image.size
         agent = request.head.headers.get("user-agent", "")
@@ -89,9 +90,8 @@ class ImageRouter:
 
     async def history(self, request: Request) -> Response:
         """Answer how an image was made."""
-        return json_response(
-            await self._backend.history(request.name, platform=request.text("platform"))
-        )
+        steps = await self._backend.history(request.name, platform=platform_of(request))
+        return json_response(steps)
 
     async def tag(self, request: Request) -> Response:
         """Give an image another name."""
@@ -101,7 +101,10 @@ class ImageRouter:
     async def delete(self, request: Request) -> Response:
         """Untag or delete an image."""
         removed = await self._backend.remove(
-            request.name, force=request.flag("force"), prune=not request.flag("noprune")
+            request.name,
+            force=request.flag("force"),
+            prune=not request.flag("noprune"),
+            platforms=platforms_of(request),
         )
         return json_response(removed)
 

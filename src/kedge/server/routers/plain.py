@@ -31,8 +31,12 @@ def handler_for(route: Route) -> Handler:
 
 
 def _not_supported_text(route: Route) -> str:
-    ever = "yet" if route.support is Support.PLANNED else "at all"
-    return f"kedge does not support {route.operation} {ever} ({route.method} {route.path})"
+    reason = (
+        "plugins are not supported: kedge has drivers of its own only"
+        if route.path.startswith("/plugins/")
+        else "swarm mode is not supported: kedge runs containers on one host"
+    )
+    return f"{reason} ({route.method} {route.path})"
 
 
 def _refuse_with(error: NotSupportedError | UnavailableError) -> Handler:

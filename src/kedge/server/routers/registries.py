@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping
 
-from kedge.api import codec
-from kedge.api.types.distribution import OciPlatform
 from kedge.api.types.system import AuthConfig
 from kedge.server.backends import RegistryBackend
 from kedge.server.request import Request
 from kedge.server.response import Response, StreamResponse, json_response
 from kedge.server.router import Handler
 from kedge.server.routers.credentials import parse_registry_auth
+from kedge.server.routers.platforms import platform_of
 from kedge.server.routers.progress import progress_response
 
 
@@ -33,7 +32,7 @@ class RegistryRouter:
         messages = await self._backend.push(
             request.name,
             tag=request.text("tag"),
-            platform=_platform(request.text("platform")),
+            platform=platform_of(request),
             auth=_auth(request),
         )
         return await progress_response(messages)
@@ -45,14 +44,6 @@ class RegistryRouter:
     async def inspect(self, request: Request) -> Response:
         """Answer what a registry has under a name."""
         return json_response(await self._backend.inspect_remote(request.name, auth=_auth(request)))
-
-
-def _platform(text: str) -> str:
-    """Return ``os/arch[/variant]`` of a platform that clients send as JSON."""
-    if not text.startswith("{"):
-        return text
-    platform = codec.decode(text.encode(), OciPlatform)
-    return "/".join(filter(None, (platform.os, platform.architecture, platform.variant)))
 
 
 def _auth(request: Request) -> AuthConfig | None:
