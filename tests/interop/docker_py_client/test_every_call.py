@@ -11,7 +11,7 @@ from pathlib import Path
 
 import docker  # type: ignore[import-untyped]
 import pytest
-from docker import types  # type: ignore[import-untyped]
+from docker import types
 from docker.api.build import BuildApiMixin  # type: ignore[import-untyped]
 from docker.api.config import ConfigApiMixin  # type: ignore[import-untyped]
 from docker.api.container import ContainerApiMixin  # type: ignore[import-untyped]
@@ -50,12 +50,12 @@ def seen() -> set[str]:
 def calls(shared_engine: Engine, seen: set[str]) -> Iterator["docker.APIClient"]:
     """A client of the module's engine that notes its calls."""
 
-    class Noted(docker.APIClient):  # type: ignore[misc]
-        def __getattribute__(self, name: str) -> object:
-            seen.add(name)
-            return super().__getattribute__(name)
+    def note(client: object, name: str) -> object:
+        seen.add(name)
+        return object.__getattribute__(client, name)
 
-    client = Noted(base_url=shared_engine.host)
+    noted = type("Noted", (docker.APIClient,), {"__getattribute__": note})
+    client = noted(base_url=shared_engine.host)
     yield client
     client.close()
     # The library leaves the closing of its streams to the collector: here, not in another test.
