@@ -1,5 +1,6 @@
 """The lists ``compose config`` prints instead of the model. Pure."""
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -7,6 +8,8 @@ from kedge.compose.canonical import items, section
 from kedge.compose.failures import no_such_service
 from kedge.compose.fingerprint import service_hash
 from kedge.compose.printing import escape_dollars
+from kedge.compose.template import variables_in
+from kedge.lib.fields import text
 from kedge.lib.jsontypes import JsonObject
 
 Lister = Callable[[JsonObject, Mapping[str, str]], list[str]]
@@ -40,14 +43,43 @@ def _keys(kind: str) -> Lister:
     return lister
 
 
+def _models(model: JsonObject, _env: Mapping[str, str]) -> list[str]:
+    found = [text(one, "model") for one in section(model, "models").values()]
+    return list(dict.fromkeys(name for name in found if name))
+
+
 LISTS: Final[dict[str, Lister]] = {
     "services": _keys("services"),
     "volumes": _keys("volumes"),
     "networks": _keys("networks"),
+    "models": _models,
     "images": _images,
     "profiles": _profiles,
     "environment": _environment,
 }
+
+
+def variables(model: JsonObject, *, as_json: bool) -> str:
+    """Return what the texts of a model that was not interpolated need, as a table or as JSON."""
+    found = sorted(variables_in(model).values())
+    if as_json:
+        document = {
+            one.name: {
+                "Name": one.name,
+                "DefaultValue": one.default,
+                "PresenceValue": one.presence,
+                "Required": one.required,
+            }
+            for one in found
+        }
+        return json.dumps(document, indent=4) + "\n"
+    rows = [("NAME", "REQUIRED", "DEFAULT VALUE", "ALTERNATE VALUE")]
+    rows += [(one.name, str(one.required).lower(), one.default, one.presence) for one in found]
+    widths = [max(20, *(len(row[at]) + 3 for row in rows)) for at in range(3)] + [0]
+    return "".join(
+        "".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() + "\n"
+        for row in rows
+    )
 
 
 def hashes(model: JsonObject, names: str) -> list[str]:

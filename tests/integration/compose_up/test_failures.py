@@ -1,10 +1,12 @@
 """What happens and what is said when a stack cannot come up."""
 
 import os
+from pathlib import Path
 
 import pytest
 
 from tests.composeproject import Project
+from tests.engine import Engine
 
 pytestmark = pytest.mark.integration
 
@@ -88,6 +90,54 @@ def test_a_container_that_cannot_start_is_named(project: Project) -> None:
     done = project.compose("up", "-d", check=False)
     assert done.returncode == 1
     assert f"kedge: service s: container {project.name}-s-1 does not start: " in done.stderr
+
+
+def test_a_container_that_crashes_at_once_is_told(project: Project) -> None:
+    # The hook of the other one takes until the first has ended.
+    project.write("""
+services:
+  s: {image: busybox, command: sh -c "echo no database; exit 3"}
+  t:
+    image: busybox
+    init: true
+    command: sleep 1000
+    depends_on: [s]
+    post_start:
+      - command: sh -c "for n in 1 2 3 4 5 6 7 8 9; do sleep 0.1; done"
+""")
+    done = project.compose("up", "-d")
+    said = f"kedge: warning: service s: container {project.name}-s-1 has ended (exit code 3)\n"
+    assert done.stderr.endswith(said + "its last lines:\n  no database\n")
+
+
+def test_up_converges_after_the_engine_was_killed_in_the_middle(
+    engine: Engine, tmp_path: Path
+) -> None:
+    folder = tmp_path / "middle"
+    (folder / "f").mkdir(parents=True)
+    project = Project(engine, folder)
+    project.write(f"""
+services:
+  a: {{image: busybox, init: true, command: sleep 1000, volumes: ["./f:/f", "data:/d"],
+      {_CHECK.replace("retries: 2", "retries: 1000") % '"test -e /f/ok"'}}}
+  b: {{image: busybox, init: true, command: sleep 1000,
+      depends_on: {{a: {{condition: service_healthy}}}}}}
+volumes: {{data: }}
+""")
+    process = project.start("up", "-d")
+    assert process.stderr is not None
+    assert any(line.endswith("a-1  Waiting\n") for line in process.stderr)
+    engine.kill()
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "the engine at " in told
+    assert "Traceback" not in told
+    (folder / "f" / "ok").touch()
+    engine.start()
+    project.compose("up", "-d")
+    assert project.states() == {"a-1": "running", "b-1": "running"}
+    project.end()
+    assert project.observed() == ((), (), ())
 
 
 def test_bad_files_make_nothing(project: Project) -> None:

@@ -88,6 +88,22 @@ def test_exec_chooses_a_container_and_ends_as_the_program(standing: Project) -> 
     )
 
 
+def test_attach_speaks_with_a_service_and_ends_as_it_does(project: Project) -> None:
+    project.write("""
+name: mine
+services:
+  shell:
+    image: busybox
+    stdin_open: true
+    command: sh -c 'read line; echo "got $$line"; exit 4'
+""")
+    project.run("up", "-d", "--remove-orphans", "-t", "0")
+    done = project.run("attach", "shell", text="hello\n", code=4)
+    assert done.stdout == "got hello\n"
+    assert "no such service: nosuch" in project.run("attach", "nosuch", code=1).stderr
+    assert "is not running" in project.run("attach", "shell", code=1).stderr
+
+
 def test_pause_unpause_kill_and_rm(project: Project) -> None:
     told = project.run("pause", "web").stderr
     assert " Container mine-web-1  Paused\n" in told

@@ -82,6 +82,10 @@ def test_watch_syncs_restarts_runs_and_rebuilds(project: Project) -> None:
     (folder / "Dockerfile").write_text(DOCKERFILE + "LABEL a=b\n")
     until(watching, "service web successfully built")
     assert container(project) != before
+    # --prune is on: the image before has gone.
+    mine = ("label=com.docker.compose.project=mine", "dangling=true")
+    filters = [word for one in mine for word in ("--filter", one)]
+    assert project.engine.kedge("images", "-q", *filters).stdout == ""
     watching.send_signal(signal.SIGINT)
     watching.communicate(timeout=60)
     assert watching.returncode == 130

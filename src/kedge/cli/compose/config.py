@@ -14,26 +14,28 @@ if TYPE_CHECKING:
     from kedge.compose.project import Project
 
 _FORMATS: Final = ("yaml", "json")
-_LISTS: Final = ("services", "volumes", "networks", "images", "profiles", "environment")
+_LISTS: Final = (
+    "services", "volumes", "networks", "models", "images", "profiles", "environment"
+)  # fmt: skip
 
 
-def _run(options: Options, _client: EngineClient) -> int:
+def _run(options: Options, client: EngineClient) -> int:
     from kedge.compose.project import load_project  # noqa: PLC0415 - no other verb pays for it
 
     if options.text("format") not in _FORMATS:
         raise UsageError(f"unsupported format '{options.text('format')}': yaml or json")
-    everything = options.on("profiles")
+    variables = options.on("variables")
     wanted = wanted_project(options)._replace(
-        interpolate=not options.on("no-interpolate"),
-        normalize=not options.on("no-normalize"),
+        interpolate=not (variables or options.on("no-interpolate")),
+        normalize=not (variables or options.on("no-normalize")),
         resolve_paths=not options.on("no-path-resolution"),
-        consistency=not options.on("no-consistency"),
+        consistency=not (variables or options.on("no-consistency")),
         env_resolution=not options.on("no-env-resolution"),
     )
-    if everything:
+    if variables or options.on("profiles"):
         wanted = wanted._replace(profiles=("*",))
     project = load_project(wanted, os.environ, warn)
-    text = _text(options, project)
+    text = _text(options, project, client)
     if options.on("quiet"):
         return OK
     path = options.text("output")
@@ -45,11 +47,20 @@ def _run(options: Options, _client: EngineClient) -> int:
     return OK
 
 
-def _text(options: Options, project: "Project") -> str:
+def _text(options: Options, project: "Project", client: EngineClient) -> str:
     from kedge.compose import listing, presentation, printing  # noqa: PLC0415 - as above
     from kedge.compose.project import select_services  # noqa: PLC0415 - as above
 
+    as_json = options.text("format") == "json"
+    if options.on("variables"):
+        return listing.variables(project.model, as_json=as_json)
     model = presentation.presented(select_services(project.model, options.words))
+    if options.on("resolve-image-digests") or options.on("lock-image-digests"):
+        from kedge.compose import pinning  # noqa: PLC0415 - as above
+
+        model = pinning.pinned(model, client)
+        if options.on("lock-image-digests"):
+            model = pinning.lock_file(model)
     if options.text("hash"):
         lines = listing.hashes(model, options.text("hash"))
     else:
@@ -57,7 +68,6 @@ def _text(options: Options, project: "Project") -> str:
         if not chosen:
             if not options.on("no-interpolate"):
                 model = listing.escaped(model)
-            as_json = options.text("format") == "json"
             return printing.to_json(model) if as_json else printing.to_yaml(model)
         lines = listing.LISTS[chosen[0]](model, project.env)
     return "".join(f"{line}\n" for line in lines)
@@ -74,10 +84,14 @@ COMMAND: Final = Command(
         switch("services", "Print the services' names"),
         switch("volumes", "Print the volumes' names"),
         switch("networks", "Print the networks' names"),
+        switch("models", "Print the models' names"),
         switch("images", "Print the images' names"),
         switch("profiles", "Print the profiles' names"),
         switch("environment", "Print the variables the files are read with"),
+        switch("variables", "Print the variables the files name, and their defaults"),
         value("hash", "SERVICE", "Print the hash of services, '*' is all"),
+        switch("resolve-image-digests", "Print images with the digest their registry has now"),
+        switch("lock-image-digests", "Print an override file that holds the images' digests"),
         switch("no-interpolate", "Leave variables as they are"),
         switch("no-normalize", "Leave out what is implied"),
         switch("no-path-resolution", "Leave paths as they are"),
@@ -89,7 +103,7 @@ COMMAND: Final = Command(
         ("kedge compose config", "The whole model"),
         ("kedge compose -f app.yaml config --services", "The services' names"),
         ("kedge compose config -q", "Only say whether the files are right"),
+        ("kedge compose config --lock-image-digests >compose.override.yaml", "Pin the images"),
     ),
     needs_engine=False,
-    needs_host=False,
 )

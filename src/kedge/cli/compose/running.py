@@ -1,7 +1,7 @@
 """Plans shown or carried out, and what the user reads when a service fails."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from kedge.cli.compose.lateimages import LateImages
@@ -16,7 +16,7 @@ from kedge.compose.application import Application
 from kedge.compose.clients import ClientPool
 from kedge.compose.dryrun import describe
 from kedge.compose.executor import execute
-from kedge.compose.observed import Observed
+from kedge.compose.observed import Observed, list_containers
 from kedge.compose.perform import Performer
 from kedge.compose.stage import ServiceError, Stage
 from kedge.compose.steps import Plan
@@ -83,6 +83,20 @@ def tell_failure(error: KedgeError, client: EngineClient) -> int:
             if lines:
                 sys.stderr.write(f"its last lines:\n{_indented(lines)}")
     return 1
+
+
+def warn_of_crashed(app: Application, client: EngineClient, services: Collection[str]) -> None:
+    """Tell of containers that ended badly although they were just started; nobody is waited for."""
+    for one in list_containers(client, app.name):
+        comes_back = one.state == "restarting"
+        if one.oneoff or one.service not in services:
+            continue
+        if comes_back or (one.state == "exited" and one.exit_code):
+            how = "keeps ending" if comes_back else "has ended"
+            warn(f"service {one.service}: container {one.name} {how} (exit code {one.exit_code})")
+            lines = last_lines(client, one.id)
+            if lines:
+                sys.stderr.write(f"its last lines:\n{_indented(lines)}")
 
 
 def _indented(lines: str) -> str:

@@ -16,8 +16,9 @@ from kedge.cli.compose.lateimages import LateImages
 from kedge.cli.compose.opening import open_application, parallel_limit
 from kedge.cli.compose.progress import open_progress
 from kedge.cli.compose.projectflags import PROJECT_FLAGS
-from kedge.cli.compose.running import carry_out, tell_failure
+from kedge.cli.compose.running import carry_out, tell_failure, warn_of_crashed
 from kedge.cli.compose.timeouts import TIMEOUT_FLAG, timeout_s
+from kedge.cli.exitcodes import OK
 from kedge.cli.flags import Options, UsageError, grouped, integer, many, read_options, switch, value
 from kedge.client.hosts import Host
 from kedge.client.http import EngineClient
@@ -53,7 +54,10 @@ def _run(options: Options, client: EngineClient) -> int:
         wishes = wishes._replace(recreate_dependencies=Recreate.FORCE)
     in_background = any(options.on(name) for name in ("detach", "wait", "no-start", "dry-run"))
     if in_background:
-        return converge_verb(app, client, options, wishes, "up")
+        code = converge_verb(app, client, options, wishes, "up")
+        if code == OK and wishes.start and not options.on("dry-run"):
+            warn_of_crashed(app, client, wishes.services)
+        return code
     try:
         return _run_attached(app, client, options, wishes)
     except KedgeError as error:

@@ -1,5 +1,7 @@
 """``kedge compose watch``: take changes of files over into running services, until interrupted."""
 
+import contextlib
+import json
 import sys
 import threading
 from functools import partial
@@ -12,7 +14,9 @@ from kedge.cli.compose.up import bring_up, rebuild
 from kedge.cli.compose.watching import Watcher
 from kedge.cli.exitcodes import OK
 from kedge.cli.flags import Options, switch
+from kedge.client.hosts import Host
 from kedge.client.http import EngineClient
+from kedge.compose import labels
 from kedge.compose.watchrules import rules_of
 
 
@@ -30,11 +34,20 @@ def _run(options: Options, client: EngineClient) -> int:
         EngineClient(client.host),
         rules,
         note=_note,
-        rebuild=partial(rebuild, options, client.host),
+        rebuild=partial(_rebuild, options, client.host, app.name),
     )
     watcher.start()
     watcher.run(threading.Event())
     return OK
+
+
+def _rebuild(options: Options, host: Host, project: str, service: str) -> None:
+    rebuild(options, host, service)
+    if options.on("prune"):
+        # The image before this one has lost its name.
+        filters = {"dangling": ["true"], "label": [f"{labels.PROJECT}={project}"]}
+        with contextlib.closing(EngineClient(host)) as client:
+            client.post("/images/prune", {"filters": json.dumps(filters)}).read()
 
 
 def _note(text: str) -> None:
@@ -47,6 +60,7 @@ COMMAND: Final = Command(
     summary="Take changes of files over into running services as their 'develop.watch' says",
     flags=(
         switch("no-up", "Do not build and start services first"),
+        switch("prune", "Remove the images that rebuilds replace", default=True),
         switch("quiet", "Hide what the first build prints"),
         *PROJECT_FLAGS,
     ),
