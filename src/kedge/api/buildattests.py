@@ -1,8 +1,7 @@
 """``--provenance``, ``--sbom`` and ``--attest``: what an image is to say of itself. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from kedge.api.buildoutputs import split_fields
 from kedge.errdefs import InvalidParameterError, NotSupportedError
@@ -15,8 +14,7 @@ _PROVENANCE_KEYS: Final = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProvenanceWish:
+class ProvenanceWish(NamedTuple):
     """How provenance is to be written."""
 
     is_whole: bool = False
@@ -27,8 +25,7 @@ class ProvenanceWish:
     is_reproducible: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attests:
+class Attests(NamedTuple):
     """Everything an image is to say of itself."""
 
     provenance: ProvenanceWish | None = None

@@ -5,9 +5,8 @@ name of an image. Client and engine read the same text.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from kedge.api.buildoutputs import split_fields
 from kedge.errdefs import InvalidParameterError, NotSupportedError
@@ -30,8 +29,7 @@ class CacheKind(StrEnum):
     """In the configuration of the image itself."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildCacheSpec:
+class BuildCacheSpec(NamedTuple):
     """One ``--cache-from`` or ``--cache-to``."""
 
     kind: CacheKind

@@ -5,11 +5,10 @@ The vocabulary is BuildKit's exporters: ``image``, ``registry``, ``local``, ``ta
 engine read the same text: the client keeps ``dest``, which names something of its own.
 """
 
-import csv
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 from kedge.errdefs import InvalidParameterError
 
@@ -24,6 +23,7 @@ _IMAGE_KEYS: Final = (
 _FILE_KEYS: Final = ("dest", "tar", "mode", "platform-split")
 _TRUE: Final = frozenset({"", "1", "t", "true", "yes"})
 _FALSE: Final = frozenset({"0", "f", "false", "no"})
+_NONE: Final[Mapping[str, str]] = MappingProxyType({})
 _LEVELS: Final = {"gzip": 9, "zstd": 22, "uncompressed": 22}
 
 
@@ -48,8 +48,7 @@ SENT_BACK: Final = frozenset({OutputKind.LOCAL, OutputKind.TAR, OutputKind.OCI, 
 """The kinds whose bytes go to whoever asked for the build."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildOutput:
+class BuildOutput(NamedTuple):
     """One ``--output``."""
 
     kind: OutputKind
@@ -69,9 +68,9 @@ class BuildOutput:
     """An OCI layout in a folder: ``tar=false``."""
     platform_split: bool | None = None
     """A folder for each platform; None for "if there are several"."""
-    annotations: Mapping[str, str] = field(default_factory=dict[str, str])
+    annotations: Mapping[str, str] = _NONE
     """Of the manifest."""
-    index_annotations: Mapping[str, str] = field(default_factory=dict[str, str])
+    index_annotations: Mapping[str, str] = _NONE
 
 
 def parse_output(text: str) -> BuildOutput:
@@ -141,6 +140,10 @@ def split_fields(text: str) -> list[str]:
     Raises:
         InvalidParameterError: The quotes or line ends make no sense.
     """
+    if '"' not in text and "\n" not in text and "\r" not in text:
+        return text.split(",") if text else []
+    import csv  # noqa: PLC0415 - rarely needed
+
     try:
         rows = list(csv.reader([text]))
     except csv.Error as error:

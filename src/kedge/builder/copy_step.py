@@ -1,5 +1,6 @@
 """COPY, ADD and WORKDIR: their sources, their share of the cache key, and how they are done."""
 
+import functools
 import posixpath
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from dataclasses import dataclass
 from kedge.archive.entry import Kind
 from kedge.builder.files.copying import Copier, CopyRules
 from kedge.builder.files.destination import Created, Destination
-from kedge.builder.files.digests import selection_digest
+from kedge.builder.files.digests import remembered_digest, selection_digest
 from kedge.builder.files.modes import check_mode
 from kedge.builder.files.selection import Selected, has_wildcard, select
 from kedge.builder.files.tar import try_read_archive
@@ -78,7 +79,13 @@ class CopyStep:
         found: list[Json] = []
         for each in self._selected:
             name = "" if each.is_directory and not operation.keeps_parents else each.name
-            found.append(_fact(name, selection_digest(self._source, each, self._skips)))
+            digest = remembered_digest(
+                self._source,
+                each,
+                self._excluded,
+                functools.partial(selection_digest, self._source, each, self._skips),
+            )
+            found.append(_fact(name, digest))
         inline = MemoryTree(self._inline())
         found.extend(_fact(name, inline.digest(name)) for name in inline.names(""))
         found.extend(remote_fact(source, remote) for source, remote in self._remotes)

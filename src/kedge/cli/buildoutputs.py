@@ -7,7 +7,6 @@ connection. A file appears under its name only when it is whole.
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Iterable, Sequence
 from contextlib import closing, suppress
 from typing import Final
@@ -148,6 +147,8 @@ def _write_file(path: str, pieces: Iterable[bytes]) -> None:
         with open(path, "wb") as out:
             out.writelines(pieces)
         return
+    import tempfile  # noqa: PLC0415 - only for files
+
     folder = os.path.dirname(os.path.abspath(path))
     os.makedirs(folder, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=f".{os.path.basename(path)}.")

@@ -3,24 +3,21 @@
 An engine that does not know the question, dockerd for one, gets the whole context.
 """
 
-import hashlib
 import json
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import Final, TypeAlias
 
-from kedge.cli.buildcontext import ARCHIVE_END, Context, entry_bytes, ignore_file_of, list_folder
+from kedge.cli.buildcontext import Context, ignore_file_of, list_folder
+from kedge.cli.contexttar import ARCHIVE_END, entry_bytes
 from kedge.client.http import EngineClient
 from kedge.errdefs import KedgeError
 from kedge.lib.fields import items, text
 
 _KINDS: Final = {stat.S_IFREG: "f", stat.S_IFDIR: "d", stat.S_IFLNK: "l", stat.S_IFIFO: "p"}
-
-
-class _Seen(NamedTuple):
-    path: str
-    status: os.stat_result
+_Listed: TypeAlias = list[str | int]
+"""A file as the engine compares it; see ``Listed`` in the engine's `builder.files.kept`."""
 
 
 def synchronized(client: EngineClient, context: Context) -> tuple[Context, dict[str, str]]:
@@ -29,25 +26,28 @@ def synchronized(client: EngineClient, context: Context) -> tuple[Context, dict[
         return context, {}
     dockerfile = os.path.join(context.folder, context.dockerfile)
     ignore_file = ignore_file_of(context.folder, dockerfile)
-    found = list_folder(context.folder, context.dockerfile, ignore_file)
-    seen = [_Seen(*each) for each in found]
-    listed = [(each, entry) for each in seen if (entry := _listed(context.folder, each))]
+    seen: list[tuple[str, os.stat_result]] = []
+    listed: list[_Listed] = []
+    for each in list_folder(context.folder, context.dockerfile, ignore_file):
+        entry = _listed(context.folder, *each)
+        if entry:
+            seen.append(each)
+            listed.append(entry)
     try:
         answer = client.request(
             "POST", "/build/contexts", {"key": _key(context)},
-            body=json.dumps([entry for _, entry in listed]).encode(errors="surrogateescape"),
+            body=json.dumps(listed, separators=(",", ":"), check_circular=False).encode(),
             content_type="application/json",
         ).object()  # fmt: skip
     except KedgeError:
         return context, {}
-    needed = [listed[int(str(number))][0] for number in items(answer, "Needed")]
+    needed = [seen[int(str(number))] for number in items(answer, "Needed")]
     body = _needed(context.folder, needed)
     return context._replace(body=body), {"contexttoken": text(answer, "Token")}
 
 
-def _listed(folder: str, seen: _Seen) -> list[str | int]:
+def _listed(folder: str, path: str, status: os.stat_result) -> _Listed:
     """Return a file as the engine compares it; nothing for one that has no place in a context."""
-    path, status = seen
     kind = _KINDS.get(stat.S_IFMT(status.st_mode), "")
     if not kind:
         return []
@@ -63,10 +63,11 @@ def _listed(folder: str, seen: _Seen) -> list[str | int]:
 def _key(context: Context) -> str:
     status = os.stat(context.folder)
     whole = f"{os.uname().nodename} {os.path.realpath(context.folder)} {status.st_ino}"
-    return hashlib.sha256(whole.encode(errors="surrogateescape")).hexdigest()
+    # A name that is no UTF-8 has no place in a query.
+    return whole.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
-def _needed(folder: str, files: Sequence[_Seen]) -> Iterator[bytes]:
+def _needed(folder: str, files: Sequence[tuple[str, os.stat_result]]) -> Iterator[bytes]:
     for path, status in files:
         yield from entry_bytes(folder, path, status)
     yield ARCHIVE_END

@@ -11,7 +11,7 @@ import stat
 import tarfile
 from collections.abc import Iterable, Iterator
 
-from kedge.cli.buildcontext import ARCHIVE_END, file_pieces, header_bytes
+from kedge.cli.contexttar import ARCHIVE_END, file_pieces, header_bytes
 from kedge.errdefs import InvalidParameterError, SystemFailureError
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -9,7 +9,6 @@ for all others. Without a helper, secrets are kept in the file, which only its o
 import base64
 import json
 import os
-import shutil
 from collections.abc import Mapping
 from typing import Final, NamedTuple, cast
 
@@ -218,6 +217,8 @@ def _run_helper(helper: str, verb: str, message: Json) -> str | None:
     import subprocess  # noqa: PLC0415 - only with a helper
 
     program = f"docker-credential-{helper}"
+    import shutil  # noqa: PLC0415 - helpers are rare
+
     if shutil.which(program) is None:
         raise SystemFailureError(
             f"credential helper {program} is not installed: install it, or take it out of"

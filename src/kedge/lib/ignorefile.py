@@ -9,9 +9,8 @@ import functools
 import posixpath
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Final
+from typing import Final, NamedTuple
 
 from kedge.errdefs import InvalidParameterError
 from kedge.lib.spaces import SPACES
@@ -30,13 +29,13 @@ class MatchKind(Enum):
     REGEX = auto()
 
 
-@dataclass(frozen=True)
 class Pattern:
-    """One line of an ignore file."""
+    """One line of an ignore file; read-only."""
 
-    text: str
-    """Cleaned, without the exclamation mark."""
-    is_exception: bool = False
+    def __init__(self, text: str, *, is_exception: bool = False) -> None:
+        """Take one cleaned line, without its exclamation mark."""
+        self.text = text
+        self.is_exception = is_exception
 
     @functools.cached_property
     def kind(self) -> MatchKind:
@@ -73,8 +72,7 @@ class Pattern:
         return self._compiled.fullmatch(path) is not None
 
 
-@dataclass(frozen=True, slots=True)
-class MatchState:
+class MatchState(NamedTuple):
     """The verdict on one path, and per pattern whether it or a directory above it matched."""
 
     matched: bool
@@ -93,6 +91,11 @@ class IgnoreMatcher:
         found = (try_parse_pattern(text) for text in patterns)
         self.patterns = tuple(pattern for pattern in found if pattern is not None)
         self.has_exceptions = any(pattern.is_exception for pattern in self.patterns)
+        self.texts = tuple(
+            f"!{pattern.text}" if pattern.is_exception else pattern.text
+            for pattern in self.patterns
+        )
+        """The cleaned patterns; equal ones match alike."""
         self.root = MatchState(matched=False, by_pattern=(False,) * len(self.patterns))
         """The state to start a walk with."""
 
@@ -163,7 +166,7 @@ def try_parse_pattern(text: str) -> Pattern | None:
         if not text:
             raise InvalidParameterError('illegal exclusion pattern: "!"')
     check_glob(text)
-    return Pattern(text, is_exception)
+    return Pattern(text, is_exception=is_exception)
 
 
 def check_glob(pattern: str) -> None:

@@ -11,9 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kedge.archive.entry import Kind
+from kedge.builder.files.digests import remembered_digest
+from kedge.builder.files.ignored import IgnoredTree
 from kedge.builder.files.kept import KeptContexts, KeptTree, Listed, parse_listing
+from kedge.builder.files.selection import Selected
 from kedge.builder.files.tar import TarTree, read_tar
 from kedge.errdefs import ConflictError, InvalidParameterError
+from kedge.lib.ignorefile import IgnoreMatcher
 
 
 def body(files: Mapping[str, bytes]) -> TarTree:
@@ -75,6 +79,35 @@ def test_parts_make_the_whole(versions: list[dict[str, bytes]]) -> None:
             assert asked == len(changed)
         tree.release()
         before = files
+    store.clear()
+
+
+def test_an_unchanged_folder_is_the_tree_it_was_with_the_digests_it_had() -> None:
+    store = KeptContexts()
+    files = {"a": b"1", "d/c": b"2"}
+    _, first = build(store, files)
+    whole = Selected(path="", name="", is_directory=True)
+    nothing = IgnoreMatcher(())
+    assert remembered_digest(first, whole, nothing, lambda: "computed") == "computed"
+    ignored = IgnoredTree(first, IgnoreMatcher(["*.o"]))
+    assert remembered_digest(ignored, whole, nothing, lambda: "less") == "less"
+    excluded = IgnoreMatcher(["d"])
+    assert remembered_digest(first, whole, excluded, lambda: "part") == "part"
+    first.release()
+    asked, second = build(store, files)
+    assert asked == 0
+    for tree, excludes, known in (
+        (second, nothing, "computed"),
+        (ignored, nothing, "less"),
+        (second, excluded, "part"),
+    ):
+        assert remembered_digest(tree, whole, excludes, lambda: "anew") == known
+    store.clear()
+    assert contents(second) == files
+    second.release()
+    _, third = build(store, files)
+    assert remembered_digest(third, whole, nothing, lambda: "anew") == "anew"
+    third.release()
     store.clear()
 
 

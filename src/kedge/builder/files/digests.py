@@ -5,15 +5,45 @@ equal layers, apart from time stamps.
 """
 
 import hashlib
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, MutableMapping
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from kedge.archive.entry import Entry, Kind
+from kedge.builder.files.ignored import IgnoredTree
 from kedge.builder.files.selection import Selected
 from kedge.builder.files.tree import Tree, join
+from kedge.lib.ignorefile import IgnoreMatcher
 
 Skips = Callable[[str], bool]
 """Whether ``--exclude`` leaves a path out; relative to the selected directory."""
+
+
+Selections: TypeAlias = MutableMapping[tuple[Selected, tuple[str, ...], tuple[str, ...]], str]
+"""Digests by what was selected, what the ignore file leaves out, and what ``--exclude`` does."""
+
+
+@runtime_checkable
+class _Lasting(Protocol):
+    """A tree that never changes and is there for several builds."""
+
+    @property
+    def selections(self) -> Selections: ...
+
+
+def remembered_digest(
+    tree: Tree, selected: Selected, excluded: IgnoreMatcher, compute: Callable[[], str]
+) -> str:
+    """Return what ``compute`` returns for a selection, or did for the same tree before."""
+    ignored: tuple[str, ...] = ()
+    if isinstance(tree, IgnoredTree):
+        ignored, tree = tree.matcher.texts, tree.whole
+    if not isinstance(tree, _Lasting):
+        return compute()
+    key = (selected, ignored, excluded.texts)
+    found = tree.selections.get(key)
+    if found is None:
+        found = tree.selections[key] = compute()
+    return found
 
 
 class _Sink(Protocol):

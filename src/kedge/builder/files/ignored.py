@@ -23,6 +23,11 @@ class IgnoredTree:
         self._visible: dict[str, bool] = {"": True}
 
     @property
+    def whole(self) -> Tree:
+        """The tree with everything in it."""
+        return self._tree
+
+    @property
     def matcher(self) -> IgnoreMatcher:
         """The rules."""
         return self._matcher

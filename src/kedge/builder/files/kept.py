@@ -7,10 +7,9 @@ ends leaves nothing, and its next run asks for everything once.
 """
 
 import itertools
-import posixpath
 import threading
 from collections.abc import Callable, Sequence
-from typing import BinaryIO, Final, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
 
 import msgspec
 
@@ -19,6 +18,9 @@ from kedge.builder.files.tar import TarTree
 from kedge.builder.files.tree import ROOT_ENTRY, clip
 from kedge.errdefs import ConflictError, InvalidParameterError, NotFoundError
 from kedge.lib.ids import new_id
+
+if TYPE_CHECKING:
+    from kedge.builder.files.digests import Selections
 
 _MOST_CONTEXTS: Final = 16
 _MOST_PENDING: Final = 64
@@ -55,9 +57,15 @@ def parse_listing(data: bytes) -> list[Listed]:
     if len(listed) > _MOST_FILES:
         raise InvalidParameterError(f"a build context of more than {_MOST_FILES} files")
     for item in listed:
-        if item.kind not in _KINDS or not item.path or clip(item.path) != item.path:
+        if item.kind not in _KINDS or not _is_clean(item.path):
             raise InvalidParameterError(f"invalid list of a build context: {item.path!r}")
     return listed
+
+
+def _is_clean(path: str) -> bool:
+    """Say whether a path is one that `clip` leaves as it is; most are told at a glance."""
+    plain = path and not path.startswith("/") and "//" not in path and "." not in path
+    return bool(plain and not path.endswith("/")) or (bool(path) and clip(path) == path)
 
 
 class _Generation:
@@ -85,27 +93,36 @@ class Compared(NamedTuple):
 class KeptTree:
     """A context made of several transfers; satisfies ``Tree``. Release it after the build."""
 
-    def __init__(self, files: dict[str, _File], release: "Callable[[KeptTree], None]") -> None:
+    def __init__(
+        self,
+        listed: Sequence[Listed],
+        files: dict[str, _File],
+        release: "Callable[[KeptTree], None]",
+    ) -> None:
+        self.listed = listed
         self.files = files
         self.users = 0
+        self.selections: Selections = {}
+        """Digests of what steps copied from it; good for ever, as it never changes."""
         self._release = release
         self._names: dict[str, tuple[str, ...]] = {}
         children: dict[str, list[str]] = {"": []}
         for path in files:
-            parent, name = posixpath.split(path)
+            parent, _, name = path.rpartition("/")
             children.setdefault(parent, []).append(name)
         for parent, names in children.items():
             self._names[parent] = tuple(sorted(names))
 
-    @property
-    def generations(self) -> set[_Generation]:
+        self.generations = {
+            file.generation for file in files.values() if file.generation is not None
+        }
         """The transfers it is made of."""
-        return {file.generation for file in self.files.values() if file.generation is not None}
-
-    @property
-    def size_bytes(self) -> int:
+        self.size_bytes = sum(file.entry.size for file in files.values())
         """Bytes of its files."""
-        return sum(file.entry.size for file in self.files.values())
+
+    def is_of(self, listed: Sequence[Listed]) -> bool:
+        """Say whether it is exactly what a list names, so that nothing has to be sent."""
+        return len(self.files) == len(listed) and self.listed == listed
 
     def release(self) -> None:
         """Use it no more."""
@@ -170,11 +187,7 @@ class KeptContexts:
                 base = None
             if base is not None:
                 base.users += 1
-            needed = [
-                number
-                for number, item in enumerate(listed)
-                if item.kind == "f" and not _is_known(item, base)
-            ]
+            needed = [] if base is not None and base.is_of(listed) else _unknown(listed, base)
             token = new_id()
             self._pending[token] = _Pending(key, listed, base)
             for old in list(self._pending)[:-_MOST_PENDING]:
@@ -192,7 +205,14 @@ class KeptContexts:
             if pending is None:
                 body.close()
                 raise ConflictError("the engine has forgotten this build context: build again")
-            tree = KeptTree(_merged(pending, _Generation(body)), self._release)
+            base = pending.base
+            if base is not None and base.is_of(pending.listed):
+                # Its count of users passes from the pending request to the build.
+                body.close()
+                self._keep(pending.key, base)
+                return base
+            files = _merged(pending, _Generation(body))
+            tree = KeptTree(pending.listed, files, self._release)
             used = tree.generations
             for generation in used:
                 generation.users += 1
@@ -211,12 +231,13 @@ class KeptContexts:
                 self._release(self._kept.pop(key))
 
     def _keep(self, key: str, tree: KeptTree) -> None:
+        tree.users += 1
         old = self._kept.pop(key, None)
         if old is not None:
             self._release(old)
         if tree.size_bytes > _MOST_BYTES:
+            self._release(tree)
             return
-        tree.users += 1
         self._kept[key] = tree
         total = sum(each.size_bytes for each in self._kept.values())
         for oldest in list(itertools.islice(self._kept, len(self._kept) - 1)):
@@ -241,8 +262,17 @@ class KeptContexts:
                     generation.tree.close()
 
 
-def _is_known(item: Listed, base: KeptTree | None) -> bool:
-    found = base.files.get(item.path) if base is not None else None
+def _unknown(listed: Sequence[Listed], base: KeptTree | None) -> list[int]:
+    """Return the positions of the files whose content is not there."""
+    known = base.files if base is not None else {}
+    return [
+        number
+        for number, item in enumerate(listed)
+        if item.kind == "f" and not _is_known(item, known.get(item.path))
+    ]
+
+
+def _is_known(item: Listed, found: _File | None) -> bool:
     return found is not None and found.item == item and found.generation is not None
 
 
