@@ -247,7 +247,7 @@ def _with_outputs(
     holds_index = any(each.push or each.kind in _WITH_INDEX for each in outputs)
     if "inline-only=true" in options.attests.get("provenance", "") and not holds_index:
         # What buildx asks for by itself, wherever it fits.
-        attests = dataclasses.replace(attests, provenance=None)
+        attests = attests._replace(provenance=None)
     return dataclasses.replace(request, outputs=outputs, cache_to=cache_to, attests=attests)
 
 
