@@ -73,6 +73,7 @@ def make_attests(given: Mapping[str, str]) -> Attests:
     provenance, sbom = None, False
     for kind, text in given.items():
         fields = dict(_pair(text, item) for item in split_fields(text)) if text else {}
+        fields.pop("type", None)
         if fields.get("disabled", "false").lower() in _TRUE:
             continue
         if kind == "provenance":

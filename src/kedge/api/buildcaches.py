@@ -37,6 +37,8 @@ class BuildCacheSpec(NamedTuple):
     """The reference of a registry's, the folder of a local one."""
     tag: str = "latest"
     """Of a local one."""
+    digest: str = ""
+    """Of a local one's document, where it is named so and not by its tag."""
     is_whole: bool = False
     """``mode=max``: also what is not in the image."""
     as_image: bool = True
@@ -96,6 +98,7 @@ def make_cache(kind: str, attributes: Mapping[str, str], *, target: bool) -> Bui
         kind=CacheKind(kind),
         place=attributes.get(needed, ""),
         tag=attributes.get("tag", "latest"),
+        digest=attributes.get("digest", ""),
         is_whole=mode == "max",
         as_image=attributes.get("image-manifest", "true").lower() in _TRUE,
         ignores_errors=attributes.get("ignore-error", "false").lower() in _TRUE,

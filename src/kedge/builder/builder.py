@@ -195,7 +195,7 @@ class Builder:
                     performers.append(self._performer(work, scope, platform))
                     built.append(self._build_one(work, scope, performers[-1], made))
             response = self._export(work, built, outlets, performers[0])
-            work.caches.export(made)
+            response |= work.caches.export(made)
         return BuildResult(
             image_id=built[0].image_id,
             base=BaseImage(
@@ -258,6 +258,7 @@ class Builder:
             lease=work.lease,
             sinks=outlets.sinks,
             registries=outlets.registries,
+            stores=outlets.stores,
             epoch_ns=performer.epoch_ns,
             on_event=work.on_event,
             check=performer.check,

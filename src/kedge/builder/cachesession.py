@@ -23,9 +23,12 @@ from kedge.distribution.publishing import put_manifest
 from kedge.errdefs import KedgeError, NotSupportedError
 from kedge.images.layering import LayerRecord
 from kedge.images.store import ImageStore
+from kedge.oci.image_spec import encode_document
 from kedge.oci.platforms import Platform
 from kedge.oci.references import parse_reference
 
+_MANIFEST_KEY: Final = "cache.manifest"
+"""The client writes this descriptor into the index of its folder."""
 _INLINE_ARG: Final = "BUILDKIT_INLINE_CACHE"
 
 
@@ -66,10 +69,10 @@ class CacheSession:
             return RegistryPlace(client, reference.digest or reference.tag)
         context = self.request.contexts.get(spec.place)
         if isinstance(context, TreeContext):
-            return LayoutTree(context.open(), spec.tag)
-        if self.outlets.open_local is None:
+            return LayoutTree(context.open(), spec.tag, spec.digest)
+        if self.outlets.stores is None:
             raise NotSupportedError("a local cache needs a client that sends it: use kedge build")
-        return self.outlets.open_local(spec)
+        return self.outlets.stores.open_cache(spec)
 
     def inline(self, made: Made) -> str:
         """Return what the image's configuration is to hold; empty unless it was asked for."""
@@ -79,18 +82,19 @@ class CacheSession:
         content = cache_content(self.cache, made.keys, (), made.result, is_whole=False)
         return encode_inline(content, [layer.diff_id for layer in made.result])
 
-    def export(self, made: Sequence[Made]) -> None:
-        """Write every cache that was asked for.
+    def export(self, made: Sequence[Made]) -> dict[str, str]:
+        """Write every cache that was asked for; return what clients are told of it.
 
         Raises:
             KedgeError: One cannot be written, and ``ignore-error`` does not say to go on.
         """
+        told: dict[str, str] = {}
         local = len(self.request.outputs)
         for spec in self.request.cache_to:
             if spec.kind is CacheKind.INLINE:
                 continue
             try:
-                self._export(spec, made, local)
+                told |= self._export(spec, made, local)
             except BuildCancelledError:
                 raise
             except KedgeError as error:
@@ -98,8 +102,9 @@ class CacheSession:
                     raise
                 self.on_event(Warned(text=f"cache {source_name(spec)} is not written: {error}"))
             local += spec.kind is CacheKind.LOCAL
+        return told
 
-    def _export(self, spec: BuildCacheSpec, made: Sequence[Made], index: int) -> None:
+    def _export(self, spec: BuildCacheSpec, made: Sequence[Made], index: int) -> dict[str, str]:
         content = cache_content(
             self.cache,
             [key for each in made for key in each.keys],
@@ -110,14 +115,19 @@ class CacheSession:
         exported = Exported(content, spec)
         text = f"exporting cache to {source_name(spec)}"
         self.on_event(ExportStarted(text=text))
+        told: dict[str, str] = {}
         if spec.kind is CacheKind.REGISTRY:
             self._push(spec, exported)
+        elif self.outlets.stores is not None:
+            self.outlets.stores.write_cache(spec, exported.pieces(self.images.content))
+            told = {_MANIFEST_KEY: encode_document(exported.described).decode()}
         elif self.outlets.sinks is None:
             raise NotSupportedError("a local cache needs a client that takes it: use kedge build")
         else:
             members = exported.members(spec.tag, self.images.content)
             self.outlets.sinks.files(index, members)
         self.on_event(ExportDone(text=text, response={}))
+        return told
 
     def _push(self, spec: BuildCacheSpec, exported: Exported) -> None:
         if self.outlets.registries is None:

@@ -6,7 +6,7 @@ itself is what is beside them.
 """
 
 from collections.abc import Mapping
-from typing import Final
+from typing import BinaryIO, Final
 
 from kedge.builder.checks.calls import Call
 from kedge.builder.contexts import (
@@ -91,7 +91,16 @@ def _context(name: str, value: str, body: Tree, images: ImageStore) -> NamedCont
         tree = Subtree(body, place)
         return TreeContext(open=lambda: tree)
     with body.open(place) as archive:
-        loaded = next(ImageLoader(images, names=False).load(archive), None)
+        return layout_context(name, archive, images)
+
+
+def layout_context(name: str, archive: BinaryIO, images: ImageStore) -> ResultContext:
+    """Return the image of an archive of an OCI layout as a named context.
+
+    Raises:
+        InvalidParameterError: It holds none.
+    """
+    loaded = next(ImageLoader(images, names=False).load(archive), None)
     if loaded is None:
         raise InvalidParameterError(f"build context {name}: the OCI layout holds no image")
     return ResultContext(image=BaseImage.of(loaded.image))

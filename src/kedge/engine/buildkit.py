@@ -5,7 +5,7 @@ import dataclasses
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from kedge import __version__
 from kedge.api.options import BuildPruneOptions
@@ -13,17 +13,18 @@ from kedge.api.types.system import AuthConfig
 from kedge.builder.checks.calls import Call
 from kedge.builder.contexts import NamedContext, ResultContext
 from kedge.builder.events import Event
-from kedge.builder.exporters.sinks import Sinks
 from kedge.builder.files.directory import DirectoryTree
 from kedge.builder.findings import Answer
 from kedge.builder.outlets import Outlets
 from kedge.builder.request import BuildRequest, BuildResult
 from kedge.distribution.credentials import Credentials
 from kedge.distribution.pull import Puller
+from kedge.engine.buildcontexts import layout_context
 from kedge.engine.builds import BuildService, EngineBaseResolver
 from kedge.engine.context import EngineContext
 from kedge.engine.failures import host_failure
 from kedge.engine.images import make_credentials
+from kedge.engine.steprunner import check_step_limits
 from kedge.engine.system import engine_id
 from kedge.lib.filters import Filters
 from kedge.oci.hashing import chain_ids
@@ -116,13 +117,14 @@ class BuildKitService:
         cancel: threading.Event,
         *,
         find_user: Callable[[str], tuple[str, str]],
-        sinks: Sinks,
+        outlets: Outlets,
     ) -> BuildResult:
         """Build, and write the outputs of the request.
 
         Raises:
             KedgeError: In one line, whatever went wrong.
         """
+        check_step_limits(request.limits)
         bases = _SessionBases(self._context, self._puller, find_user)
         try:
             with self._builds.registries(bases) as registries:
@@ -131,7 +133,7 @@ class BuildKitService:
                     on_event,
                     cancel,
                     resolver=bases,
-                    outlets=Outlets(sinks=sinks, registries=registries),
+                    outlets=dataclasses.replace(outlets, registries=registries),
                 )
         except OSError as error:
             raise host_failure(error) from error
@@ -141,6 +143,14 @@ class BuildKitService:
     def call(self, call: Call, request: BuildRequest, cancel: threading.Event) -> Answer:
         """Answer a question about a Dockerfile."""
         return self._builds.builder.call(call, request, cancel)
+
+    def layout_context(self, name: str, archive: BinaryIO, hold: ExitStack) -> NamedContext:
+        """Return the image of an OCI layout as a named context, which stays with ``hold``."""
+        images = self._context.images
+        lease = hold.enter_context(images.lease())
+        context = layout_context(name, archive, images)
+        lease.add(*chain_ids(context.image.config.rootfs.diff_ids))
+        return context
 
     def built_context(self, result: BuildResult, hold: ExitStack) -> NamedContext:
         """Return the result of a build as a named context, which stays as long as ``hold``."""

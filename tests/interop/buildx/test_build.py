@@ -232,7 +232,7 @@ def test_warnings_are_shown_after_a_build(buildx: Buildx) -> None:
 
 
 def test_control_c_ends_the_step_at_once(buildx: Buildx) -> None:
-    buildx.write({"Dockerfile": "FROM busybox\nRUN echo begun; sleep 1000\n"})
+    buildx.write({"Dockerfile": "FROM busybox\nRUN echo begun; sleep 98765\n"})
     with buildx.start("build", "--progress=plain", "--no-cache", ".") as process:
         assert process.stdout is not None
         for line in process.stdout:
@@ -258,6 +258,6 @@ def sleepers() -> list[str]:
                 words = (entry / "cmdline").read_bytes().split(b"\0")
             except OSError:
                 continue
-            if words[:2] == [b"sleep", b"1000"]:
+            if words[:2] == [b"sleep", b"98765"]:
                 found.append(entry.name)
     return found

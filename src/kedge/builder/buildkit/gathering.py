@@ -12,24 +12,26 @@ import threading
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import BinaryIO, Final, Protocol
 
 from kedge.api.buildattests import make_attests
 from kedge.builder.buildkit.filesync import Wanted, receive_folder
 from kedge.builder.buildkit.lending import SessionAgents, SessionSecrets
 from kedge.builder.buildkit.options import SESSION_URL, FrontendOptions
 from kedge.builder.buildkit.session import Session
+from kedge.builder.buildkit.stores import layout_archive
 from kedge.builder.buildkit.uploads import receive_upload
 from kedge.builder.contexts import NamedContext, TreeContext, parse_context
 from kedge.builder.files.tar import try_read_archive
 from kedge.builder.files.tree import Tree
 from kedge.builder.request import BuildRequest
 from kedge.builder.run_mounts import Lent
-from kedge.errdefs import InvalidParameterError, NotSupportedError
+from kedge.errdefs import InvalidParameterError
+from kedge.oci.platforms import host_platform
 
 _LOCAL: Final = "local:"
 _INPUT: Final = "input:"
-_LAYOUT: Final = "oci-layout:"
+_LAYOUT: Final = "oci-layout://"
 _IGNORE: Final = ".dockerignore"
 _KEPT: Final = 24
 
@@ -60,6 +62,8 @@ class Means:
     """Where sockets of agents go."""
     find_result: Callable[[str, ExitStack], NamedContext]
     """Returns the result of another build by its reference, kept until the stack closes."""
+    load_layout: Callable[[str, BinaryIO, ExitStack], NamedContext]
+    """Takes the archive of an OCI layout, for the named context of a name."""
     find_session: Callable[[str], Session]
     """Returns the session of an id, the build's own for none."""
 
@@ -71,7 +75,6 @@ def gather(
     """Yield the request; what it holds is closed afterwards.
 
     Raises:
-        NotSupportedError: A kind of context that this engine does not have.
         UnavailableError: The client has gone, or failed to send its files.
     """
     with ExitStack() as stack:
@@ -117,6 +120,7 @@ class _Gathering:
             labels=options.labels,
             no_cache=options.no_cache,
             no_cache_stages=options.no_cache_stages,
+            limits=options.limits,
             pull=options.pull,
             platform=platforms[0] if platforms else None,
             more_platforms=tuple(platforms[1:]),
@@ -194,11 +198,20 @@ class _Gathering:
         if value.startswith(_INPUT):
             return self._means.find_result(value.removeprefix(_INPUT), self._stack)
         if value.startswith(_LAYOUT):
-            raise NotSupportedError(
-                f"build context {name}: an OCI layout cannot be sent by buildx here: load it with "
-                "docker load and name the image"
-            )
+            return self._layout(name, value.removeprefix(_LAYOUT))
         return parse_context(name, value)
+
+    def _layout(self, name: str, place: str) -> NamedContext:
+        platforms = self._options.platforms
+        archive = layout_archive(
+            self._session,
+            place,
+            platforms[0] if platforms else host_platform(),
+            scratch=self._means.folders.root,
+            check=self._check,
+        )
+        with archive as file:
+            return self._means.load_layout(name, file, self._stack)
 
 
 class FolderStore:

@@ -286,3 +286,23 @@ CREDENTIALS_REQUEST: Final = Schema("CredentialsRequest", {1: Field("Host", _STR
 CREDENTIALS: Final = Schema(
     "CredentialsResponse", {1: Field("Username", _STRING), 2: Field("Secret", _STRING)}
 )
+
+# containerd's content service
+CONTENT_READ: Final = Schema("ReadContentRequest", {1: Field("digest", _STRING)})
+CONTENT_PIECE: Final = Schema(
+    "ReadContentResponse", {1: Field("offset", _INTEGER), 2: Field("data", _BYTES)}
+)
+CONTENT_WRITE: Final = Schema(
+    "WriteContentRequest",
+    {
+        1: Field("action", _INTEGER),
+        2: Field("ref", _STRING),
+        3: Field("total", _INTEGER),
+        4: Field("expected", _STRING),
+        5: Field("offset", _INTEGER),
+        6: Field("data", _BYTES),
+    },
+)
+CONTENT_WRITTEN: Final = Schema(
+    "WriteContentResponse", {1: Field("action", _INTEGER), 4: Field("offset", _INTEGER)}
+)

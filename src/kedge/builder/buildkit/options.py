@@ -12,7 +12,8 @@ from typing import Final
 import msgspec
 
 from kedge.api.buildcaches import BuildCacheSpec, make_cache
-from kedge.errdefs import InvalidParameterError, NotSupportedError
+from kedge.builder.steps import StepLimits
+from kedge.errdefs import InvalidParameterError
 from kedge.oci.platforms import Platform, parse_platform
 
 FRONTEND: Final = "dockerfile.v0"
@@ -24,7 +25,6 @@ _LABEL: Final = "label:"
 _CONTEXT: Final = "context:"
 _ATTEST: Final = "attest:"
 _FOLDER_SESSION: Final = "local-sessionid:"
-_REFUSED: Final = ("cgroup-parent", "ulimit", "shm-size")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,18 +53,15 @@ class FrontendOptions:
     pull: bool
     no_cache: bool
     no_cache_stages: tuple[str, ...]
+    limits: StepLimits
 
 
 def parse_options(options: Mapping[str, str]) -> FrontendOptions:
     """Return the options of a build.
 
     Raises:
-        NotSupportedError: One that this engine does not have.
         InvalidParameterError: One that is malformed.
     """
-    for name in _REFUSED:
-        if options.get(name):
-            raise NotSupportedError(f"--{name} of a build is not supported: leave it out")
     context = options.get("context", "")
     own_dockerfile = "dockerfilekey" in options or not context
     no_cache = options.get("no-cache")
@@ -89,6 +86,31 @@ def parse_options(options: Mapping[str, str]) -> FrontendOptions:
         pull=options.get("image-resolve-mode") == "pull",
         no_cache=no_cache == "",
         no_cache_stages=tuple(stages),
+        limits=_limits(options),
+    )
+
+
+def _limits(options: Mapping[str, str]) -> StepLimits:
+    def amount(name: str) -> int:
+        text = options.get(name, "")
+        try:
+            return int(text or 0)
+        except ValueError:
+            raise InvalidParameterError(
+                f"invalid {name} of a build: {text}: want a number"
+            ) from None
+
+    return StepLimits(
+        memory_bytes=amount("memory"),
+        memory_swap_bytes=amount("memswap"),
+        cpu_shares=amount("cpushares"),
+        cpu_period_us=amount("cpuperiod"),
+        cpu_quota_us=amount("cpuquota"),
+        cpuset_cpus=options.get("cpusetcpus", ""),
+        cpuset_mems=options.get("cpusetmems", ""),
+        shm_size_bytes=amount("shm-size"),
+        ulimits=tuple(_fields("ulimit", options.get("ulimit", ""))),
+        cgroup_parent=options.get("cgroup-parent", ""),
     )
 
 
@@ -104,14 +126,11 @@ def read_cache(kind: str, attributes: Mapping[str, str], *, target: bool) -> Bui
     """Return a cache to read, or to write if ``target``.
 
     Raises:
-        NotSupportedError: It is in a folder of the client's.
         InvalidParameterError: A kind or an attribute that does not exist.
     """
-    if kind == "local":
-        raise NotSupportedError(
-            "a cache of type=local is not served to buildx: use type=registry, or kedge build"
-        )
-    return make_cache(kind, attributes, target=target)
+    # Emptying the folder of what is no longer in use is the client's own business.
+    kept = {name: value for name, value in attributes.items() if name != "reset"}
+    return make_cache(kind, kept, target=target)
 
 
 class _Entry(msgspec.Struct, rename="pascal"):

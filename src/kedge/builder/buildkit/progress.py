@@ -46,6 +46,8 @@ class Progress:
         self._number = 0
         self._cached = 0
         self._warnings = 0
+        self.source: tuple[str, bytes] | None = None
+        """Name and content of the Dockerfile, once it is here."""
 
     @property
     def steps(self) -> Steps:
@@ -75,7 +77,7 @@ class Progress:
             case Notice(is_excerpt=False):
                 self._log(f"{event.text}\n", _STREAMS["stderr"])
             case Warned():
-                self.warn(event.text)
+                self.warn(event)
             case ExportStarted():
                 self._begin(event.text)
             case _:
@@ -95,23 +97,20 @@ class Progress:
             self._change(completed=_now())
         self._step = None
 
-    def warn(self, text: str, *, url: str = "", detail: tuple[str, ...] = ()) -> None:
-        """Warn about something that is allowed."""
+    def warn(self, event: Warned) -> None:
+        """Warn about something that is allowed, with the lines of the file where they are known."""
         self._warnings += 1
-        lines: list[Value] = [line.encode() for line in detail]
-        self._add(
-            {
-                "warnings": [
-                    {
-                        "vertex": self._vertex(),
-                        "level": 1,
-                        "short": text.encode(),
-                        "detail": lines,
-                        "url": url,
-                    }
-                ]
+        warning: Record = {"vertex": self._vertex(), "level": 1, "short": event.text.encode()}
+        check = event.check
+        if check is not None:
+            warning |= {"detail": [check.rule.description.encode()], "url": check.rule.url}
+        if check is not None and self.source is not None:
+            filename, content = self.source
+            warning |= {
+                "info": {"filename": filename, "data": content, "language": "Dockerfile"},
+                "ranges": [{"start": {"line": check.line}, "end": {"line": check.end_line}}],
             }
-        )
+        self._add({"warnings": [warning]})
 
     def end(self) -> None:
         """Say that nothing more comes."""

@@ -80,9 +80,9 @@ class SessionSinks:
             stream = self._session.wait(opened.__aenter__(), self._check)
             try:
                 yield _Line(self._session, stream, self._check)
-            except BaseException:
+            except BaseException as error:
                 # A receiver that is cut off takes nothing for the whole.
-                self._session.wait(stream.cancel(), _nothing)
+                self._session.wait(opened.__aexit__(type(error), error, None), _nothing)
                 raise
         except GRPCError as error:
             raise UnavailableError(f"the client refused the result: {error.message}") from error

@@ -245,6 +245,7 @@ class BuildkitServer:
         solving = self._solving(text(request, "Ref"))
         try:
             self._begin(request)
+            solving.entitlements = frozenset(strings(request, "Entitlements"))
             solving.session.set_result(await self._sessions.find(text(request, "Session")))
             outputs = read_outputs(
                 [(text(one, "Type"), texts(one, "Attrs")) for one in parts(request, "Exporters")]

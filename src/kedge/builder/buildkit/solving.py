@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple, Protocol, TypeVar
 
 from kedge.api.buildcaches import BuildCacheSpec
 from kedge.api.buildoutputs import BuildOutput, OutputKind, make_output
@@ -21,12 +21,13 @@ from kedge.builder.buildkit.options import FrontendOptions, parse_options
 from kedge.builder.buildkit.progress import Progress
 from kedge.builder.buildkit.sending import SessionSinks
 from kedge.builder.buildkit.session import Session, Sessions, raise_cancelled
+from kedge.builder.buildkit.stores import SessionStores
 from kedge.builder.checks.calls import Call
 from kedge.builder.contexts import NamedContext
 from kedge.builder.dockerfile.errors import DockerfileError
-from kedge.builder.events import Event, StepStarted
-from kedge.builder.exporters.sinks import Sinks
+from kedge.builder.events import Event, ExportStarted, StepStarted
 from kedge.builder.findings import Answer
+from kedge.builder.outlets import Outlets
 from kedge.builder.request import BuildRequest, BuildResult
 from kedge.errdefs import KedgeError, NotFoundError
 
@@ -62,13 +63,17 @@ class BuildEngine(Protocol):
         cancel: threading.Event,
         *,
         find_user: FindUser,
-        sinks: Sinks,
+        outlets: Outlets,
     ) -> BuildResult:
         """Build, and write the outputs of the request."""
         ...
 
     def call(self, call: Call, request: BuildRequest, cancel: threading.Event) -> Answer:
         """Answer a question about a Dockerfile."""
+        ...
+
+    def layout_context(self, name: str, archive: BinaryIO, hold: ExitStack) -> NamedContext:
+        """Return the image of an OCI layout as a named context, which stays with ``hold``."""
         ...
 
     def built_context(self, result: BuildResult, hold: ExitStack) -> NamedContext:
@@ -111,6 +116,7 @@ class Solving:
         self.progress = Progress(reference)
         self.returned: asyncio.Future[Record] = asyncio.get_running_loop().create_future()
         self.session: asyncio.Future[Session] = asyncio.get_running_loop().create_future()
+        self.entitlements: frozenset[str] = frozenset()
         self.is_solved = False
         self._engine = engine
         self._around = around
@@ -178,21 +184,33 @@ class Solving:
         self.progress.begin("[internal] load build definition and context")
         with gather(options, session, self._means(session, asked), self._check) as request:
             self.progress.complete()
+            if request.dockerfile_text is not None:
+                content = request.dockerfile_text.encode(errors="surrogateescape")
+                self.progress.source = (request.dockerfile, content)
             line = 0
 
             def tell(event: Event) -> None:
                 nonlocal line
-                line = event.line if isinstance(event, StepStarted) else line
+                if isinstance(event, StepStarted):
+                    line = event.line
+                elif isinstance(event, ExportStarted):
+                    # No line of the file is to blame for what fails from here on.
+                    line = 0
                 self.progress.tell(event)
 
             try:
+                numbers = tuple(str(number) for number in range(len(outputs)))
                 result = self._engine.build(
-                    _with_outputs(request, options, outputs, cache_to),
+                    dataclasses.replace(
+                        _with_outputs(request, options, outputs, cache_to),
+                        entitlements=self.entitlements,
+                    ),
                     tell,
                     self._cancel,
                     find_user=lambda host: registry_user(session, host, self._check),
-                    sinks=SessionSinks(
-                        session, tuple(str(number) for number in range(len(outputs))), self._check
+                    outlets=Outlets(
+                        sinks=SessionSinks(session, numbers, self._check),
+                        stores=SessionStores(session, self._check),
                     ),
                 )
             except KedgeError as error:
@@ -222,6 +240,7 @@ class Solving:
             open_folder=self._engine.open_folder,
             private=self._engine.private,
             find_result=find_result,
+            load_layout=self._engine.layout_context,
             find_session=find_session,
         )
 

@@ -17,7 +17,7 @@ from kedge.content.store import ContentStore
 from kedge.images.saving import LAYOUT, NAME_ANNOTATION, TAG_ANNOTATION, blob_path
 from kedge.lib.jsontypes import Json
 from kedge.oci import media_types
-from kedge.oci.image_spec import Index, encode_document
+from kedge.oci.image_spec import Descriptor, Index, encode_document
 from kedge.oci.references import Reference
 
 _READ_BYTES: Final = 1 << 20
@@ -53,6 +53,19 @@ def layout_members(
         if digest not in bundle.documents:
             entry = Entry(blob_path(digest), Kind.REGULAR, 0o644, size=blob.size)
             yield plain_member(entry, blob_pieces(content, digest))
+
+
+def bundle_pieces(
+    bundle: Bundle, content: ContentStore
+) -> Iterator[tuple[Descriptor, Iterable[bytes]]]:
+    """Yield every blob of an image, the one that names all others last."""
+    for digest, blob in sorted(bundle.layers.items()):
+        if digest not in bundle.documents:
+            yield blob, blob_pieces(content, digest)
+    for digest, data in sorted(bundle.documents.items()):
+        if digest != bundle.root.digest:
+            yield Descriptor("", digest, len(data)), [data]
+    yield bundle.root, [bundle.documents[bundle.root.digest]]
 
 
 def _index(bundle: Bundle, names: Sequence[Reference]) -> Index:

@@ -5,13 +5,13 @@ away. A result is made into documents once for each different wish, and nothing 
 output before all of it exists.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, assert_never
+from typing import Final, Protocol, assert_never
 
 from kedge.api.buildoutputs import BuildOutput, OutputKind
 from kedge.builder.events import Event, ExportDone, ExportStarted, ImageBuilt, ImageTagged, Warned
-from kedge.builder.exporters.archives import layout_members, write_archive
+from kedge.builder.exporters.archives import bundle_pieces, layout_members, write_archive
 from kedge.builder.exporters.documents import Bundle, describe, make_bundle
 from kedge.builder.exporters.recompress import recompressed
 from kedge.builder.exporters.registry import Registries, push_bundle
@@ -23,9 +23,18 @@ from kedge.errdefs import InvalidParameterError, NotSupportedError
 from kedge.images.image import Image, NewLayer
 from kedge.images.layering import Layering
 from kedge.images.store import ImageStore
+from kedge.oci.image_spec import Descriptor
 from kedge.oci.references import Reference, parse_reference
 
 _WITHOUT_INDEX: Final = frozenset({OutputKind.IMAGE, OutputKind.DOCKER, OutputKind.CACHE_ONLY})
+
+
+class ImageStores(Protocol):
+    """A folder of the client's, which keeps the index of the layout in it itself."""
+
+    def write_image(self, blobs: Iterable[tuple[Descriptor, Iterable[bytes]]]) -> None:
+        """Write the blobs of an image, its document last."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +46,7 @@ class Exporting:
     lease: Lease
     sinks: Sinks | None
     registries: Registries | None
+    stores: ImageStores | None
     epoch_ns: int | None
     on_event: Callable[[Event], None]
     check: Callable[[], None]
@@ -161,7 +171,9 @@ class Exporting:
             raise NotSupportedError("a docker archive holds one platform: use type=oci for several")
         bundle = self._bundle(output, built, names)
         content = self.images.content
-        if output.as_folder:
+        if output.as_folder and self.stores is not None:
+            self.stores.write_image(bundle_pieces(bundle, content))
+        elif output.as_folder:
             members = layout_members(bundle, output, names, content)
             self._receiver(output).files(index, members)
         else:

@@ -63,6 +63,18 @@ class Exported:
         """Return the document's bytes as a file."""
         return io.BytesIO(self.config_data)
 
+    @property
+    def described(self) -> Descriptor:
+        """What an index says of the cache."""
+        return Descriptor(self.root.media_type, self.root.digest, len(self.root.data))
+
+    def pieces(self, content: ContentStore) -> Iterator[tuple[Descriptor, Iterable[bytes]]]:
+        """Yield everything there is to write, the document itself last."""
+        for blob in self.blobs:
+            yield blob, blob_pieces(content, blob.digest)
+        yield self.config, [self.config_data]
+        yield self.described, [self.root.data]
+
     def members(self, tag: str, content: ContentStore) -> Iterator[Member]:
         """Yield the files of an OCI layout, folders first, the index last."""
         yield small_file("oci-layout", LAYOUT)

@@ -43,14 +43,15 @@ def read_small(place: CachePlace, blob: Descriptor) -> bytes:
 class LayoutTree:
     """An OCI layout that is a tree of files."""
 
-    def __init__(self, tree: Tree, tag: str) -> None:
-        """Read the document called ``tag``, or the only one."""
+    def __init__(self, tree: Tree, tag: str, digest: str = "") -> None:
+        """Read the document ``digest``, else the one called ``tag``, or the only one."""
         self._tree = tree
         self._tag = tag
+        self._digest = digest
 
     def document(self, name: str) -> Document:
         """Return a document."""
-        digest = name or self._named()
+        digest = name or self._digest or self._named()
         with self._open(digest) as stream:
             data = stream.read(media_types.MANIFEST_MAX_BYTES + 1)
         if not has_digest(data, digest):
