@@ -71,7 +71,8 @@ def _subnets(ipam: IPAM) -> tuple[Subnet, ...]:
             problems.append(str(error))
     if problems:
         raise InvalidParameterError("invalid network config: " + "; ".join(problems))
-    return tuple(subnets)
+    # compat: clients send them in any order; Docker shows IPv4 first.
+    return tuple(sorted(subnets, key=lambda subnet: subnet.network.version))
 
 
 def _subnet(config: IPAMConfig) -> Subnet:
@@ -80,6 +81,10 @@ def _subnet(config: IPAMConfig) -> Subnet:
             "a gateway, range or auxiliary address needs its subnet: add --subnet"
         )
     network = parse_network(config.subnet)
+    if network.is_loopback or network.is_multicast or network.is_unspecified:
+        raise InvalidParameterError(
+            f"invalid subnet {network}: it is not one of addresses for links, such as 10.1.2.0/24"
+        )
     if network.num_addresses < 4:
         raise InvalidParameterError(f"subnet {network} has no address left for a container")
     ip_range = parse_network(config.ip_range) if config.ip_range else None
