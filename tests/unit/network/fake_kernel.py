@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import ipaddress
+import threading
 from collections.abc import Collection, Sequence
 
 from kedge.errdefs import SystemFailureError
@@ -24,6 +25,8 @@ class FakeKernel:
     """Keeps links by name; everything else is only written down."""
 
     def __init__(self) -> None:
+        # The reaper's thread removes links while others are made.
+        self._lock = threading.RLock()
         self.present: dict[str, rt.Link] = {"lo": _link(1, "lo", "")}
         self.route_table: list[ra.Route] = []
         self.sandboxes: dict[int, list[str]] = {}
@@ -49,16 +52,18 @@ class FakeKernel:
             raise NetlinkError(errno.EPERM, "test")
 
     def batch(self, requests: Sequence[Request]) -> None:
-        for request in requests:
-            self._step()
-            self._apply(request)
+        with self._lock:
+            for request in requests:
+                self._step()
+                self._apply(request)
 
     def remove(self, requests: Sequence[Request]) -> None:
         if self.refuses_removal:
             raise NetlinkError(errno.EBUSY, requests[0].what)
-        refuse_at, self.refuse_at = self.refuse_at, -1
-        self.batch(requests)
-        self.refuse_at = refuse_at
+        with self._lock:
+            refuse_at, self.refuse_at = self.refuse_at, -1
+            self.batch(requests)
+            self.refuse_at = refuse_at
 
     def _apply(self, request: Request) -> None:
         if request.type not in {rt.RTM_NEWLINK, rt.RTM_DELLINK}:
