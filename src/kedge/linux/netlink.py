@@ -45,7 +45,7 @@ _HEADER: Final = struct.Struct("=IHHII")
 _ATTRIBUTE: Final = struct.Struct("=HH")
 _ERROR: Final = struct.Struct("=i")
 _RECEIVE_BYTES: Final = 1 << 17
-_DUMP_ATTEMPTS: Final = 8
+_DUMP_ATTEMPTS: Final = 64
 _SEQUENCE_END: Final = 1 << 31
 # The kernel answers while sendmsg still runs; a second without an answer means it never comes.
 _ANSWER_TIMEOUT_S: Final = 10

@@ -27,7 +27,8 @@ from kedge.network.model import NetworkOptions, PortBinding, PublishedPort
 P = ParamSpec("P")
 T = TypeVar("T")
 
-TIMEOUT_S = 5.0
+# For what is to happen; nothing waits it out.
+TIMEOUT_S = 60.0
 
 
 def in_thread(call: Callable[[], T]) -> T:
