@@ -26,6 +26,15 @@ Query: TypeAlias = Mapping[str, "str | int | bool | Iterable[str]"]
 Body: TypeAlias = "bytes | Iterable[bytes] | None"
 
 
+def is_older(version: str, other: str) -> bool:
+    """Whether one version of the API is older than another; False where either is none."""
+    pair = [version.split("."), other.split(".")]
+    if not all(len(parts) == 2 and all(map(str.isdecimal, parts)) for parts in pair):
+        return False
+    mine, others = ([int(part) for part in parts] for parts in pair)
+    return mine < others
+
+
 def percent_encode(text: str, *, keep: str = "") -> str:
     """Return ``text`` with everything but unreserved characters and ``keep`` as ``%XX``."""
     plain = _PLAIN.union(keep.encode())
@@ -96,11 +105,16 @@ class Response:
 
 
 class EngineClient:
-    """One connection to an engine, opened with the first request."""
+    """One connection to an engine, opened with the first request.
 
-    def __init__(self, host: Host = DEFAULT_HOST) -> None:
-        """Talk to ``host``."""
+    It speaks the newest version of the API; an engine that is older refuses it once and says its
+    own, which is then spoken. What sends a body in pieces cannot be asked again.
+    """
+
+    def __init__(self, host: Host = DEFAULT_HOST, version: str = API_VERSION) -> None:
+        """Talk to ``host``, in ``version`` of the API to begin with."""
         self.host = host
+        self.version = version
         self._socket: Connection | None = None
         self._pending = b""
 
@@ -144,10 +158,9 @@ class EngineClient:
             UnavailableError: The engine cannot be reached.
             KedgeError: The engine refused; the class follows the status, the text is its own.
         """
-        self._send(
-            method, path, query or {}, body, {"Content-Type": content_type, **(headers or {})}
-        )
-        return _checked(self._read_response(method))
+        fields = {"Content-Type": content_type, **(headers or {})}
+        self._send(method, path, query or {}, body, fields)
+        return self._answer(method, path, query or {}, body, fields)
 
     def begin_post(self, path: str, query: Query | None = None) -> Callable[[], Response]:
         """Send a request and return the function that waits for its answer.
@@ -156,7 +169,7 @@ class EngineClient:
         connection meanwhile. The function raises as `request` does.
         """
         self._send("POST", path, query or {}, None, {})
-        return lambda: _checked(self._read_response("POST"))
+        return lambda: self._answer("POST", path, query or {}, None, {})
 
     def hijack(
         self, path: str, query: Query | None = None, document: Json = None
@@ -173,7 +186,7 @@ class EngineClient:
             "Upgrade": "tcp",
         }
         self._send("POST", path, query or {}, body, headers)
-        response = _checked(self._read_response("POST"))
+        response = self._answer("POST", path, query or {}, body, headers)
         connection, pending = self._socket, self._pending
         self._socket, self._pending = None, b""
         if connection is None:
@@ -237,7 +250,7 @@ class EngineClient:
             fields["Transfer-Encoding"] = "chunked"
         elif method == "POST" and "Upgrade" not in fields:
             fields["Content-Length"] = "0"
-        lines = [f"{method} /v{API_VERSION}{path}{encode_query(query)} HTTP/1.1"]
+        lines = [f"{method} /v{self.version}{path}{encode_query(query)} HTTP/1.1"]
         lines.extend(f"{key}: {value}" for key, value in fields.items() if value)
         head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
         connection = self._connect()
@@ -254,6 +267,20 @@ class EngineClient:
         except (BrokenPipeError, ConnectionResetError):
             # The engine may refuse before it has read everything: its answer says why.
             pass
+
+    def _answer(
+        self, method: str, path: str, query: Query, body: Body, headers: Mapping[str, str]
+    ) -> Response:
+        """Return the answer to what was sent, which is sent again where the version was too new."""
+        response = self._read_response(method)
+        known = response.headers.get("api-version", "")
+        if response.status == 400 and is_older(known, self.version):
+            self.version = known
+            if body is None or isinstance(body, bytes):
+                response.read()
+                self._send(method, path, query, body, headers)
+                response = self._read_response(method)
+        return _checked(response)
 
     def _read_response(self, method: str) -> Response:
         while True:

@@ -5,15 +5,17 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 from kedge.client.hosts import Host
-from kedge.client.http import EngineClient
+from kedge.client.http import API_VERSION, EngineClient
 
 
 class ClientPool:
     """Hands out connections; idle ones are used again."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, version: str = API_VERSION) -> None:
         """Connect to ``host`` when asked."""
         self.host = host
+        self.version = version
+        """Of the API; one that an older engine has said saves each connection to ask again."""
         self._idle: list[EngineClient] = []
         self._lock = threading.Lock()
 
@@ -21,7 +23,7 @@ class ClientPool:
     def client(self) -> Generator[EngineClient]:
         """Yield a connection nobody else uses meanwhile."""
         with self._lock:
-            client = self._idle.pop() if self._idle else EngineClient(self.host)
+            client = self._idle.pop() if self._idle else EngineClient(self.host, self.version)
         try:
             yield client
         except BaseException:

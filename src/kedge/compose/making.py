@@ -7,7 +7,7 @@ was; then the old one is stopped and removed, and the name goes over.
 import posixpath
 from typing import TYPE_CHECKING, Final
 
-from kedge.client.http import EngineClient, percent_encode
+from kedge.client.http import EngineClient, is_older, percent_encode
 from kedge.compose import events, labels
 from kedge.compose.events import Kind
 from kedge.compose.hooks import run_hooks
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from kedge.compose.mountspec import CopiedFile
 
 _SHORT_ID: Final = 12
+# From this version of the API on, a container is made on several networks at once.
+_MANY_NETWORKS: Final = "1.44"
 
 
 def create(stage: Stage, spec: "ContainerSpec") -> None:
@@ -107,6 +109,9 @@ def _post(
     client: EngineClient, stage: Stage, spec: "ContainerSpec", name: str, request: JsonObject
 ) -> str:
     query = {"name": name, "platform": spec.platform}
+    later: dict[str, JsonObject] = {}
+    if is_older(stage.pool.version, _MANY_NETWORKS):
+        request, later = _first_network(request)
     try:
         answer = client.post("/containers/create", query, request).object()
     except ConflictError as error:
@@ -120,11 +125,25 @@ def _post(
     for warning in texts(answer, "Warnings"):
         stage.report(events.warning(Kind.CONTAINER, spec.name, "Warning", warning))
     try:
+        for network, endpoint in later.items():
+            body: JsonObject = {"Container": container, "EndpointConfig": endpoint}
+            client.post(f"/networks/{percent_encode(network)}/connect", None, body).read()
         copy_in(client, container, spec.files)
     except KedgeError as error:
         client.delete(f"/containers/{container}", {"force": True, "v": True}).read()
         raise _refused(spec, error) from None
     return container
+
+
+def _first_network(request: JsonObject) -> tuple[JsonObject, dict[str, JsonObject]]:
+    """Return a request with one network, and the endpoints that are to be made after it."""
+    endpoints = mapping(request, "NetworkingConfig", "EndpointsConfig")
+    first = text(request, "HostConfig", "NetworkMode")
+    later = {name: mapping(one) for name, one in endpoints.items() if name != first}
+    if first not in endpoints or not later:
+        return request, {}
+    kept: JsonObject = {"EndpointsConfig": {first: endpoints[first]}}
+    return {**request, "NetworkingConfig": kept}, later
 
 
 def _refused(spec: "ContainerSpec", error: KedgeError) -> ServiceError:

@@ -164,3 +164,31 @@ def test_who_says_where_the_engine_is() -> None:
     assert select_host("", both) == Host(path="/k")
     assert select_host("", {"DOCKER_HOST": "unix:///d"}) == Host(path="/d")
     assert select_host("unix:///f", both) == Host(path="/f")
+
+
+def test_an_older_engine_is_spoken_to_in_its_own_version(path: Path) -> None:
+    refusal = (
+        b"HTTP/1.1 400 Bad Request\r\nApi-Version: 1.41\r\nContent-Length: 17\r\n\r\n"
+        b'{"message":"new"}'
+    )
+    engine = ScriptedEngine(path, [refusal, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"])
+    client = EngineClient(Host(path=str(path)))
+    assert client.post("/containers/create", None, {"a": 1}).object() == {}
+    assert client.version == "1.41"
+    client.close()
+    engine.close()
+    first, second = engine.received.split(b"POST ")[1:]
+    assert first.startswith(b"/v1.51/containers/create")
+    assert second == first.replace(b"/v1.51/", b"/v1.41/")
+
+
+@pytest.mark.parametrize("version", ["1.51", "1.60", "", "one"])
+def test_other_refusals_are_final(path: Path, version: str) -> None:
+    head = f"HTTP/1.1 400 Bad Request\r\nApi-Version: {version}\r\nContent-Length: 17\r\n\r\n"
+    engine = ScriptedEngine(path, [head.encode() + b'{"message":"bad"}'])
+    client = EngineClient(Host(path=str(path)))
+    with pytest.raises(InvalidParameterError, match="bad"):
+        client.get("/x")
+    client.close()
+    engine.close()
+    assert engine.received.count(b"GET ") == 1

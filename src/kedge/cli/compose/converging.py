@@ -139,6 +139,7 @@ def prepare(
     image_ids = ensure_images(stage, client, options, wishes.services)
     facts = gather(client, app, image_ids)
     stage.know(facts.observed.containers)
+    stage.pool.version = client.version
     recreated = confirmed_volumes(options, changed_volumes(app, facts, wishes.services))
     return stage, plan_up(app, facts, wishes._replace(recreate_volumes=recreated))
 
