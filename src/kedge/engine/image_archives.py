@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from typing import BinaryIO, cast
 
+from kedge.api.types.image import LayerBlob
 from kedge.api.types.progress import ProgressDetail, ProgressMessage
 from kedge.engine.commits import CommitService
 from kedge.engine.context import EngineContext
@@ -13,7 +14,7 @@ from kedge.engine.tarstream import stream_written
 from kedge.engine.threadstream import ThreadStream
 from kedge.errdefs import InvalidParameterError, NotFoundError
 from kedge.images.loading import ImageLoader, LayerProgress, Loaded
-from kedge.images.saving import Saved, select_saved, write_images
+from kedge.images.saving import Saved, select_known, select_saved, write_images
 from kedge.lib.ids import short_id
 from kedge.oci.platforms import Platform, best_match, parse_platform
 
@@ -23,8 +24,21 @@ _Report = Loaded | LayerProgress
 class ImageArchiveService(CommitService):
     """Satisfies the server's ``ImageArchiveBackend``."""
 
-    async def save(self, names: Sequence[str], *, platform: str) -> AsyncIterator[bytes]:
+    async def save(
+        self,
+        names: Sequence[str],
+        *,
+        platform: str,
+        since: Sequence[str] = (),
+        without: Sequence[str] = (),
+    ) -> AsyncIterator[bytes]:
         """Return the images as one tar stream.
+
+        Args:
+            names: Which.
+            platform: Which they have to be for; empty is any.
+            since: Images whose layers are left out.
+            without: Digests of layers that are left out.
 
         Raises:
             NotFoundError: No such image, or not for this platform.
@@ -36,11 +50,30 @@ class ImageArchiveService(CommitService):
         saved = await context.run_blocking(lambda: select_saved(context.images, names))
         if platform:
             _check_platform(saved, parse_platform(platform))
-        stream = _save(context, saved)
+        known = await context.run_blocking(lambda: select_known(context.images, since))
+        stream = _save(context, saved, known.union(without))
         await anext(stream)
         for item in saved:
             context.events.publish("image", "save", item.image.id, {"name": item.image.id})
         return stream
+
+    async def layers(self, name: str) -> Sequence[LayerBlob]:
+        """Return the layers of an image, base layer first.
+
+        Raises:
+            NotFoundError: No such image.
+        """
+        image = await self._context.run_blocking(lambda: self._context.images.resolve(name))
+        return [
+            LayerBlob(digest=layer.blob.digest, size=layer.blob.size)
+            for layer in image.layers
+            if layer.blob is not None
+        ]
+
+    async def missing_layers(self, digests: Sequence[str]) -> Sequence[str]:
+        """Return those of the digests that are no layers here."""
+        exists = self._context.images.content.exists
+        return await self._context.run_blocking(lambda: [d for d in digests if not exists(d)])
 
     async def load(
         self, body: AsyncIterator[bytes], *, quiet: bool, platform: str
@@ -110,14 +143,16 @@ def _check_platform(saved: Sequence[Saved], wanted: Platform) -> None:
             )
 
 
-async def _save(context: EngineContext, saved: Sequence[Saved]) -> AsyncGenerator[bytes]:
+async def _save(
+    context: EngineContext, saved: Sequence[Saved], known: frozenset[str]
+) -> AsyncGenerator[bytes]:
     with context.images.lease() as lease:
         for item in saved:
             lease.add(*(layer.blob.digest for layer in item.image.layers if layer.blob))
             lease.add(item.image.id)
         yield b""
         async with contextlib.aclosing(
-            stream_written(lambda out: write_images(context.images, saved, out))
+            stream_written(lambda out: write_images(context.images, saved, out, known=known))
         ) as pieces:
             async for piece in pieces:
                 yield piece

@@ -23,6 +23,7 @@ from kedge.images.store import ImageStore
 from kedge.images.unpack import PlannedLayer
 from kedge.lib.ids import new_id
 from kedge.oci import media_types
+from kedge.oci.digests import is_digest
 from kedge.oci.hashing import chain_ids
 from kedge.oci.image_spec import (
     Descriptor,
@@ -125,6 +126,23 @@ class _Files:
             raise InvalidParameterError(f"invalid archive: {path} is missing")
         return digest
 
+    def require_layer(self, path: str, lease: Lease) -> str:
+        """Return the digest of the layer at ``path``, which may be here and not in the archive."""
+        digest = self.digest(path)
+        if digest is not None:
+            return digest
+        algorithm, _, encoded = path.removeprefix("blobs/").partition("/")
+        known = f"{algorithm}:{encoded}"
+        if not path.startswith("blobs/") or not is_digest(known):
+            raise InvalidParameterError(f"invalid archive: {path} is missing")
+        lease.add(known)
+        if not self._images.content.exists(known):
+            raise InvalidParameterError(
+                f"invalid archive: layer {known} is missing, and not here either: load the image"
+                " first that it was saved since, or save it without --since"
+            )
+        return known
+
     def read(self, digest: str, what: str) -> bytes:
         """Return a document."""
         if self._images.content.info(digest).size_bytes > _DOCUMENT_MAX_BYTES:
@@ -192,7 +210,7 @@ class ImageLoader:
             raise InvalidParameterError(f"invalid archive: manifest.json: {error}") from None
         for entry in entries:
             config = self._files.require(entry.config)
-            layers = [self._files.require(path) for path in entry.layers or ()]
+            layers = [self._files.require_layer(path, self._lease) for path in entry.layers or ()]
             self._check_platform(config)
             names = tuple(_tag(text) for text in entry.repo_tags or ())
             yield self._add(config, layers, names, manifests.get(config))
@@ -267,7 +285,10 @@ class ImageLoader:
 
     def _load_manifest(self, descriptor: Descriptor, names: tuple[Reference, ...]) -> Loaded:
         manifest = parse_manifest(self._files.read(descriptor.digest, "a manifest"))
-        layers = [self._files.require(_blob_path(layer.digest)) for layer in manifest.layers]
+        layers = [
+            self._files.require_layer(_blob_path(layer.digest), self._lease)
+            for layer in manifest.layers
+        ]
         plain = Descriptor(descriptor.media_type, descriptor.digest, descriptor.size)
         return self._add(manifest.config.digest, layers, names, plain)
 

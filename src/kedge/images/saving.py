@@ -68,8 +68,34 @@ def _meant(images: ImageStore, name: str) -> Iterator[tuple[Image, tuple[Referen
     yield image, (wanted,) if wanted in image.tags else ()
 
 
-def write_images(images: ImageStore, saved: Sequence[Saved], out: Writable) -> None:
+def select_known(images: ImageStore, names: Sequence[str]) -> frozenset[str]:
+    """Return the digests of the layers of images that whoever loads an archive has.
+
+    Raises:
+        NotFoundError: No such image.
+    """
+    return frozenset(
+        layer.blob.digest
+        for name in names
+        for layer in images.resolve(name).layers
+        if layer.blob is not None
+    )
+
+
+def write_images(
+    images: ImageStore,
+    saved: Sequence[Saved],
+    out: Writable,
+    *,
+    known: frozenset[str] = frozenset(),
+) -> None:
     """Write the archive.
+
+    Args:
+        images: Where they are.
+        saved: What to write.
+        out: Where to.
+        known: Digests of layers to leave out; only who has them can load the archive.
 
     Raises:
         NotFoundError: A layer is not stored as a blob.
@@ -97,6 +123,8 @@ def write_images(images: ImageStore, saved: Sequence[Saved], out: Writable) -> N
     for digest, data in documents.items():
         _add(writer, blob_path(digest), data)
     for digest, size in blobs.items():
+        if digest in known:
+            continue
         entry = Entry(blob_path(digest), Kind.REGULAR, size=size)
         writer.add(entry, _read_blob(images, digest))
     writer.finish()

@@ -53,6 +53,7 @@ from kedge.api.types.image import (
     ImageInspect,
     ImagesPruneResponse,
     ImageSummary,
+    LayerBlob,
 )
 from kedge.api.types.network import (
     Network,
@@ -293,8 +294,30 @@ class SearchBackend(Protocol):
 class ImageArchiveBackend(Protocol):
     """Images as archives, from archives and from containers."""
 
-    async def save(self, names: Sequence[str], *, platform: str) -> AsyncIterator[bytes]:
-        """Return images as one tar stream."""
+    async def save(
+        self,
+        names: Sequence[str],
+        *,
+        platform: str,
+        since: Sequence[str],
+        without: Sequence[str],
+    ) -> AsyncIterator[bytes]:
+        """Return images as one tar stream.
+
+        Args:
+            names: Which.
+            platform: Which they have to be for; empty is any.
+            since: Images whose layers are left out.
+            without: Digests of layers that are left out.
+        """
+        ...
+
+    async def layers(self, name: str) -> Sequence[LayerBlob]:
+        """Return the layers of an image, base layer first."""
+        ...
+
+    async def missing_layers(self, digests: Sequence[str]) -> Sequence[str]:
+        """Return those of the digests that are no layers here."""
         ...
 
     async def load(

@@ -70,6 +70,8 @@ IMAGE_ROUTES: Final = (
     Route("GET", "/images/{name}/get", "ImageGet"),
     Route("GET", "/images/get", "ImageGetAll"),
     Route("POST", "/images/load", "ImageLoad"),
+    Route("GET", "/images/{name}/layers", "KedgeImageLayers"),
+    Route("POST", "/images/layers/missing", "KedgeImageLayersMissing"),
     Route("POST", "/commit", "ImageCommit"),
     Route("GET", "/distribution/{name}/json", "DistributionInspect"),
 )

@@ -8,15 +8,20 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from kedge.cli.remotes import dialled, ssh_command
 from kedge.client.hosts import Host, TlsChoice, parse_host
 from kedge.client.http import EngineClient
-from kedge.errdefs import UnavailableError
-from tests.engine import Engine
+from kedge.errdefs import NotFoundError, UnavailableError
+from tests.engine import Engine, running_engine
+
+if TYPE_CHECKING:
+    from kedge.lib.jsontypes import JsonObject
 
 pytestmark = pytest.mark.integration
 
@@ -44,6 +49,39 @@ def test_ssh_carries_requests_and_streams(bare_engine: Engine, ssh: Path) -> Non
         "-o", "ConnectTimeout=30", "-T", "-l", "me", "-p", "2222", "--", "box", "kedge", "system",
         "dial-stdio",
     ]  # fmt: skip
+
+
+def test_an_image_goes_to_another_engine_without_what_that_has(engine: Engine, ssh: Path) -> None:
+    ssh_host = "ssh://me@box"
+    with running_engine() as other:
+        script = ssh.with_name("bin") / "ssh"
+        script.write_text(script.read_text().replace(engine.host, other.host))
+        engine.build("FROM busybox\nRUN echo one > /one\n", "app:1")
+        engine.build("FROM app:1\nRUN echo two > /two\n", "app:2")
+        first = engine.kedge("push", "app:1", ssh_host).stdout
+        assert first.startswith("3 of 3 layers to send, ")
+        assert first.endswith("Loaded image: app:1\n")
+        second = engine.kedge("push", "app:2", ssh_host).stdout
+        assert second.startswith("1 of 4 layers to send, ")
+        assert other.kedge("run", "--rm", "app:2", "cat", "/one", "/two").stdout == "one\ntwo\n"
+        other.kedge("tag", "app:2", "back:2")
+        back = engine.kedge("pull", "back:2", ssh_host).stdout
+        assert back == f"0 of 4 layers to send, 0B of {back.split()[-4]}\nLoaded image: back:2\n"
+        ids = {e.kedge("images", "-q", "--no-trunc", "app:2").stdout for e in (engine, other)}
+        assert len(ids) == 1
+        absent = engine.kedge("push", "none:1", ssh_host, check=False)
+        assert absent.stderr == "kedge: No such image: none:1\n"
+
+
+def test_layers_are_listed_and_compared(engine: Engine) -> None:
+    with closing(engine.client()) as client:
+        layer, *_ = client.get("/images/busybox/layers").objects()
+        digest, absent = str(layer["Digest"]), f"sha256:{'0' * 64}"
+        asked: JsonObject = {"Digests": [absent, digest, "nonsense"]}
+        answer = client.post("/images/layers/missing", document=asked).object()
+        assert answer == {"Digests": [absent, "nonsense"]}
+        with pytest.raises(NotFoundError, match="No such image: none"):
+            client.get("/images/none/layers")
 
 
 def test_the_other_side_may_have_a_socket_of_its_own() -> None:

@@ -10,8 +10,9 @@ import pytest
 import zstandard
 
 from kedge.errdefs import DataLossError, InvalidParameterError, KedgeError, NotFoundError
+from kedge.images.image import Image
 from kedge.images.loading import ImageLoader, Loaded
-from kedge.images.saving import select_saved, write_images
+from kedge.images.saving import select_known, select_saved, write_images
 from kedge.lib.jsontypes import Json
 from kedge.oci import media_types
 from kedge.oci.hashing import sha256_digest
@@ -42,9 +43,10 @@ def other(tmp_path: Path) -> World:
     return World(tmp_path / "two")
 
 
-def save(world: World, *names: str) -> bytes:
+def save(world: World, *names: str, since: str = "") -> bytes:
     out = io.BytesIO()
-    write_images(world.images, select_saved(world.images, names), out)
+    known = select_known(world.images, [since] if since else [])
+    write_images(world.images, select_saved(world.images, names), out, known=known)
     return out.getvalue()
 
 
@@ -109,6 +111,30 @@ def test_one_tag_alone_is_saved_and_each_blob_once(world: World) -> None:
         assert [entry["RepoTags"] for entry in json.load(listed)] == [["web:2"]]
         names = tar.getnames()
     assert len(names) == len(set(names))
+
+
+def test_an_archive_since_another_image_has_the_new_layers_alone(
+    world: World, other: World
+) -> None:
+    world.image(b"base", names=["app:1"])
+    new = world.image(b"base", b"top", names=["app:2"])
+    whole, update = save(world, "app:2"), save(world, "app:2", since="app:1")
+    with tarfile.open(fileobj=io.BytesIO(update)) as tar:
+        names = tar.getnames()
+    with tarfile.open(fileobj=io.BytesIO(whole)) as tar:
+        left_out = set(tar.getnames()) - set(names)
+    assert left_out == {f"blobs/sha256/{layer.digest[7:]}" for layer in layers_of(new)[:1]}
+    with pytest.raises(InvalidParameterError, match="load the image first that it was saved since"):
+        load(other, update)
+    load(other, save(world, "app:1"))
+    (loaded,) = load(other, update)
+    assert (loaded.image.id, names_of([loaded])) == (new.id, [["app:2"]])
+    # Whole again from there, so nothing of it is only half here.
+    assert save(other, "app:2") == whole
+
+
+def layers_of(image: Image) -> list[Descriptor]:
+    return [layer.blob for layer in image.layers if layer.blob is not None]
 
 
 def test_layouts_of_old_are_read_with_their_links(world: World) -> None:

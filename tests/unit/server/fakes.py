@@ -49,6 +49,7 @@ from kedge.api.types.image import (
     ImageInspect,
     ImagesPruneResponse,
     ImageSummary,
+    LayerBlob,
 )
 from kedge.api.types.network import (
     Network,
@@ -556,9 +557,23 @@ class FakeArchives:
     def __init__(self) -> None:
         self.calls: list[tuple[object, ...]] = []
 
-    async def save(self, names: Sequence[str], *, platform: str) -> AsyncIterator[bytes]:
-        self.calls.append(("save", *names, platform))
+    async def save(
+        self,
+        names: Sequence[str],
+        *,
+        platform: str,
+        since: Sequence[str],
+        without: Sequence[str],
+    ) -> AsyncIterator[bytes]:
+        self.calls.append(("save", *names, platform, *since, *without))
         return _chunks([b"tar"])
+
+    async def layers(self, name: str) -> Sequence[LayerBlob]:
+        self.calls.append(("layers", name))
+        return [LayerBlob(digest="sha256:1", size=1)]
+
+    async def missing_layers(self, digests: Sequence[str]) -> Sequence[str]:
+        return list(digests)[1:]
 
     async def load(
         self, body: AsyncIterator[bytes], *, quiet: bool, platform: str

@@ -107,3 +107,16 @@ class CommitResponse(Wire):
     """The image a commit made."""
 
     id: str = field(default_factory=str)
+
+
+class LayerBlob(Wire):
+    """A layer of an image as it is stored; kedge's own."""
+
+    digest: str = field(default_factory=str)
+    size: int = field(default_factory=int)
+
+
+class LayerDigests(Wire):
+    """Layers by their digests; kedge's own."""
+
+    digests: list[str] = shown_list()

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from kedge.api.options import CommitOptions, ImportOptions
 from kedge.api.types.config import ContainerConfig
+from kedge.api.types.image import LayerDigests
 from kedge.errdefs import InvalidParameterError
 from kedge.server.backends import ImageArchiveBackend
 from kedge.server.request import Request
@@ -27,6 +28,8 @@ class ImageArchiveRouter:
             "ImageGet": self.save_one,
             "ImageGetAll": self.save,
             "ImageLoad": self.load,
+            "KedgeImageLayers": self.layers,
+            "KedgeImageLayersMissing": self.missing_layers,
             "ImageCommit": self.commit,
         }
 
@@ -39,8 +42,23 @@ class ImageArchiveRouter:
         return await self._save(request, request.texts("names"))
 
     async def _save(self, request: Request, names: list[str]) -> StreamResponse:
-        chunks = await self._backend.save(names, platform=platform_of(request))
+        # compat: since and without are kedge's own.
+        chunks = await self._backend.save(
+            names,
+            platform=platform_of(request),
+            since=request.texts("since"),
+            without=request.texts("without"),
+        )
         return StreamResponse(chunks, TAR)
+
+    async def layers(self, request: Request) -> Response:
+        """List the layers of an image."""
+        return json_response(list(await self._backend.layers(request.name)))
+
+    async def missing_layers(self, request: Request) -> Response:
+        """Say which of some layers are not here."""
+        asked = await request.json(LayerDigests, required=True)
+        return json_response(LayerDigests(list(await self._backend.missing_layers(asked.digests))))
 
     async def load(self, request: Request) -> StreamResponse:
         """Take up the images of the body."""
