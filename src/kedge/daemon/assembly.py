@@ -253,6 +253,7 @@ async def _make_context(
                 packet_filter=config.iptables,
             ),
             container_name=containers.display_name,
+            warn=_warn,
         ),
         volumes=VolumeStore(paths.volumes, database, SYSTEM_CLOCK),
         host_mounts=HostMounts(paths.volume_mounts),

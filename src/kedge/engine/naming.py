@@ -8,6 +8,7 @@ import contextlib
 import ipaddress
 import os
 import socket
+from functools import partial
 
 from kedge.api.types.config import EndpointSettings
 from kedge.engine.containers import Container
@@ -50,13 +51,12 @@ class ContainerNames:
         """
         if not shim.name_fds:
             return
-        datagrams, streams, packet_filter = shim.name_fds
-        shim.name_fds = (packet_filter,)
+        datagrams, streams, *packet_filter = shim.name_fds
+        shim.name_fds = tuple(packet_filter)
         self._add(container, (datagrams, streams))
-        if self.port(container) == ANY_PORT:
-            await self._context.run_blocking(
-                lambda: _redirect(packet_filter, (datagrams, streams), container.name)
-            )
+        for descriptor in packet_filter:
+            redirect = partial(_redirect, descriptor, (datagrams, streams), container.name)
+            await self._context.run_blocking(redirect)
 
     async def take_up(self, container: Container, shim: Shim) -> None:
         """Answer the questions of a container an earlier engine has started.

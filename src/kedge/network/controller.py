@@ -57,6 +57,10 @@ from kedge.network.upkeep import TableUpkeep
 _NO_SETTINGS = EndpointSettings()
 
 
+def _say_nothing(text: str) -> None:
+    """Take a warning nobody wants to hear of."""
+
+
 class NetworkController:
     """Everything the engine does with networks."""
 
@@ -67,6 +71,7 @@ class NetworkController:
         options: NetworkOptions | None = None,
         *,
         container_name: Callable[[str], str] = short_id,
+        warn: Callable[[str], None] = _say_nothing,
         kernel: HostKernel | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
@@ -77,6 +82,7 @@ class NetworkController:
             data_root: The engine's data root; names on the host derive from it.
             options: The daemon's network options.
             container_name: Returns what people call a container, from its id, for messages.
+            warn: Told, once each, what does not work on this host, when that is found out.
             kernel: The host; by default the calling thread's network namespace.
             clock: Where creation times come from.
         """
@@ -106,6 +112,7 @@ class NetworkController:
             driver=self._driver,
             parents=self._parents,
             publisher=self._publisher,
+            warn=warn,
         )
         self._reaper = Reaper(self._driver.disconnect)
         self._leaving_links: set[str] = set()
@@ -458,7 +465,7 @@ class NetworkController:
                 self._upkeep.watch()
             problems = self._republish()
             orphans = self._remove_orphans()
-            self._preparation.problems += problems
+            self._preparation.remember(problems)
         return RestoreReport(
             removed_endpoints=tuple(removed),
             removed_links=tuple(orphans),

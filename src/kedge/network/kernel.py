@@ -38,8 +38,9 @@ _LOCK_POLL_S: Final = 0.005
 _FEW_FLOWS: Final = 2000
 # What a kernel without nf_tables, or without its inet or nat part, answers.
 _NO_PACKET_FILTER: Final = frozenset(
-    {errno.EOPNOTSUPP, errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT, errno.ENOPROTOOPT}
+    {errno.EOPNOTSUPP, errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT, errno.ENOPROTOOPT, errno.ENOENT}
 )
+_REFUSED: Final = frozenset({errno.EPERM, errno.EACCES})
 
 
 class HostKernel(Protocol):
@@ -93,8 +94,8 @@ class HostKernel(Protocol):
         """Change the packet filter, all or nothing."""
         ...
 
-    def has_packet_filter(self) -> bool:
-        """Tell whether the kernel has nf_tables."""
+    def packet_filter_problem(self) -> str:
+        """Return why no rules can be loaded; empty when they can."""
         ...
 
     def has_bridge_filter(self) -> bool:
@@ -233,22 +234,31 @@ class LinuxKernel:
         with self._filter_lock:
             self._open_filter().commit(requests)
 
-    def has_packet_filter(self) -> bool:
-        """Tell whether the kernel has nf_tables (loading the module if need be)."""
+    def packet_filter_problem(self) -> str:
+        """Return why no rules can be loaded; empty when they can (loading modules if need be)."""
+        probe = nft.Table(f"kedge-probe-{os.getpid()}")
+        hook = nft.Hook("nat", nft.NF_INET_PRE_ROUTING, nft.PRIORITY_DSTNAT)
         try:
-            with self._filter_lock:
-                self._open_filter().query(nft.list_tables())
+            # The transaction makes the table and takes it back: nobody ever sees it.
+            self.commit(
+                [
+                    nft.new_table(probe),
+                    nft.new_chain(probe, "nat", hook),
+                    nft.delete_table(probe),
+                ]
+            )
         except OSError as error:
             if error.errno in _NO_PACKET_FILTER:
-                return False
+                return "this kernel has no nf_tables"
+            if error.errno in _REFUSED:
+                return "the engine may not load packet filter rules (it needs CAP_NET_ADMIN)"
             raise
-        return True
+        return ""
 
     def has_bridge_filter(self) -> bool:
         """Tell whether nf_tables can look at what a bridge forwards (loading it if need be)."""
         probe = nft.Table(f"kedge-probe-{os.getpid()}", nft.NFPROTO_BRIDGE)
         try:
-            # The transaction makes the table and takes it back: nobody ever sees it.
             self.commit([nft.new_table(probe), nft.delete_table(probe)])
         except NetlinkError as error:
             if error.errno in _NO_PACKET_FILTER:

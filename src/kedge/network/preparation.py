@@ -6,7 +6,7 @@ subnet is only worth something if nobody else chooses at the same time. Not thre
 controller locks.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from kedge.errdefs import SystemFailureError
 from kedge.linux import rtnetlink as rt
@@ -57,8 +57,10 @@ class HostPreparation:
         driver: BridgeDriver,
         parents: ParentDriver,
         publisher: PortPublisher,
+        warn: Callable[[str], None],
     ) -> None:
         """Work on the parts the controller is made of; nothing is changed yet."""
+        self._warn = warn
         self._kernel = kernel
         self._options = options
         self._store = store
@@ -71,6 +73,15 @@ class HostPreparation:
         self._has_looked = False
         self.problems: list[str] = []
         """What does not work on this host, one line each."""
+
+    def remember(self, problems: Iterable[str]) -> None:
+        """Have problems told that others have found, and are told of themselves."""
+        self.problems += problems
+
+    def _tell(self, *problems: str) -> None:
+        for problem in problems:
+            self.problems.append(problem)
+            self._warn(problem)
 
     def is_any_live(self) -> bool:
         """Tell whether a network is in use since this engine started."""
@@ -120,7 +131,7 @@ class HostPreparation:
                 ipv6=network.enable_ipv6, advertised=advertised_links(routes, links)
             )
         except SystemFailureError as error:
-            self.problems.append(f"containers cannot reach the outside: {error}")
+            self._tell(f"containers cannot reach the outside: {error}")
             return
         if changed:
             self._store.remember("switched_on", " ".join(changed))
@@ -139,17 +150,18 @@ class HostPreparation:
     def _ask_for_packet_filter(self) -> None:
         if not self._options.packet_filter:
             return
-        if not self._kernel.has_packet_filter():
+        problem = self._kernel.packet_filter_problem()
+        if problem:
             self._publisher.has_packet_filter = False
-            self.problems.append(
-                "this kernel has no nf_tables: published ports go through the userland proxy, "
-                "and containers cannot reach the outside"
+            self._tell(
+                f"{problem}: published ports go through the userland proxy, networks are not "
+                "kept apart, and containers reach the outside only where it routes back to them"
             )
             return
         if not self._kernel.has_bridge_filter():
             self._publisher.can_guard = False
-            self.problems.append(
-                "this kernel has no nf_tables for bridges: "
-                "a container with CAP_NET_RAW can use the address of another one of its network"
+            self._tell(
+                "this kernel has no nf_tables for bridges: a container with CAP_NET_RAW "
+                "can use the address of another one of its network"
             )
-        self.problems += forward_problems(self._kernel.base_chains())
+        self._tell(*forward_problems(self._kernel.base_chains()))

@@ -6,7 +6,6 @@ What is in the table is `kedge.network.publishing`'s.
 from collections.abc import Callable
 
 from kedge.linux import nftables as nft
-from kedge.linux.netlink import NetlinkError
 from kedge.network.kernel import HostKernel
 from kedge.network.publishing import PortPublisher
 from kedge.network.watch import TableWatch
@@ -59,7 +58,7 @@ class TableUpkeep:
             return set()
         try:
             chains = self._kernel.base_chains()
-        except NetlinkError:
+        except OSError:
             return set()
         return {chain.family for chain in chains if chain.table == self._table}
 

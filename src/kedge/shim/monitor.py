@@ -31,7 +31,7 @@ from kedge.shim.messages import (
     part,
     text,
 )
-from kedge.shim.namesockets import NO_NAME_SERVER, NameSockets, open_packet_filter
+from kedge.shim.namesockets import ANY_PORT, NO_NAME_SERVER, NameSockets, open_packet_filter
 from kedge.shim.netns import ReadyNetns, open_descriptors
 from kedge.shim.protocol import describe_protocol
 from kedge.shim.reactor import READABLE, Reactor, Timer
@@ -138,11 +138,15 @@ class Monitor:
         return netns.give()
 
     def _open_names(self) -> tuple[int, ...]:
-        """Open the name server's sockets; return them and a way to redirect questions to them."""
+        """Open the name server's sockets; return them and, if need be, a way to redirect to them.
+
+        A host whose kernel has no packet filter has the server on the port itself.
+        """
         if self._request.dns_port == NO_NAME_SERVER:
             return ()
         self._names = NameSockets(self._request.dns_port)
-        return (*self._names.give(), open_packet_filter())
+        needs_redirect = self._request.dns_port == ANY_PORT
+        return (*self._names.give(), *((open_packet_filter(),) if needs_redirect else ()))
 
     def _create(self) -> None:
         request = self._request

@@ -9,7 +9,7 @@ import os
 import socket
 import subprocess
 import tempfile
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -39,10 +39,17 @@ class EngineMachine(Machine):
     def __init__(self, number: int, root: Path, *flags: str) -> None:
         super().__init__(number)
         self.engine = Engine(root, *flags)
+        self.prepare: Callable[[], object] = bool
+        """Done first in the thread that starts the engine; what it changes, the engine inherits."""
 
     def start(self) -> None:
         """Start the engine, or start it again, in the machine's namespace."""
-        self.space.run(self.engine.start)
+
+        def start() -> None:
+            self.prepare()
+            self.engine.start()
+
+        self.space.run(start)
 
     def run(self, name: str, *flags: str) -> Space:
         """Start a container that sleeps, and return its network."""
@@ -91,10 +98,13 @@ def wired(*machines: Machine) -> Generator[None]:
 
 
 @contextlib.contextmanager
-def engine_on(machine_number: int, *flags: str) -> Generator[EngineMachine]:
+def engine_on(
+    machine_number: int, *flags: str, prepare: Callable[[], object] = bool
+) -> Generator[EngineMachine]:
     """A machine whose engine runs until the end; `wired` gives it an address."""
     with tempfile.TemporaryDirectory(prefix="m-") as root:
         machine = EngineMachine(machine_number, Path(root), *flags)
+        machine.prepare = prepare
         machine.start()
         try:
             machine.engine.build_tar(busybox_context(), "busybox")

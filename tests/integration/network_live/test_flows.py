@@ -9,6 +9,7 @@ import pytest
 from kedge.linux.conntrack import Flows, is_one_of, list_flows
 from kedge.linux.netlink import NETLINK_NETFILTER, NetlinkSocket
 from kedge.network.model import PortBinding
+from tests.integration.engine_crash.truth import until
 from tests.integration.network_live.lab import TIMEOUT_S, Outside, host, own_network
 
 pytestmark = [
@@ -82,7 +83,8 @@ def test_what_a_container_asked_is_forgotten_with_it_and_nothing_else(tmp_path: 
             Flows(socket.AF_INET, socket.inet_aton(machine.address(name)))
             for name in ("goes", "stays")
         )
-        assert (known(goes), known(stays)) == (1, 1)
+        # The datagrams wait until the containers know their gateway's address.
+        until(lambda: (known(goes), known(stays)) == (1, 1), "both have been on their way")
         assert known(Flows(socket.AF_INET, protocol=UDP, target_port=9)) == 2
         machine.controller.remove_endpoint(machine.id("goes"))
         machine.controller.drain()

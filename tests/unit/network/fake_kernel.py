@@ -127,8 +127,8 @@ class FakeKernel:
             raise NetlinkError(self.commit_error, "test")
         self.commits.append([request.what for request in requests])
 
-    def has_packet_filter(self) -> bool:
-        return self.is_filter_there
+    def packet_filter_problem(self) -> str:
+        return "" if self.is_filter_there else "this kernel has no nf_tables"
 
     def has_bridge_filter(self) -> bool:
         return self.is_filter_there
