@@ -1,7 +1,7 @@
 """What containers ask about the rest of the world: the host's resolvers answer, as they are now."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from functools import partial
 from pathlib import Path
 
@@ -31,7 +31,7 @@ def see_as_resolv_conf(file: Path) -> None:
 
 
 @contextlib.contextmanager
-def resolver(space: Space, address: str, answer: str) -> Iterator[FakeResolver]:
+def resolver(space: Space, address: str, answer: str) -> Generator[FakeResolver]:
     """A resolver on port 53 of an address that has one answer for everything."""
 
     def say(message: dns.message.Message) -> list[bytes]:
