@@ -210,6 +210,17 @@ def _settings(config: DaemonConfig) -> EngineSettings:
     )
 
 
+def _network_options(config: DaemonConfig) -> NetworkOptions:
+    return NetworkOptions(
+        bip=config.bip,
+        bridge=config.bridge,
+        ipv6=config.ipv6,
+        mtu=config.mtu,
+        ip_forward=config.ip_forward,
+        packet_filter=config.iptables,
+    )
+
+
 async def _make_context(
     config: DaemonConfig, paths: EnginePaths, stack: contextlib.AsyncExitStack
 ) -> EngineContext:
@@ -244,14 +255,7 @@ async def _make_context(
         network=NetworkController(
             database,
             paths.data_root,
-            NetworkOptions(
-                bip=config.bip,
-                bridge=config.bridge,
-                ipv6=config.ipv6,
-                mtu=config.mtu,
-                ip_forward=config.ip_forward,
-                packet_filter=config.iptables,
-            ),
+            _network_options(config),
             container_name=containers.display_name,
             warn=_warn,
         ),

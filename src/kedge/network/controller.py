@@ -23,7 +23,6 @@ from kedge.errdefs import (
     InvalidParameterError,
     KedgeError,
     NotFoundError,
-    SystemFailureError,
 )
 from kedge.lib.clock import SYSTEM_CLOCK, Clock
 from kedge.lib.database import Database
@@ -32,6 +31,7 @@ from kedge.network import names
 from kedge.network.addresses import AddressBook
 from kedge.network.bridge import BridgeDriver
 from kedge.network.catalogue import DEFAULT_BRIDGE, NetworkCatalogue
+from kedge.network.departures import Departures
 from kedge.network.gateway import gateway_versions
 from kedge.network.hostfirewall import publish_warnings
 from kedge.network.kernel import HostKernel, LinuxKernel
@@ -50,7 +50,6 @@ from kedge.network.options import parse_options
 from kedge.network.parents import DRIVERS, ParentDriver
 from kedge.network.preparation import HostPreparation, taken_networks
 from kedge.network.publishing import PortPublisher
-from kedge.network.reaper import Reaper
 from kedge.network.store import NetworkStore
 from kedge.network.upkeep import TableUpkeep
 
@@ -114,8 +113,13 @@ class NetworkController:
             publisher=self._publisher,
             warn=warn,
         )
-        self._reaper = Reaper(self._driver.disconnect)
-        self._leaving_links: set[str] = set()
+        self._departures = Departures(
+            self._lock,
+            store=store,
+            addresses=self._addresses,
+            publisher=self._publisher,
+            remove=self._driver.disconnect,
+        )
         self._links = EndpointLinks(
             self._kernel,
             self._lock,
@@ -127,6 +131,9 @@ class NetworkController:
         self._upkeep = TableUpkeep(self._kernel, table, self._publisher, self.reconcile)
         self._is_closed = False
         self._publisher.has_packet_filter = options.packet_filter
+        self._ensure_predefined()
+
+    def _ensure_predefined(self) -> None:
         present = self._catalogue.try_find(DEFAULT_BRIDGE)
         self._catalogue.ensure_predefined(
             taken_networks(self._kernel, present),
@@ -161,9 +168,9 @@ class NetworkController:
         Raises:
             KedgeError: Name taken or malformed, subnet in the way of another network or route.
         """
-        if self._leaving_links:
+        if self._departures.has_networks():
             # The last network's subnet, or its bridge's name, may be what the new one asks for.
-            self._reaper.drain()
+            self._departures.drain()
         with self._lock, self._kernel.setup_lock():
             if spec.enable_ipv6 and not self._kernel.has_ipv6():
                 raise InvalidParameterError(
@@ -202,31 +209,8 @@ class NetworkController:
             links += self._own_links([network])
             self._catalogue.remove(network, links)
             self._preparation.forget(network.id)
-            self._remove_links(links, lambda: self._forget_network(network))
+            self._departures.remove_network(network, links)
         return network
-
-    def _remove_links(self, links: Sequence[str], done: Callable[[], None]) -> None:
-        """Remove recorded links in the background, then forget them and call ``done``."""
-        if not links:
-            done()
-            return
-
-        def forget() -> None:
-            with self._lock:
-                done()
-                self._store.forget_links(links)
-                self._leaving_links.difference_update(links)
-
-        self._leaving_links.update(links)
-        for link in links[:-1]:
-            self._reaper.submit(link, _nothing)
-        self._reaper.submit(links[-1], forget)
-
-    def _forget_network(self, network: Network) -> None:
-        self._addresses.drop_pools(network.id)
-        # A kernel that refuses now leaves rules for a bridge nobody has.
-        with contextlib.suppress(SystemFailureError):
-            self._publisher.remove_network(network.id)
 
     def has_packet_filter(self) -> bool:
         """Tell whether nf_tables is used; known once the first network has been prepared."""
@@ -270,7 +254,7 @@ class NetworkController:
                 is_hopeless = not self._addresses.leaving()
             if is_hopeless:
                 raise
-        self._reaper.drain()
+        self._departures.drain()
         return self._create_endpoint(container_id, network, settings)
 
     def _create_endpoint(
@@ -381,7 +365,7 @@ class NetworkController:
                     if link is not None:
                         self._parents.remove_inside(rtnl_fd, link.ifindex)
             self.remove_endpoint(container_id, network=network)
-        self._reaper.drain()
+        self._departures.drain()
         rest = self.endpoints(container_id=container_id)
         for endpoint in rest:
             versions = gateway_versions(endpoint, rest, priorities)
@@ -434,11 +418,11 @@ class NetworkController:
             for endpoint in self._addresses.active(
                 network_id=network_id, container_id=container_id
             ):
-                self._retire(endpoint)
+                self._departures.retire(endpoint)
 
     def drain(self) -> None:
         """Wait until the links and connections of removed endpoints are gone, addresses free."""
-        self._reaper.drain()
+        self._departures.drain()
         self._publisher.drain()
 
     # The engine's life
@@ -454,10 +438,8 @@ class NetworkController:
             for endpoint in self._addresses.active():
                 if endpoint.container_id not in active:
                     removed.append(endpoint.container_id)
-                    self._retire(endpoint)
-            for endpoint in self._addresses.leaving():
-                self._reap(endpoint)
-            self._remove_links(self._store.leaving_links(), _nothing)
+                    self._departures.retire(endpoint)
+            self._departures.take_up()
             for network in self._catalogue.networks():
                 if self._addresses.active(network_id=network.id) and network.has_own_links:
                     self._preparation.ensure_live(network)
@@ -491,8 +473,8 @@ class NetworkController:
             self._is_closed = True
             if remove:
                 for endpoint in self._addresses.active():
-                    self._retire(endpoint)
-        self._reaper.close()
+                    self._departures.retire(endpoint)
+        self._departures.close()
         self._upkeep.close()
         with self._lock:
             self._publisher.close(remove=remove)
@@ -503,27 +485,6 @@ class NetworkController:
     def _own_links(self, networks: Sequence[Network]) -> list[str]:
         """Return the bridges and parents of networks that are the engine's to remove."""
         return [link for n in networks if n.owns_link and (link := n.bridge or n.parent)]
-
-    def _retire(self, endpoint: Endpoint) -> None:
-        """Begin to remove an endpoint."""
-        try:
-            self._publisher.unpublish(endpoint.id)
-        finally:
-            self._addresses.leave(endpoint)
-            self._reap(endpoint)
-
-    def _reap(self, endpoint: Endpoint) -> None:
-        if endpoint.link:
-            self._reaper.submit(endpoint.link, lambda: self._forget(endpoint))
-        else:
-            self._addresses.forget([endpoint.id])
-
-    def _forget(self, endpoint: Endpoint) -> None:
-        with self._lock:
-            # A kernel that refuses now keeps an address from others, at worst.
-            with contextlib.suppress(SystemFailureError):
-                self._publisher.unguard(endpoint)
-            self._addresses.forget([endpoint.id])
 
     def _republish(self) -> list[str]:
         endpoints = {endpoint.id: endpoint for endpoint in self._addresses.active()}
@@ -544,10 +505,5 @@ class NetworkController:
         bridges = {network.bridge for network in self._catalogue.networks() if network.bridge}
         known = {e.link for e in [*self._addresses.active(), *self._addresses.leaving()]}
         orphans = self._driver.orphans(bridges, known)
-        for link in orphans:
-            self._reaper.submit(link, _nothing)
+        self._departures.remove_strays(orphans)
         return orphans
-
-
-def _nothing() -> None:
-    """Follow the removal of a link that had no record."""
