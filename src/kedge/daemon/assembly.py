@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import shlex
 import sys
 from collections.abc import AsyncGenerator, Generator
 from concurrent.futures import ThreadPoolExecutor
@@ -205,7 +206,8 @@ def _settings(config: DaemonConfig) -> EngineSettings:
         default_cgroupns_mode=config.default_cgroupns_mode,
         default_shm_size=config.default_shm_size,
         default_ulimits=config.default_ulimits,
-        runtimes=config.runtimes,
+        runtimes={name: tuple(shlex.split(line)) for name, line in config.runtimes.items()},
+        default_runtime=config.default_runtime,
         id_maps=load_remap(config.userns_remap),
     )
 

@@ -15,12 +15,13 @@ from kedge import __version__
 from kedge.daemon.containerflags import (
     add_container_flags,
     check_container_defaults,
+    check_default_runtime,
     read_container_flags,
     read_container_keys,
 )
 from kedge.engine.buildgc import parse_gc
 from kedge.engine.cdi import DEFAULT_SPEC_DIRS
-from kedge.engine.defaults import SHM_SIZE_BYTES
+from kedge.engine.defaults import OWN_RUNTIME, SHM_SIZE_BYTES
 from kedge.errdefs import InvalidParameterError
 from kedge.lib.jsontypes import Json, JsonObject
 
@@ -71,6 +72,8 @@ class DaemonConfig:
     default_shm_size: int = SHM_SIZE_BYTES
     default_ulimits: dict[str, str] = field(default_factory=dict[str, str])
     runtimes: dict[str, str] = field(default_factory=dict[str, str])
+    """Command line of each OCI runtime, quoted as for a shell."""
+    default_runtime: str = OWN_RUNTIME
     builder_gc: JsonObject = field(default_factory=dict[str, Json])
     """``builder.gc``: how much build cache is kept."""
 
@@ -122,6 +125,7 @@ _FILE_KEYS: Final = {
     "default-shm-size": "default_shm_size",
     "default-ulimits": "default_ulimits",
     "runtimes": "runtimes",
+    "default-runtime": "default_runtime",
 }
 
 
@@ -271,6 +275,7 @@ def _convert(values: JsonObject) -> DaemonConfig:
         cgroupns_mode=config.default_cgroupns_mode,
         ulimits=config.default_ulimits,
     )
+    check_default_runtime(config.default_runtime, config.runtimes)
     return config
 
 

@@ -4,8 +4,11 @@ Kept apart from `kedge.daemon.config`, which knows files, precedence and types.
 """
 
 import argparse
+import shlex
+from collections.abc import Container
 from typing import Final
 
+from kedge.engine.defaults import OWN_RUNTIME
 from kedge.engine.limits import ULIMITS
 from kedge.errdefs import InvalidParameterError
 from kedge.lib.jsontypes import Json, JsonObject
@@ -33,6 +36,7 @@ def add_container_flags(parser: argparse.ArgumentParser) -> None:
         "--add-runtime", dest="runtimes", action="append", metavar="NAME=PATH",
         help="name an OCI runtime",
     )  # fmt: skip
+    add("--default-runtime", metavar="NAME", help="runtime of containers that ask for none")
 
 
 def read_container_flags(flags: JsonObject) -> None:
@@ -44,6 +48,8 @@ def read_container_flags(flags: JsonObject) -> None:
     for key, flag in (("default_ulimits", "--default-ulimit"), ("runtimes", "--add-runtime")):
         if key in flags:
             flags[key] = _parse_pairs(flags[key], flag)
+    if isinstance(runtimes := flags.get("runtimes"), dict):
+        flags["runtimes"] = {name: shlex.quote(str(path)) for name, path in runtimes.items()}
     if "default_shm_size" in flags:
         flags["default_shm_size"] = _parse_size(flags["default_shm_size"])
 
@@ -58,13 +64,25 @@ def read_container_keys(values: JsonObject) -> JsonObject:
         values["default_shm_size"] = _parse_size(values["default_shm_size"])
     runtimes = values.get("runtimes")
     if isinstance(runtimes, dict):
-        values["runtimes"] = {name: _runtime_path(name, item) for name, item in runtimes.items()}
+        values["runtimes"] = {name: _runtime_line(name, item) for name, item in runtimes.items()}
     ulimits = values.get("default_ulimits")
     if isinstance(ulimits, dict):
         values["default_ulimits"] = {
             name: _ulimit_text(name, item) for name, item in ulimits.items()
         }
     return values
+
+
+def check_default_runtime(name: str, runtimes: Container[str]) -> None:
+    """Raise unless the runtime exists.
+
+    Raises:
+        InvalidParameterError: It is not registered, with Docker's text.
+    """
+    if name != OWN_RUNTIME and name not in runtimes:
+        raise InvalidParameterError(
+            f"specified default runtime '{name}' does not exist: register it with --add-runtime"
+        )
 
 
 def check_container_defaults(*, ipc_mode: str, cgroupns_mode: str, ulimits: dict[str, str]) -> None:
@@ -105,14 +123,18 @@ def _parse_size(value: Json) -> int:
     return int(number) * _UNITS[unit]
 
 
-def _runtime_path(name: str, item: Json) -> str:
+def _runtime_line(name: str, item: Json) -> str:
+    """Return path and ``runtimeArgs`` as a command line."""
     path = item.get("path") if isinstance(item, dict) else None
     if not isinstance(path, str) or not path:
         raise InvalidParameterError(f"runtimes: {name}: want an object with a path")
-    others = sorted(set(item) - {"path"}) if isinstance(item, dict) else []
+    others = sorted(set(item) - {"path", "runtimeArgs"}) if isinstance(item, dict) else []
     if others:
         raise InvalidParameterError(f"runtimes: {name}: {others[0]} is not supported")
-    return path
+    words = item.get("runtimeArgs", []) if isinstance(item, dict) else []
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise InvalidParameterError(f"runtimes: {name}: runtimeArgs: want a list of texts")
+    return shlex.join([path, *map(str, words)])
 
 
 def _ulimit_text(name: str, item: Json) -> str:

@@ -1,7 +1,7 @@
 """What every use case of the engine works with, joined once by `kedge.daemon`."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -9,7 +9,7 @@ from typing import TypeVar
 from kedge.content.store import ContentStore
 from kedge.engine.cdi import DEFAULT_SPEC_DIRS
 from kedge.engine.containers import ContainerIndex
-from kedge.engine.defaults import SHM_SIZE_BYTES
+from kedge.engine.defaults import OWN_RUNTIME, SHM_SIZE_BYTES
 from kedge.engine.events import EventBus
 from kedge.engine.paths import EnginePaths
 from kedge.engine.userns import IdMaps
@@ -58,8 +58,10 @@ class EngineSettings:
     default_ulimits: dict[str, str] = field(default_factory=dict[str, str])
     builder_gc: JsonObject = field(default_factory=dict[str, Json])
     """``builder.gc`` of the configuration file."""
-    runtimes: dict[str, str] = field(default_factory=dict[str, str])
-    """Path of each further OCI runtime, by name."""
+    runtimes: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    """Program and arguments of each further OCI runtime, by name."""
+    default_runtime: str = OWN_RUNTIME
+    """What a container gets that asks for none."""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -7,6 +7,8 @@ from typing import Final
 
 from kedge.linux import capabilities
 
+OWN_RUNTIME: Final = "kedge"
+
 DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 DEFAULT_CAPABILITIES: Final = (

@@ -41,7 +41,7 @@ from kedge.engine.mountspecs import (
 from kedge.engine.networking import ContainerNetwork
 from kedge.engine.oomwatch import OomWatch
 from kedge.engine.process import NetworkFiles, container_spec_input, write_bundle
-from kedge.engine.requestchecks import runtime_program
+from kedge.engine.requestchecks import runtime_command
 from kedge.engine.restartpolicy import Policy, ends_policy, policy_of
 from kedge.engine.restarts import Restarts
 from kedge.engine.running import running_shim
@@ -170,7 +170,7 @@ class Lifecycle:
                 user_namespace=plan.user_namespace,
                 dns_port=self._network.dns_port(container),
                 log=await make_log_config(context, record),
-                runtime=runtime_program(context.settings, record.host_config),
+                runtime=runtime_command(context.settings, record.host_config),
             )
         )
         undo.push_async_callback(end_shim, shim)

@@ -7,6 +7,7 @@ which order, because clients see the first failure.
 from kedge.api.types.config import ContainerConfig, HostConfig, Ulimit
 from kedge.api.types.container import CreateRequest
 from kedge.engine.context import EngineSettings
+from kedge.engine.defaults import OWN_RUNTIME
 from kedge.engine.devices import check_devices
 from kedge.engine.healthrules import check_health_config
 from kedge.engine.hostchecks import (
@@ -25,8 +26,6 @@ from kedge.engine.signals import parse_signal
 from kedge.engine.userns import mapping_for
 from kedge.errdefs import InvalidParameterError, NotSupportedError
 from kedge.oci.confinement import MASKED_PATHS, READONLY_PATHS
-
-OWN_RUNTIME = "kedge"
 
 
 def check_request(
@@ -66,6 +65,7 @@ def check_request(
     check_devices(host)
     check_storage(host.storage_opt)
     check_cgroup_parent(host.cgroup_parent)
+    host.runtime = host.runtime or settings.default_runtime
     _check_runtime(settings, host)
     if options.apparmor_profile and not facts.apparmor:
         warnings.append(
@@ -94,14 +94,14 @@ def _check_runtime(settings: EngineSettings, host: HostConfig) -> None:
         )
 
 
-def runtime_program(settings: EngineSettings, host: HostConfig) -> str:
+def runtime_command(settings: EngineSettings, host: HostConfig) -> tuple[str, ...]:
     """Return the OCI runtime to start a container with; empty for kedge's own.
 
     Raises:
         InvalidParameterError: It is not registered any more, with Docker's text.
     """
     _check_runtime(settings, host)
-    return "" if host.runtime in {"", OWN_RUNTIME} else settings.runtimes[host.runtime]
+    return () if host.runtime in {"", OWN_RUNTIME} else settings.runtimes[host.runtime]
 
 
 def _fill_in(settings: EngineSettings, host: HostConfig) -> None:
@@ -112,7 +112,6 @@ def _fill_in(settings: EngineSettings, host: HostConfig) -> None:
     host.ipc_mode = host.ipc_mode or settings.default_ipc_mode
     host.cgroupns_mode = host.cgroupns_mode or settings.default_cgroupns_mode
     host.cgroup_parent = host.cgroup_parent or settings.cgroup_parent
-    host.runtime = host.runtime or OWN_RUNTIME
     own = {limit.name for limit in host.ulimits}
     for name, text in settings.default_ulimits.items():
         if name not in own:

@@ -130,7 +130,7 @@ class SystemService:
             name=os.uname().nodename,
             labels=list(settings.labels),
             server_version=__version__,
-            default_runtime="kedge",
+            default_runtime=settings.default_runtime,
             live_restore_enabled=settings.live_restore,
             security_options=[
                 "name=seccomp,profile=builtin",
@@ -168,7 +168,10 @@ def _add_choices(info: Info, settings: EngineSettings) -> None:
     registry = load_registry(settings.cdi_spec_dirs)
     info.runtimes = {
         "kedge": RuntimeInfo(path="kedge-runtime"),
-        **{name: RuntimeInfo(path=path) for name, path in settings.runtimes.items()},
+        **{
+            name: RuntimeInfo(path=path, runtime_args=words)
+            for name, (path, *words) in settings.runtimes.items()
+        },
     }
     info.init_binary = settings.init_path or "docker-init"
     info.cdi_spec_dirs = list(settings.cdi_spec_dirs)

@@ -227,7 +227,8 @@ class ForeignTask:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(log)
         root = os.path.join(run_dir, _STATE)
-        command = [self._runtime, "--root", root, "--log", log, "--log-format", "json", *words]
+        program = self._runtime[0]
+        command = [*self._runtime, "--root", root, "--log", log, "--log-format", "json", *words]
         stdin, stdout, stderr = (each if each >= 0 else subprocess.DEVNULL for each in streams)
         try:
             # A runtime takes the network it finds itself in for the host's.
@@ -240,11 +241,11 @@ class ForeignTask:
                 )
         except OSError as error:
             raise NotFoundError(
-                f"OCI runtime {doing} failed: cannot run {self._runtime}: "
+                f"OCI runtime {doing} failed: cannot run {program}: "
                 f"{os.strerror(error.errno or 0).lower()}: check --add-runtime"
             ) from error
         if done.returncode:
-            name = os.path.basename(self._runtime)
+            name = os.path.basename(program)
             raise SystemFailureError(
                 f"OCI runtime {doing} failed: {name}: {_last_words(log) or done.returncode}"
             )

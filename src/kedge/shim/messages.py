@@ -49,8 +49,8 @@ class CreateRequest(NamedTuple):
     dns_port: int = NO_NAME_SERVER
     """Open the name server's sockets in that namespace, on this port; `ANY_PORT` for any."""
     log: LogConfig | None = None
-    runtime: str = ""
-    """Program of the OCI runtime to use; empty for kedge's own."""
+    runtime: tuple[str, ...] = ()
+    """Program and arguments of the OCI runtime to use; empty for kedge's own."""
 
 
 class ExecRequest(NamedTuple):
@@ -111,7 +111,7 @@ def encode_create(request: CreateRequest) -> JsonObject:
         "gid_mappings": encode_mappings(request.gid_mappings),
         "dns_port": request.dns_port,
         "log": None if request.log is None else encode_log(request.log),
-        "runtime": request.runtime,
+        "runtime": list[Json](request.runtime),
     }
 
 
@@ -138,7 +138,7 @@ def parse_create(document: JsonObject) -> CreateRequest:
         gid_mappings=fields.read_list(document, "gid_mappings", where, parse_mapping),
         dns_port=fields.require_integer(document, "dns_port", where, low=-1, high=65535),
         log=None if log is None else parse_log(log),
-        runtime=fields.require_string(document, "runtime", where),
+        runtime=fields.read_list(document, "runtime", where, fields.read_string_item),
     )
 
 

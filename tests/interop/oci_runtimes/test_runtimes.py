@@ -164,6 +164,28 @@ def test_an_engine_that_was_killed_comes_back_to_them(runtime: str) -> None:
         assert state(engine, "box", "{{.State.ExitCode}}") == "9"
 
 
+def test_one_with_arguments_for_all_containers(runtime: str, tmp_path: Path) -> None:
+    # A program that shows what it was called with, then is the runtime.
+    called = tmp_path / "called"
+    wrapper = tmp_path / "wrapper"
+    wrapper.write_text(f'#!/bin/sh\necho "$1" >>{called}\nshift\nexec {PROGRAMS[runtime]} "$@"\n')
+    wrapper.chmod(0o755)
+    settings = tmp_path / "daemon.json"
+    named = {"path": str(wrapper), "runtimeArgs": ["--strange word"]}
+    settings.write_text(json.dumps({"runtimes": {"mine": named}, "default-runtime": "mine"}))
+    with running_engine(f"--config-file={settings}") as engine:
+        engine.build_tar(busybox_context(), "busybox")
+        engine.docker("run", "--name", "box", "busybox", "true")
+        assert state(engine, "box", "{{.HostConfig.Runtime}}") == "mine"
+        assert set(called.read_text().splitlines()) == {"--strange word"}
+        info = engine.get("/info")
+        assert info["DefaultRuntime"] == "mine"
+        assert "mine" in str(info["Runtimes"])
+        called.unlink()
+        engine.docker("run", "--rm", "--runtime", "kedge", "busybox", "true")
+        assert not called.exists()
+
+
 def test_what_cannot_be(engine: Engine) -> None:
     done = engine.docker("run", "--runtime", "nosuch", "busybox", "true", check=False)
     assert "unknown or invalid runtime name: nosuch" in done.stderr

@@ -1,4 +1,5 @@
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,17 @@ def test_flags_and_file_say_the_same(tmp_path: Path) -> None:
     assert flags == [1 << 30, {"nofile": "5:9"}, {"crun": "/usr/bin/crun"}, True]
 
 
+def test_a_runtime_with_arguments_for_all_containers(tmp_path: Path) -> None:
+    path = tmp_path / "daemon.json"
+    runtime = {"path": "/a b/crun", "runtimeArgs": ["--debug", "x y"]}
+    path.write_text(json.dumps({"runtimes": {"crun": runtime}, "default-runtime": "crun"}))
+    config = load_config(["--config-file", str(path)])
+    assert config.default_runtime == "crun"
+    assert shlex.split(config.runtimes["crun"]) == ["/a b/crun", "--debug", "x y"]
+    config = load_config(["--config-file", str(path), "--debug"])
+    assert config.debug
+
+
 @pytest.mark.parametrize(
     ("flags", "text"),
     [
@@ -50,7 +62,9 @@ def test_bad_flags(tmp_path: Path, flags: list[str], text: str) -> None:
     ("document", "text"),
     [
         ({"runtimes": {"x": {}}}, "runtimes: x: want an object with a path"),
-        ({"runtimes": {"x": {"path": "/x", "runtimeArgs": ["a"]}}}, "runtimeArgs is not supported"),
+        ({"runtimes": {"x": {"path": "/x", "runtimeType": "a"}}}, "runtimeType is not supported"),
+        ({"runtimes": {"x": {"path": "/x", "runtimeArgs": "a"}}}, "want a list of texts"),
+        ({"default-runtime": "x"}, "specified default runtime 'x' does not exist"),
         ({"default-ulimits": {"nofile": 5}}, "want an object with Soft and Hard"),
     ],
 )
