@@ -131,7 +131,7 @@ def _runtime_line(name: str, item: Json) -> str:
     others = sorted(set(item) - {"path", "runtimeArgs"}) if isinstance(item, dict) else []
     if others:
         raise InvalidParameterError(f"runtimes: {name}: {others[0]} is not supported")
-    words = item.get("runtimeArgs", []) if isinstance(item, dict) else []
+    words = item.get("runtimeArgs", list[Json]()) if isinstance(item, dict) else list[Json]()
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         raise InvalidParameterError(f"runtimes: {name}: runtimeArgs: want a list of texts")
     return shlex.join([path, *map(str, words)])
