@@ -77,7 +77,8 @@ def linked_hosts(context: EngineContext, container: Container) -> list[tuple[str
 def tell_linking(context: EngineContext, container: Container) -> None:
     """Write the address of a container that has started to those that are linked to it."""
     for parent in context.containers:
-        if not parent.record.alive or not parent.record.host_config.links:
+        # Few have links; this is asked of every container at every start.
+        if not parent.record.host_config.links or not parent.record.alive:
             continue
         for other, alias in _links(context, parent):
             if other is container:

@@ -208,6 +208,7 @@ def make_network(network: model.Network) -> Network:
         enable_ipv6=network.enable_ipv6,
         ipam=IPAM(
             driver="default",
+            options=None if network.name in _PREDEFINED else dict(network.ipam_options),
             config=[
                 IPAMConfig(
                     subnet=str(subnet.network),

@@ -53,6 +53,7 @@ def make_network_spec(request: NetworkCreateRequest) -> NetworkSpec:
         enable_ipv4=request.enable_ipv4 is not False,
         enable_ipv6=bool(request.enable_ipv6),
         options=options,
+        ipam_options=dict((request.ipam or IPAM()).options or {}),
         labels=dict(request.labels),
     )
 

@@ -156,6 +156,7 @@ class NetworkCatalogue:
             enable_ipv4=any(subnet.network.version == 4 for subnet in subnets),
             enable_ipv6=any(subnet.network.version == 6 for subnet in subnets),
             options=dict(spec.options),
+            ipam_options=dict(spec.ipam_options),
             labels=dict(spec.labels),
         )
         self._check_link(network)

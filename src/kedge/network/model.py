@@ -77,6 +77,8 @@ class Network:
     enable_ipv4: bool = True
     enable_ipv6: bool = False
     options: Mapping[str, str] = field(default_factory=dict[str, str])
+    ipam_options: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Kept to be shown; the only IPAM driver has none (``--ipam-opt``)."""
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
@@ -103,6 +105,7 @@ class NetworkSpec:
     enable_ipv4: bool = True
     enable_ipv6: bool = False
     options: Mapping[str, str] = field(default_factory=dict[str, str])
+    ipam_options: Mapping[str, str] = field(default_factory=dict[str, str])
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
 
 

@@ -219,6 +219,7 @@ def _network_details(network: Network) -> Json:
         "enable_ipv4": network.enable_ipv4,
         "enable_ipv6": network.enable_ipv6,
         "options": dict(network.options),
+        "ipam_options": dict(network.ipam_options),
         "labels": dict(network.labels),
         "subnets": [
             {
@@ -247,8 +248,9 @@ def _parse_network(row: tuple[Value, ...]) -> Network:
         is_attachable=bool(details["is_attachable"]),
         enable_ipv4=bool(details.get("enable_ipv4", True)),
         enable_ipv6=bool(details["enable_ipv6"]),
-        options={name: str(value) for name, value in _object(details["options"]).items()},
-        labels={name: str(value) for name, value in _object(details["labels"]).items()},
+        options=_texts(details["options"]),
+        ipam_options=_texts(details.get("ipam_options")),
+        labels=_texts(details["labels"]),
         subnets=tuple(_parse_subnet(_object(item)) for item in _list(details["subnets"])),
     )
 
@@ -307,6 +309,10 @@ def _parse_extras(text: str) -> EndpointExtras:
 
 def _object(value: Json) -> dict[str, Json]:
     return value if isinstance(value, dict) else {}
+
+
+def _texts(value: Json) -> dict[str, str]:
+    return {name: str(text) for name, text in _object(value).items()}
 
 
 def _list(value: Json) -> list[Json]:

@@ -55,6 +55,7 @@ def test_every_flag_of_create_is_what_inspect_shows(engine: Engine) -> None:
         *("network", "create", "--driver", "bridge", "--attachable", "--internal", "--ipv6"),
         *("--subnet", "10.77.0.0/16", "--ip-range", "10.77.5.0/24", "--gateway", "10.77.0.9"),
         *("--aux-address", "router=10.77.5.0", "--subnet", "fd77::/64", "--ipam-driver", "default"),
+        *("--ipam-opt", "a=b"),
         *("--label", "tier=back", "--label", "empty", "-o", f"{PREFIX}.driver.mtu=1400"),
         *("-o", f"{PREFIX}.bridge.name=kt-full", "full"),
     ).stdout.strip()
@@ -75,6 +76,7 @@ def test_every_flag_of_create_is_what_inspect_shows(engine: Engine) -> None:
     assert (found["Ingress"], found["ConfigOnly"], found["Containers"]) == (False, False, {})
     ipam = found["IPAM"]
     assert isinstance(ipam, dict)
+    assert (ipam["Driver"], ipam["Options"]) == ("default", {"a": "b"})
     assert ipam["Config"] == [
         {
             "Subnet": "10.77.0.0/16",
