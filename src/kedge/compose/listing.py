@@ -6,7 +6,6 @@ from typing import Final
 
 from kedge.compose.canonical import items, section
 from kedge.compose.failures import no_such_service
-from kedge.compose.fingerprint import service_hash
 from kedge.compose.printing import escape_dollars
 from kedge.compose.template import variables_in
 from kedge.lib.fields import text
@@ -88,6 +87,8 @@ def hashes(model: JsonObject, names: str) -> list[str]:
     Raises:
         NotFoundError: A service is not there.
     """
+    from kedge.compose.fingerprint import service_hash  # noqa: PLC0415 - loads a library
+
     services = section(model, "services")
     lines: list[str] = []
     for name in services if names == "*" else names.split(","):

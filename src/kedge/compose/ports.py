@@ -8,6 +8,7 @@ from kedge.lib.jsontypes import Json, JsonObject
 
 _PROTOCOLS: Final = frozenset({"tcp", "udp", "sctp"})
 _PORT_MAX: Final = 65535
+_BYTES: Final = frozenset(map(str, range(256)))
 _SHAPE: Final = re.compile(
     r"(?:(?:\[(?P<six>[^\]]*)\]|(?P<ip>.*)):(?=[^:]*:))?(?:(?P<host>[^:]*):)?(?P<container>[^:]*)"
 )
@@ -50,7 +51,10 @@ def parse_port(text: str) -> list[JsonObject]:
 def _address(text: str | None) -> str:
     if not text:
         return ""
-    import ipaddress  # noqa: PLC0415 - most ports are published on every address
+    parts = text.split(".")
+    if len(parts) == 4 and all(part in _BYTES for part in parts):
+        return text
+    import ipaddress  # noqa: PLC0415 - rarely needed
 
     try:
         ipaddress.ip_address(text.partition("%")[0])
