@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import os
-import resource
 import signal
 import sys
 from typing import Final
@@ -11,7 +10,7 @@ from typing import Final
 from kedge import __version__
 from kedge.daemon.assembly import Engine, open_engine
 from kedge.daemon.config import DaemonConfig, load_config
-from kedge.errdefs import KedgeError
+from kedge.daemon.process import failures_are_one_line, raise_file_limit, say
 from kedge.lib.atomicfile import write_atomic
 from kedge.linux import malloc
 from kedge.server.listeners import open_listener
@@ -26,23 +25,16 @@ _ARENAS: Final = 2
 
 def main() -> None:
     """Run the engine; the exit code is 0 after a stop that was asked for."""
-    try:
+    with failures_are_one_line("kedged"):
         config = load_config(sys.argv[1:])
         if os.geteuid() != 0:
-            _say("kedged needs root for namespaces and mounts: run sudo kedged")
+            say("kedged needs root for namespaces and mounts: run sudo kedged")
             raise SystemExit(1)
-        _raise_file_limit()
+        raise_file_limit()
         malloc.keep_buffers(
             largest_bytes=_LARGEST_BUFFER, spare_bytes=_SPARE_MEMORY, arenas=_ARENAS
         )
         asyncio.run(_run(config))
-    except KedgeError as error:
-        _say(f"kedged: {error}")
-        raise SystemExit(1) from None
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        _say(f"kedged: {where}{error.strerror or error}")
-        raise SystemExit(1) from None
 
 
 async def _run(config: DaemonConfig) -> None:
@@ -52,24 +44,18 @@ async def _run(config: DaemonConfig) -> None:
         loop.add_signal_handler(number, stop.set)
     async with open_engine(config) as engine:
         for problem in engine.problems:
-            _say(problem)
+            say(problem)
         server = Server(_backends(engine), ServerIdentity(version=__version__))
         await server.serve(open_listener(address) for address in config.listen)
         if config.pidfile:
             write_atomic(config.pidfile, f"{os.getpid()}\n".encode())
-        _say(f"kedged {__version__} listens on {', '.join(config.listen)}")
+        say(f"kedged {__version__} listens on {', '.join(config.listen)}")
         await stop.wait()
-        _say("stopping")
+        say("stopping")
         await server.close(grace_s=_GRACE_S)
     if config.pidfile:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(config.pidfile)
-
-
-def _raise_file_limit() -> None:
-    """Allow as many descriptors as may be had: each client that listens takes one or two."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _backends(engine: Engine) -> Backends:
@@ -87,8 +73,3 @@ def _backends(engine: Engine) -> Backends:
         registries=engine.registries,
         search=engine.search,
     )
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()

@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import fcntl
 import os
-import resource
 import signal
 import ssl
 import sys
@@ -16,6 +15,7 @@ from collections.abc import Awaitable, Callable, Generator
 from typing import Final
 
 from kedge import __version__
+from kedge.daemon.process import failures_are_one_line, raise_file_limit, say
 from kedge.daemon.registryconfig import RegistryConfig, parse_config
 from kedge.daemon.registryorigin import OriginSettings, RegistryOrigin
 from kedge.distribution.credentials import ANONYMOUS, Credentials
@@ -39,21 +39,14 @@ _SECOND_NS: Final = 1_000_000_000
 
 def main() -> None:
     """Serve until told to stop; failures are one line."""
-    try:
+    with failures_are_one_line("kedge registry"):
         if len(sys.argv) != 2:
             raise InvalidParameterError("start it with kedge registry serve")
         asyncio.run(_run(parse_config(sys.argv[1])))
-    except KedgeError as error:
-        _say(f"kedge registry: {error}")
-        raise SystemExit(1) from None
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        _say(f"kedge registry: {where}{error.strerror or error}")
-        raise SystemExit(1) from None
 
 
 async def _run(config: RegistryConfig) -> None:
-    _raise_file_limit()
+    raise_file_limit()
     stop, collect_now = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -77,10 +70,10 @@ async def _run(config: RegistryConfig) -> None:
         listeners = [open_listener(f"tcp://{address}") for address in config.listen]
         await server.serve(listeners, tls=tls)
         collecting = asyncio.create_task(_collect(config, store, metrics, collect_now))
-        _say(_greeting(config, listeners))
+        say(_greeting(config, listeners))
         measuring = await _serve_metrics(config, store, metrics)
         await stop.wait()
-        _say("stopping")
+        say("stopping")
         collecting.cancel()
         for running in (server, *measuring):
             await running.close(grace_s=_GRACE_S)
@@ -105,7 +98,7 @@ async def _serve_metrics(
     server = _server(answer)
     listener = open_listener(f"tcp://{config.metrics}")
     await server.serve([listener])
-    _say(f"metrics on http://{listener.address.removeprefix('tcp://')}/metrics")
+    say(f"metrics on http://{listener.address.removeprefix('tcp://')}/metrics")
     return [server]
 
 
@@ -125,10 +118,10 @@ async def _collect(
                 untagged_ns=untagged,
             )
         except (KedgeError, OSError) as error:
-            _say(f"cannot collect garbage: {error}")
+            say(f"cannot collect garbage: {error}")
             continue
         metrics.count_collection(done)
-        _say(
+        say(
             f"collected garbage: {done.manifests} manifests, {done.blobs} blobs"
             f" ({done.freed_bytes} bytes), {done.uploads} uploads given up"
         )
@@ -187,9 +180,9 @@ def _reload(config: RegistryConfig, tls: ssl.SSLContext | None) -> None:
     try:
         _load_certificates(config, tls)
     except SystemFailureError as error:
-        _say(f"{error}; the old one stays")
+        say(f"{error}; the old one stays")
         return
-    _say("read the certificate again")
+    say("read the certificate again")
 
 
 @contextlib.contextmanager
@@ -206,12 +199,6 @@ def _locked(root: str) -> Generator[None, None, None]:
         os.close(descriptor)
 
 
-def _raise_file_limit() -> None:
-    """Allow as many descriptors as may be had: each client and each upload takes one."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
 def _greeting(config: RegistryConfig, listeners: list[Listener]) -> str:
     scheme = "https" if config.tls_cert else "http"
     where = ", ".join(
@@ -220,11 +207,6 @@ def _greeting(config: RegistryConfig, listeners: list[Listener]) -> str:
     kind = f"a cache of {config.origin}" if config.origin else "a registry"
     more = ", read-only" if config.read_only else ""
     return f"serving {config.root} as {kind}{more} on {where}"
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()
 
 
 if __name__ == "__main__":
