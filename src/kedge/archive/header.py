@@ -53,6 +53,15 @@ _KIND_TYPES: Final = {
 
 # name mode uid gid size mtime checksum type linkname magic+version uname gname major minor prefix
 _LAYOUT: Final = struct.Struct("100s8s8s8s12s12s8s1s100s8s32s32s8s8s155s12x")
+_PLAIN: Final = (
+    b"%b%07o\0%07o\0%07o\0%011o\0%011o\0        %b" + bytes(100) + b"ustar\x0000" + bytes(64)
+    + b"0000000\x000000000\x00" + bytes(155 + 12)
+)  # fmt: skip
+"""The same layout for a file or directory that needs nothing else."""
+_PLAIN_TYPES: Final = {Kind.REGULAR: b"0", Kind.DIRECTORY: b"5"}
+_MOST_OCTAL: Final = 8**11
+_MOST_OWNER: Final = 8**7
+_PADDING: Final = tuple(bytes(-size % BLOCK) for size in range(BLOCK))
 _repeated_number = lru_cache(maxsize=1024)(format_number)
 _ADLER_MODULUS: Final = 65521
 
@@ -154,6 +163,9 @@ def encode_entry(entry: Entry, extra: Mapping[bytes, bytes] = NO_RECORDS) -> byt
     Raises:
         InvalidParameterError: The entry cannot be expressed, such as a device number too large.
     """
+    plain = _encode_plain(entry) if not extra else b""
+    if plain:
+        return plain
     records = dict(extra)
     name = os.fsencode(entry.name)
     if entry.kind is Kind.DIRECTORY and not name.endswith(b"/"):
@@ -183,6 +195,32 @@ def encode_entry(entry: Entry, extra: Mapping[bytes, bytes] = NO_RECORDS) -> byt
     return _encode_pax_header(records, name) + block
 
 
+def _encode_plain(entry: Entry) -> bytes:
+    """Return the block of what most entries are, for half the time; empty for all others."""
+    name, kind, mode, uid, gid, size, mtime_ns, _, _, xattrs, _ = entry
+    type_flag = _PLAIN_TYPES.get(kind)
+    if type_flag is None or xattrs or not name.isascii():
+        return b""
+    seconds, nanos = divmod(mtime_ns, 1_000_000_000)
+    if nanos or not (0 <= size < _MOST_OCTAL and 0 <= seconds < _MOST_OCTAL):
+        return b""
+    if not (0 <= uid < _MOST_OWNER and 0 <= gid < _MOST_OWNER and 0 <= mode < _MOST_OWNER):
+        return b""
+    if kind is Kind.DIRECTORY and not name.endswith("/"):
+        name += "/"
+    if len(name) > 100:
+        return b""
+    block = _PLAIN % (name.encode().ljust(100, b"\0"), mode, uid, gid, size, seconds, type_flag)
+    return _with_checksum(block)
+
+
+def _with_checksum(block: bytes) -> bytes:
+    """Return ``block``, whose checksum is eight spaces, with the sum of its bytes."""
+    # Below the modulus, as the sum of 512 bytes of ASCII is, Adler-32 holds it as it is.
+    total = (adler32(block) & 0xFFFF) - 1 if block.isascii() else sum(block)
+    return block[:148] + b"%06o\0 " % total + block[156:]
+
+
 def _encode_pax_header(records: Mapping[bytes, bytes], name: bytes) -> bytes:
     """Return the blocks of an extended header for the member ``name``."""
     if not _is_utf8(name) or not _is_utf8(records.get(b"linkpath", b"")):
@@ -198,7 +236,7 @@ def _encode_pax_header(records: Mapping[bytes, bytes], name: bytes) -> bytes:
 
 def padding(size: int) -> bytes:
     """Return the zeros that follow ``size`` bytes of content up to the next block."""
-    return bytes(-size % BLOCK)
+    return _PADDING[size % BLOCK]
 
 
 def _encode_name(name: bytes, records: dict[bytes, bytes]) -> tuple[bytes, bytes]:
@@ -236,7 +274,7 @@ def _encode_block(
         _repeated_number(minor, 8),
         prefix,
     )
-    return block[:148] + b"%06o\0 " % sum(block) + block[156:]
+    return _with_checksum(block)
 
 
 @lru_cache(maxsize=1024)

@@ -208,6 +208,9 @@ class LayerStack:
     ) -> Iterator[tuple[Found, tuple[int, ...]]]:
         """Yield the names of a directory with the layers their own content comes from."""
         prefix = f"{path}/" if path else ""
+        if len(directories) == 1:
+            yield from _list_alone(prefix, *directories[0])
+            return
         holders: dict[str, list[tuple[int, int]]] = {}
         for layer, descriptor in directories:
             for name in os.listdir(descriptor):
@@ -304,3 +307,16 @@ class LayerStack:
             opened.callback(os.close, descriptor)
             directories.append((layer, descriptor))
         return directories
+
+
+def _list_alone(
+    prefix: str, layer: int, descriptor: int
+) -> Iterator[tuple[Found, tuple[int, ...]]]:
+    """Yield the names of a directory that only one layer has."""
+    owners = (layer,)
+    for name in sorted(os.listdir(descriptor)):
+        try:
+            status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+        except FileNotFoundError:
+            continue  # a running container deleted it
+        yield Found(prefix + name, status, descriptor, name, layer), owners

@@ -57,7 +57,9 @@ class TarWriter:
     def add(self, entry: Entry, content: Iterable[bytes] = ()) -> None:
         """Write one entry; ``content`` must have exactly its ``stored_size`` bytes."""
         if entry.segments is None:
-            self._write(encode_entry(entry))
+            header = encode_entry(entry)
+            self._pieces.append(header)
+            self._pending += len(header)
             stored = entry.size
         else:
             stored = self._write_sparse_header(entry)
@@ -184,4 +186,5 @@ def whole_seconds(entry: Entry) -> Entry:
     """Return ``entry`` without the fraction of its time."""
     # compat: Docker and BuildKit cut times to the second; a fraction would cost every entry a
     # PAX header of 1 KiB.
-    return entry._replace(mtime_ns=entry.mtime_ns // _NANOS * _NANOS)
+    # Built anew and not by `_replace`, as this is done for every file of a layer.
+    return Entry(*entry[:6], entry.mtime_ns // _NANOS * _NANOS, *entry[7:])

@@ -19,6 +19,7 @@ Connection: TypeAlias = _socket.socket
 
 API_VERSION: Final = "1.51"
 _CHUNK: Final = 65536
+_SEND: Final = 1 << 18
 _HEAD_MAX: Final = 1 << 20
 _PLAIN: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 
@@ -259,11 +260,8 @@ class EngineClient:
                 connection.sendall(head + body)
             else:
                 connection.sendall(head)
-                for piece in body or ():
-                    if piece:
-                        connection.sendall(b"%x\r\n%s\r\n" % (len(piece), piece))
-                if body is not None:
-                    connection.sendall(b"0\r\n\r\n")
+                for chunk in _chunks(body) if body is not None else ():
+                    connection.sendall(chunk)
         except (BrokenPipeError, ConnectionResetError):
             # The engine may refuse before it has read everything: its answer says why.
             pass
@@ -348,6 +346,21 @@ class EngineClient:
                 yield data
         except UnavailableError:
             return
+
+
+def _chunks(body: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield ``body`` in the chunked coding; small pieces, headers of an archive, go together."""
+    held: list[bytes] = []
+    size = 0
+    for piece in body:
+        held.append(piece)
+        size += len(piece)
+        if size >= _SEND:
+            yield b"".join((b"%x\r\n" % size, *held, b"\r\n"))
+            held.clear()
+            size = 0
+    last = (b"%x\r\n" % size, *held, b"\r\n") if size else ()
+    yield b"".join((*last, b"0\r\n\r\n"))
 
 
 def _connect_unix(path: str) -> Connection:

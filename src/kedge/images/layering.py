@@ -5,6 +5,7 @@ between leaves an active snapshot of a ``build-`` key, which the next start remo
 a committed snapshot that garbage collection removes; never half a layer.
 """
 
+import functools
 import hashlib
 import io
 import os
@@ -158,16 +159,15 @@ class Layering:
     def _write_blob(
         self, layer: OpenLayer, lease: Lease, latest_ns: int | None
     ) -> tuple[str, int, Descriptor]:
-        def clamp(entry: Entry) -> Entry:
-            if latest_ns is None or entry.mtime_ns <= latest_ns:
-                return entry
-            return entry._replace(mtime_ns=latest_ns)
+        def clamp(entry: Entry, latest_ns: int) -> Entry:
+            return entry if entry.mtime_ns <= latest_ns else entry._replace(mtime_ns=latest_ns)
 
+        change = None if latest_ns is None else functools.partial(clamp, latest_ns=latest_ns)
         written, blob = write_layer_blob(
             self._content,
             lease,
             f"layer of {layer.key}",
-            lambda out: self._snapshots.write_diff(layer.key, out, change=clamp),
+            lambda out: self._snapshots.write_diff(layer.key, out, change=change),
         )
         return written.diff_id, written.stream_bytes, blob
 

@@ -36,6 +36,7 @@ class TarTree:
         """Start empty, with ``spool`` for the content; `read_tar` fills it."""
         self._spool = spool
         self._owned = owned
+        self._size = 0
         self._entries: dict[str, Entry] = {"": ROOT_ENTRY}
         self._contents: dict[str, _Content] = {}
         self._names: dict[str, list[str]] = {"": []}
@@ -142,11 +143,13 @@ class TarTree:
             self._forget_below(child)
 
     def _store(self, entry: Entry, content: Iterator[memoryview]) -> _Content:
-        offset = self._spool.tell()
+        # Counted and not asked for: `tell` is a system call for every file.
+        offset = self._size
         running = hashlib.sha256(usedforsecurity=False)
         for piece in content if entry.segments is None else _filled(entry, content):
             running.update(piece)
             self._spool.write(piece)
+            self._size += len(piece)
         return _Content(offset, f"sha256:{running.hexdigest()}")
 
     def _content(self, path: str) -> _Content:
