@@ -55,10 +55,10 @@ SYS_ADMIN: Final = 1 << NUMBERS["CAP_SYS_ADMIN"]
 
 _VERSION_3: Final = 0x20080522
 _PR_CAPBSET_READ: Final = 23
-_PR_CAPBSET_DROP: Final = 24
-_PR_CAP_AMBIENT: Final = 47
-_PR_CAP_AMBIENT_RAISE: Final = 2
-_PR_CAP_AMBIENT_CLEAR_ALL: Final = 4
+PR_CAPBSET_DROP: Final = 24
+PR_CAP_AMBIENT: Final = 47
+PR_CAP_AMBIENT_RAISE: Final = 2
+PR_CAP_AMBIENT_CLEAR_ALL: Final = 4
 
 
 class _Header(ctypes.Structure):
@@ -139,7 +139,7 @@ def drop_bounding(mask: int) -> None:
     number = 0
     while mask >> number:
         if mask >> number & 1:
-            prctl(_PR_CAPBSET_DROP, number)
+            prctl(PR_CAPBSET_DROP, number)
         number += 1
 
 
@@ -154,9 +154,9 @@ def get_bounding() -> int:
 
 def set_ambient(mask: int) -> None:
     """Make the ambient set exactly ``mask``, which must be permitted and inheritable."""
-    prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
+    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
     number = 0
     while mask >> number:
         if mask >> number & 1:
-            prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, number)
+            prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, number)
         number += 1

@@ -6,12 +6,12 @@ from typing import Final
 
 from kedge.linux.libc import LIBC, check
 
-_PR_SET_PDEATHSIG: Final = 1
+PR_SET_PDEATHSIG: Final = 1
 _PR_SET_DUMPABLE: Final = 4
-_PR_SET_KEEPCAPS: Final = 8
+PR_SET_KEEPCAPS: Final = 8
 _PR_SET_NAME: Final = 15
 _PR_SET_CHILD_SUBREAPER: Final = 36
-_PR_SET_NO_NEW_PRIVS: Final = 38
+PR_SET_NO_NEW_PRIVS: Final = 38
 
 _prctl = LIBC.prctl
 _prctl.argtypes = (
@@ -30,7 +30,7 @@ def prctl(option: int, arg2: int = 0, arg3: int = 0) -> int:
 
 def set_parent_death_signal(signum: signal.Signals | int) -> None:
     """Have ``signum`` sent when the parent dies; any later change of credentials clears it."""
-    prctl(_PR_SET_PDEATHSIG, int(signum))
+    prctl(PR_SET_PDEATHSIG, int(signum))
 
 
 def set_dumpable(*, enabled: bool) -> None:
@@ -40,7 +40,7 @@ def set_dumpable(*, enabled: bool) -> None:
 
 def set_keep_capabilities(*, enabled: bool) -> None:
     """Keep the permitted set when all user ids become non-zero, until ``execve``."""
-    prctl(_PR_SET_KEEPCAPS, int(enabled))
+    prctl(PR_SET_KEEPCAPS, int(enabled))
 
 
 def set_child_subreaper(*, enabled: bool = True) -> None:
@@ -50,7 +50,7 @@ def set_child_subreaper(*, enabled: bool = True) -> None:
 
 def set_no_new_privileges() -> None:
     """Forbid gaining privileges by ``execve``, for ever."""
-    prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    prctl(PR_SET_NO_NEW_PRIVS, 1)
 
 
 def set_name(name: str) -> None:

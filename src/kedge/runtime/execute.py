@@ -3,9 +3,11 @@
 The caller's own child joins everything: the cgroup first, while the host's paths are visible; the
 pid namespace by the caller before the fork, because only children can be in another one; the
 other namespaces by one `setns` with the pidfd. So there is one fork, and the caller can wait for
-the process without being a subreaper.
+the process without being a subreaper. What most execs are, `kedge.runtime.quick_exec` does without
+a copy of this process; what it cannot or may not do, and whatever fails there, is done here.
 """
 
+import contextlib
 import errno
 import gc
 import os
@@ -16,7 +18,7 @@ from kedge.errdefs import ConflictError, SystemFailureError
 from kedge.linux import namespaces as ns
 from kedge.linux import prctl, process
 from kedge.oci.runtime_spec.types import CpuAffinity, Process, Spec
-from kedge.runtime import channel, launch, program, stdio
+from kedge.runtime import channel, launch, program, quick_exec, stdio
 from kedge.runtime.cgroups.protocol import Cgroup
 from kedge.runtime.channel import Channel, open_channel
 from kedge.runtime.child import Child, fork_child, run_reporting
@@ -107,12 +109,15 @@ def exec_process(
         cpus=parse_cpus(affinity.final),
         root_ids=host_ids(spec.linux.uid_mappings, spec.linux.gid_mappings),
     )
+    pid_namespace = init_pidfd if flags & ns.CLONE_NEWPID else -1
+    quick = _try_quick(plan, spec, pid_namespace)
+    if quick is not None:
+        return quick
     line, theirs = open_channel()
     child = Child(-1, -1)
     try:
-        own_pid_namespace = flags & ns.CLONE_NEWPID
         try:
-            with children_in_pid_namespace(fd=init_pidfd if own_pid_namespace else -1):
+            with children_in_pid_namespace(fd=pid_namespace):
                 child = fork_child(lambda: _run_exec(plan, theirs))
         except OSError as error:
             if error.errno in (errno.ESRCH, errno.ENOMEM):
@@ -127,6 +132,18 @@ def exec_process(
     finally:
         line.close()
     return ExecStarted(child.pid, child.pidfd, master)
+
+
+def _try_quick(plan: _ExecPlan, spec: Spec, pid_namespace: int) -> ExecStarted | None:
+    if plan.first_cpus or plan.cpus or not quick_exec.is_usual(plan.launch, spec):
+        return None
+    files = () if plan.cgroup is None else plan.cgroup.join_files()
+    joining = quick_exec.Joining(plan.init_pidfd, plan.flags, files)
+    # A container that has ended fails in the ordinary way as well, which says so.
+    with contextlib.suppress(OSError), children_in_pid_namespace(fd=pid_namespace):
+        started = quick_exec.try_start(plan.launch, joining, plan.stdio)
+        return None if started is None else ExecStarted(started.pid, started.pidfd, -1)
+    return None
 
 
 def _wait_for_exec(line: Channel, plan: _ExecPlan, container_id: str) -> int:

@@ -42,6 +42,10 @@ class Cgroup(Protocol):
         """
         ...
 
+    def join_files(self) -> tuple[str, ...]:
+        """Return the files to each of which a process with one thread writes ``0`` to move in."""
+        ...
+
     def join_self(self) -> None:
         """Move the calling process, which must have one thread, into the cgroup."""
         ...

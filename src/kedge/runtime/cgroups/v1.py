@@ -134,12 +134,18 @@ class CgroupV1:
                 f"cannot make the cgroup {base}/{self._path}: {error.strerror}"
             ) from error
 
+    def join_files(self) -> tuple[str, ...]:
+        """Return a file of each tree; a process with one thread that writes 0 there moves in."""
+        return tuple(
+            # The v2 tree of a hybrid host has no "tasks".
+            f"{each}/cgroup.procs" if each.startswith(self._unified()) else f"{each}/tasks"
+            for each in dict.fromkeys(self.directories().values())
+        )
+
     def join_self(self) -> None:
         """Move the calling thread; the process must have no other."""
-        for directory in dict.fromkeys(self.directories().values()):
-            # The v2 tree of a hybrid host has no "tasks".
-            name = "cgroup.procs" if directory.startswith(self._unified()) else "tasks"
-            write_limit(f"{directory}/{name}", "0")
+        for path in self.join_files():
+            write_limit(path, "0")
 
     def _unified(self) -> str:
         return f"{self._hierarchy.controllers.get('unified', '/nowhere')}/"

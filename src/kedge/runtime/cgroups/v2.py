@@ -109,6 +109,10 @@ class CgroupV2:
             self._directory = ""
             raise
 
+    def join_files(self) -> tuple[str, ...]:
+        """Return the one file that takes processes."""
+        return (f"{self._require()}/cgroup.procs",)
+
     def join_self(self) -> None:
         """Move the calling process."""
         self._join("0")
