@@ -71,6 +71,10 @@ def no_fork(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
+def _never(_launch: object, _spec: object) -> bool:
+    return False
+
+
 @pytest.mark.parametrize("user", [(0, 0), (100, 101)])
 @pytest.mark.parametrize(
     "box",
@@ -88,7 +92,7 @@ def test_both_ways_make_the_same_process(
     assert code == 0
     assert "Seccomp" in quick
     no_fork.undo()
-    no_fork.setattr(quick_exec, "is_usual", lambda *_: False)
+    no_fork.setattr(quick_exec, "is_usual", _never)
     assert box.run("sh", "-c", LOOK, user=user) == (quick, 0)
 
 
