@@ -39,6 +39,7 @@ _LOOP: Final = {
 _FLAGS: Final = 0x100 | 0x4000 | 0x1000 | 17  # CLONE_VM, CLONE_VFORK, CLONE_PIDFD, SIGCHLD
 _ENTRY: Final = struct.Struct("=9Q")
 _HEAD: Final = struct.Struct("=5Q")
+_NO_PIDFD: Final = 0xFFFFFFFF
 _WORD: Final = (1 << 64) - 1
 _FUNCTION: Final = ctypes.CFUNCTYPE(ctypes.c_long, ctypes.c_void_p)
 _IGNORE, _MUST, _EQUAL, _MEMORY = range(4)
@@ -164,11 +165,13 @@ class Script:
         entries = ctypes.create_string_buffer(b"".join(self.entries))
         head = ctypes.create_string_buffer(_HEAD.size)
         first = ctypes.addressof(entries)
-        _HEAD.pack_into(head, 0, _FLAGS, first, 0, 0, 0)
+        _HEAD.pack_into(head, 0, _FLAGS, first, _NO_PIDFD, 0, 0)
         pid = _loop().run(ctypes.addressof(head))
         if pid < 0:
             raise OSError(-pid, os.strerror(-pid))
         pidfd, failed, result = struct.unpack_from("=i4xQq", head, 16)
+        if pidfd < 0:  # before Linux 5.2
+            pidfd = os.pidfd_open(pid)
         if not failed:
             return Started(pid, pidfd)
         os.close(pidfd)
