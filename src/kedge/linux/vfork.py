@@ -12,14 +12,13 @@ blocks signals, and the list gives them their default actions before it lets the
 
 import ctypes
 import errno
-import mmap
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Final, NamedTuple, TypeAlias
 
-from kedge.linux.libc import LIBC, check
+from kedge.linux.libc import LIBC, check, failure
 
 # f:       push r12; mov r12, rdi; clone([r12], 0, r12 + 16, 0, 0); in the parent: pop r12; ret
 # child:   mov rbx, [r12 + 8]
@@ -41,6 +40,18 @@ _ENTRY: Final = struct.Struct("=9Q")
 _HEAD: Final = struct.Struct("=5Q")
 _NO_PIDFD: Final = 0xFFFFFFFF
 _WORD: Final = (1 << 64) - 1
+_PAGE: Final = 4096
+_PROT_READ, _PROT_WRITE, _PROT_EXEC = 1, 2, 4
+_MAP_PRIVATE_ANONYMOUS: Final = 0x22
+
+_mmap = LIBC.mmap
+_mmap.argtypes = (
+    *(ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int),
+    *(ctypes.c_int, ctypes.c_int, ctypes.c_long),
+)
+_mmap.restype = ctypes.c_void_p
+_mprotect = LIBC.mprotect
+_mprotect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 _FUNCTION: Final = ctypes.CFUNCTYPE(ctypes.c_long, ctypes.c_void_p)
 _IGNORE, _MUST, _EQUAL, _MEMORY = range(4)
 
@@ -166,7 +177,7 @@ class Script:
         head = ctypes.create_string_buffer(_HEAD.size)
         first = ctypes.addressof(entries)
         _HEAD.pack_into(head, 0, _FLAGS, first, _NO_PIDFD, 0, 0)
-        pid = _loop().run(ctypes.addressof(head))
+        pid = _loop()(ctypes.addressof(head))
         if pid < 0:
             raise OSError(-pid, os.strerror(-pid))
         pidfd, failed, result = struct.unpack_from("=i4xQq", head, 16)
@@ -188,33 +199,15 @@ def is_supported() -> bool:
     return True
 
 
-class _Loop:
-    """The machine code, in memory that can be run and no longer be written."""
-
-    def __init__(self) -> None:
-        code = _LOOP.get(os.uname().machine)
-        if code is None:
-            raise OSError(errno.ENOSYS, "no machine code for this machine")
-        self._memory = mmap.mmap(-1, mmap.PAGESIZE)
-        self._memory.write(code)
-        self._first = ctypes.c_char.from_buffer(self._memory)
-        address = ctypes.addressof(self._first)
-        check(
-            int(
-                LIBC.mprotect(
-                    ctypes.c_void_p(address),
-                    ctypes.c_size_t(mmap.PAGESIZE),
-                    mmap.PROT_READ | mmap.PROT_EXEC,
-                )
-            )
-        )
-        self._call = _FUNCTION(address)
-
-    def run(self, head: int) -> int:
-        """Return the child's process id, or a negative errno."""
-        return int(self._call(head))
-
-
 @cache
-def _loop() -> _Loop:
-    return _Loop()
+def _loop() -> Callable[[int], int]:
+    """Return the machine code as a function, in memory that can be run and no longer be written."""
+    code = _LOOP.get(os.uname().machine)
+    if code is None:
+        raise OSError(errno.ENOSYS, "no machine code for this machine")
+    address = _mmap(None, _PAGE, _PROT_READ | _PROT_WRITE, _MAP_PRIVATE_ANONYMOUS, -1, 0)
+    if address in (None, _WORD):
+        raise failure("mmap")
+    ctypes.memmove(address, code, len(code))
+    check(_mprotect(address, _PAGE, _PROT_READ | _PROT_EXEC), "mprotect")
+    return _FUNCTION(address)
