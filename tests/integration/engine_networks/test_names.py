@@ -182,3 +182,31 @@ def test_resolv_conf_keeps_what_the_user_asks_for(host: Engine) -> None:
     assert text.splitlines() == [
         "nameserver 127.0.0.11", "search corp.example", "options timeout:1 ndots:0",
     ]  # fmt: skip
+
+
+def test_the_hosts_file_is_kept_true(host: Engine) -> None:
+    flags = ("--add-host", "up:host-gateway", "--add-host", "far:10.1.2.3", "--hostname", "front")
+    run(host, "web", "--network", "shop", *flags)
+
+    def lines() -> list[list[str]]:
+        text = host.docker("exec", "web", "cat", "/etc/hosts").stdout
+        return [line.split() for line in text.splitlines()][6:]
+
+    own = [["10.1.2.3", "far"], [f"{SHOP}.2", "front"]]
+    assert lines() == [[f"{SHOP}.1", "up"], *own]
+    host.docker("network", "create", "--subnet", f"{NET}.9.0/24", "lab")
+    host.docker("network", "connect", "lab", "web")
+    assert lines()[-1] == [f"{NET}.9.2", "front"]
+    # What the container has written itself stays.
+    host.docker("exec", "web", "sh", "-c", "echo 10.1.2.4 mine >> /etc/hosts")
+    host.docker("network", "disconnect", "lab", "web")
+    assert lines() == [[f"{SHOP}.1", "up"], *own, ["10.1.2.4", "mine"]]
+    assert host.docker("exec", "web", "ping", "-c1", "-W5", "up").returncode == 0
+
+
+def test_a_published_port_is_a_service(host: Engine) -> None:
+    run(host, "web", "--network", "shop", "-p", "127.0.0.1::8080", "--network-alias", "www")
+    run(host, "db", "--network", "shop")
+    for name in ("_8080._tcp.web", "_8080._tcp.www"):
+        out = host.docker("exec", "db", "nslookup", "-type=srv", name).stdout
+        assert "service = 0 1 8080 web" in out
