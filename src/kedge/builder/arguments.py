@@ -4,7 +4,7 @@ A value comes from ``--build-arg``, else from the default in the stage, else fro
 scope. Proxy variables need no ARG, reach every RUN and never a cache key or the history.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from kedge.builder.dockerfile.errors import DockerfileError
@@ -92,15 +92,30 @@ def unconsumed_args(
     )
 
 
-def source_date_epoch(build_args: Mapping[str, str], scope: Mapping[str, str]) -> int | None:
+def source_date_epoch(
+    build_args: Mapping[str, str],
+    scope: Mapping[str, str],
+    newest_ns: Callable[[str], int | None],
+) -> int | None:
     """Return SOURCE_DATE_EPOCH in nanoseconds, or None when it is not given.
 
+    Args:
+        build_args: The build's arguments.
+        scope: Those of the file.
+        newest_ns: Returns when the files of a context last changed: of ``context`` or a named one.
+
     Raises:
-        DockerfileError: It is no number of seconds.
+        DockerfileError: It is neither a number of seconds nor a context that has files.
     """
     text = build_args.get(SOURCE_DATE_EPOCH) or scope.get(SOURCE_DATE_EPOCH, "")
     if not text:
         return None
     if not (text.isascii() and text.isdecimal()) or len(text) > 11:
-        raise DockerfileError(f"invalid SOURCE_DATE_EPOCH {text}: use seconds since 1970")
+        newest = newest_ns(text)
+        if newest is None:
+            raise DockerfileError(
+                f"invalid SOURCE_DATE_EPOCH {text}: use seconds since 1970, context, or the name "
+                "of a named context that holds files"
+            )
+        return newest - newest % 1_000_000_000
     return int(text) * 1_000_000_000

@@ -275,7 +275,11 @@ class Builder:
             target_platform=platform,
             contexts=work.request.contexts,
         )
-        return build_scope(work.dockerfile, plan, work.request)
+
+        def newest_ns(name: str) -> int | None:
+            return work.sources.newest_ns(name, work.given)
+
+        return build_scope(work.dockerfile, plan, work.request, newest_ns)
 
     def _performer(self, work: "_Work", scope: BuildScope, platform: Platform) -> Performer:
         return Performer(

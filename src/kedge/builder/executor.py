@@ -51,17 +51,22 @@ class BuildScope:
     checks: CheckOptions
 
 
-def build_scope(dockerfile: Dockerfile, plan: BuildPlan, request: BuildRequest) -> BuildScope:
+def build_scope(
+    dockerfile: Dockerfile,
+    plan: BuildPlan,
+    request: BuildRequest,
+    newest_ns: Callable[[str], int | None],
+) -> BuildScope:
     """Return the shared facts of a build.
 
     Raises:
-        DockerfileError: SOURCE_DATE_EPOCH is no number, or the check options are malformed.
+        DockerfileError: SOURCE_DATE_EPOCH is no time, or the check options are malformed.
     """
     return BuildScope(
         dockerfile=dockerfile,
         plan=plan,
         request=request,
-        epoch_ns=source_date_epoch(request.build_args, plan.scope),
+        epoch_ns=source_date_epoch(request.build_args, plan.scope, newest_ns),
         checks=parse_check_options(request.build_args.get(CHECK_ARG, dockerfile.check)),
         lowering=Scope(
             escape=dockerfile.escape,

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final, Self
 
+from kedge.archive.entry import Kind
 from kedge.builder.contexts import (
     ImageContext,
     NamedContext,
@@ -18,13 +19,15 @@ from kedge.builder.contexts import (
 )
 from kedge.builder.files.ignored import IGNORE_FILE, IgnoredTree
 from kedge.builder.files.tar import try_read_archive
-from kedge.builder.files.tree import Tree, clip, read_text
+from kedge.builder.files.tree import Tree, clip, join, read_text
 from kedge.builder.remote.downloads import DownloadedFile, shown_url
 from kedge.builder.remote.fetching import CONTEXT_FILE, Fetching
+from kedge.builder.remote.repositories import Repository
 from kedge.builder.request import BuildRequest
 from kedge.errdefs import InvalidParameterError
 from kedge.lib.ignorefile import IgnoreMatcher, parse_ignore_file
 
+_BUILD_CONTEXT: Final = "context"
 _MOST_DOCKERFILE_BYTES: Final = 16 << 20
 
 
@@ -108,6 +111,29 @@ class Sources:
             context = without_ignored(whole, (f"{path}{IGNORE_FILE}", IGNORE_FILE))
         return Input(dockerfile=text, context=context, whole=whole)
 
+    def newest_ns(self, name: str, given: Input) -> int | None:
+        """Return when the files of a context last changed; None where no files have that name.
+
+        Args:
+            name: ``context`` for the build context, or a named one.
+            given: What `read_input` returned.
+        """
+        request = self._request
+        if name != _BUILD_CONTEXT and name not in request.contexts:
+            return None
+        if name == _BUILD_CONTEXT:
+            url, files = request.remote, given.context
+        else:
+            named = self.named(name)
+            url = named.url if isinstance(named, RemoteContext) else ""
+            files = self.tree(name)
+        remote = self._fetching.context(url) if url else None
+        if isinstance(remote, Repository):
+            return remote.committed_ns()
+        if isinstance(remote, DownloadedFile) and files is None:
+            files = remote
+        return newest_ns(files) if files is not None else None
+
     def _fetched(self, url: str) -> Tree:
         remote = self._fetching.context(url)
         if not isinstance(remote, DownloadedFile):
@@ -117,6 +143,20 @@ class Sources:
         if archive is None:
             return remote
         return self._open.enter_context(archive)
+
+
+def newest_ns(tree: Tree, path: str = "") -> int | None:
+    """Return the time of the newest file below ``path``; None where there is none."""
+    newest: int | None = None
+    for name in tree.names(path):
+        child = join(path, name)
+        entry = tree.entry(child)
+        if entry is None:
+            continue
+        below = newest_ns(tree, child) if entry.kind is Kind.DIRECTORY else entry.mtime_ns
+        if below is not None and (newest is None or below > newest):
+            newest = below
+    return newest
 
 
 def _dockerfile_text(context: Tree | None, path: str, shown: str) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from kedge.builder.builder import Builder
+from kedge.builder.dockerfile.errors import DockerfileError
 from kedge.builder.events import CacheMiss, Notice, Output, StepStarted, Warned
 from kedge.builder.failures import BuildCancelledError, StepFailedError
 from kedge.builder.files.tar import read_tar
@@ -208,6 +209,19 @@ def test_source_date_epoch_makes_builds_reproducible(app: Engine) -> None:
     second = app.build(APP, build_args=arguments, no_cache=True)
     assert second.image_id == first.image_id
     assert app.image(first).config.created == "2023-11-14T22:13:20.000000000Z"
+
+
+def test_source_date_epoch_of_the_context(app: Engine) -> None:
+    seconds = 1_500_000_000
+    for path in app.context.iterdir():
+        os.utime(path, (seconds, seconds))
+    os.utime(app.context / "app.py", (seconds + 60, seconds + 60))
+    # The file that names the time is no part of what it is the time of.
+    (app.context / ".dockerignore").write_text("Dockerfile\n.dockerignore\n")
+    made = app.build(APP, build_args={"SOURCE_DATE_EPOCH": "context"})
+    assert app.image(made).config.created == "2017-07-14T02:41:00.000000000Z"
+    with pytest.raises(DockerfileError, match="SOURCE_DATE_EPOCH elsewhere: use seconds"):
+        app.build(APP, build_args={"SOURCE_DATE_EPOCH": "elsewhere"})
 
 
 def test_what_a_run_is_given(app: Engine) -> None:

@@ -29,6 +29,7 @@ from kedge.builder.request import BuildRequest, BuildResult
 from kedge.builder.run_mounts import Lent
 from kedge.builder.steps import BaseImage
 from kedge.errdefs import InvalidParameterError, KedgeError, NotFoundError, NotSupportedError
+from kedge.lib.clock import format_rfc3339
 from kedge.oci.platforms import host_platform
 from tests.builders import Engine, open_engine
 
@@ -401,6 +402,14 @@ def test_contexts_from_elsewhere(engine: Engine, repository: Repository, site: S
             "tgz": RemoteContext(url=f"{site.url}/c.tgz"),
         },
     )
+    epoch_s = int(git(repository.work, "show", "-s", "--format=%ct", "HEAD"))
+    dated = build(
+        engine,
+        "FROM scratch\nLABEL dated=1\n",
+        contexts={"git": RemoteContext(url=f"{repository.url}#main:web")},
+        build_args={"SOURCE_DATE_EPOCH": "git"},
+    )
+    assert engine.image(dated).config.created == format_rfc3339(epoch_s * 1_000_000_000)
     assert engine.listing(made) == {
         "index.html": "regular file 644 0:0 one", "in": "directory 755 0:0",
         "in/a.txt": "regular file 644 0:0 abc", "a.txt": "regular file 644 0:0 abc",

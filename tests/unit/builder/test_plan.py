@@ -86,8 +86,10 @@ def test_proxies_reach_both_spellings() -> None:
 
 
 def test_source_date_epoch() -> None:
-    assert source_date_epoch({"SOURCE_DATE_EPOCH": "5"}, {}) == 5_000_000_000
-    assert source_date_epoch({}, {"SOURCE_DATE_EPOCH": "6"}) == 6_000_000_000
-    assert source_date_epoch({}, {}) is None
+    newest = {"context": 7_900_000_000}.get
+    assert source_date_epoch({"SOURCE_DATE_EPOCH": "5"}, {}, newest) == 5_000_000_000
+    assert source_date_epoch({}, {"SOURCE_DATE_EPOCH": "6"}, newest) == 6_000_000_000
+    assert source_date_epoch({"SOURCE_DATE_EPOCH": "context"}, {}, newest) == 7_000_000_000
+    assert source_date_epoch({}, {}, newest) is None
     with pytest.raises(DockerfileError, match="SOURCE_DATE_EPOCH yesterday"):
-        source_date_epoch({"SOURCE_DATE_EPOCH": "yesterday"}, {})
+        source_date_epoch({"SOURCE_DATE_EPOCH": "yesterday"}, {}, newest)

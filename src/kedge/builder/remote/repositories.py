@@ -89,6 +89,7 @@ class Repository:
         self._access = access
         self._keep_git_dir = ref.keep_git_dir if ref.keep_git_dir is not None else keep_git_dir
         self._check = check
+        self._committed_s = 0
         self._commit = ""
         self._tree: DirectoryTree | None = None
         self._folder = ""
@@ -141,6 +142,11 @@ class Repository:
                 self._tree = DirectoryTree(self._below(checkout), self._memo)
         return self._tree
 
+    def committed_ns(self) -> int:
+        """Return when the commit was made, in nanoseconds; fetches it unless it is here."""
+        self.tree()
+        return self._committed_s * 1_000_000_000
+
     def close(self) -> None:
         """Remove what was fetched."""
         if self._tree is not None:
@@ -185,6 +191,7 @@ class Repository:
             self._git("fetch", "-q", "origin", *heads, cwd=checkout)
         try:
             self._git("-c", "advice.detachedHead=false", "checkout", "-q", commit, cwd=checkout)
+            self._committed_s = int(self._git("show", "-s", "--format=%ct", commit, cwd=checkout))
         except UnavailableError:
             raise NotFoundError(
                 f"repository {self._shown} does not contain commit {commit}"
