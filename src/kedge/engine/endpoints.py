@@ -9,6 +9,7 @@ from kedge.engine.containers import Container
 from kedge.engine.ports import published_ports
 from kedge.errdefs import InvalidParameterError
 from kedge.network import model
+from kedge.network.bridge import bridge_interfaces
 from kedge.network.options import parse_extras
 
 
@@ -95,22 +96,35 @@ def _range(text: str) -> tuple[int, int]:
     return int(first or 0), int(last or 0)
 
 
-def parse_extra_host(item: str, gateway: str) -> tuple[str, str]:
-    """Return name and address of an ``--add-host``.
+def parse_extra_host(item: str, host: Sequence[str]) -> list[tuple[str, str]]:
+    """Return name and addresses of an ``--add-host``.
 
     Args:
         item: ``name:address`` or ``name=address``.
-        gateway: What ``host-gateway`` stands for.
+        host: What ``host-gateway`` stands for.
 
     Raises:
         InvalidParameterError: Neither.
     """
-    name, separator, address = item.partition(":")
-    if not separator:
-        name, separator, address = item.partition("=")
-    if not separator or not name:
+    separator = min((mark for mark in ":=" if mark in item), key=item.index, default="")
+    name, _, address = item.partition(separator) if separator else ("", "", "")
+    if not name:
         raise InvalidParameterError(f"bad format for add-host: {item!r}: want NAME:ADDRESS")
-    return name, gateway if address == "host-gateway" else address
+    return [(name, each) for each in (host if address == "host-gateway" else [address])]
+
+
+def host_addresses(networks: Sequence[model.Network], default: model.Network) -> list[str]:
+    """Return the host's addresses as a container sees them, one of each IP version.
+
+    Args:
+        networks: The container's, in the order it joined them.
+        default: The default bridge: its address is the host's, where no bridge is in between.
+    """
+    for network in (*networks, default):
+        found = bridge_interfaces(network) if network.driver is model.Driver.BRIDGE else []
+        if found:
+            return [str(item.ip) for item in found]
+    return []
 
 
 def port_map(

@@ -10,19 +10,21 @@ import contextlib
 import os
 from collections.abc import Sequence
 
-from kedge.api.types.config import EndpointSettings
+from kedge.api.types.config import EndpointSettings, HostConfig
 from kedge.engine.containers import Container
 from kedge.engine.context import EngineContext
 from kedge.engine.endpoints import (
     addresses_of,
     endpoint_settings,
     endpoint_wish,
+    host_addresses,
     parse_extra_host,
     port_map,
     wanted_ports,
 )
 from kedge.engine.linking import linked_hosts
 from kedge.engine.membership import (
+    DEFAULT_NETWORK,
     check_wish,
     dns_names,
     initial_networks,
@@ -130,9 +132,7 @@ class ContainerNetwork:
         shared = host.network_mode.startswith("container:")
         hostname = container.record.config.hostname
         addresses = [address for endpoint in endpoints for address in addresses_of(endpoint)]
-        gateways = [str(endpoint.gateway4) for endpoint in endpoints if endpoint.gateway4]
-        gateway = gateways[0] if gateways else "127.0.0.1"
-        extra = [parse_extra_host(item, gateway) for item in host.extra_hosts]
+        extra = self._extra_hosts(host, endpoints)
         extra += linked_hosts(self._context, container)
         if host.network_mode == "host":
             hosts = network_files.host_hosts(extra)
@@ -153,6 +153,19 @@ class ContainerNetwork:
         if shared:
             resolv = self._shared_text(container, "resolv_conf") or resolv
         files.write(hostname=hostname, hosts=hosts, resolv_conf=resolv)
+
+    def _extra_hosts(
+        self, host: HostConfig, endpoints: Sequence[model.Endpoint]
+    ) -> list[tuple[str, str]]:
+        known = self._context.network
+        if not host.extra_hosts:
+            return []
+        if host.network_mode == "host":
+            addresses = ["127.0.0.1"]
+        else:
+            joined = [known.get(endpoint.network_id) for endpoint in endpoints]
+            addresses = host_addresses(joined, known.get(DEFAULT_NETWORK))
+        return [pair for item in host.extra_hosts for pair in parse_extra_host(item, addresses)]
 
     def _shared_text(self, container: Container, name: str) -> str:
         mode = container.record.host_config.network_mode

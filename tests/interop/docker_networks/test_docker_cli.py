@@ -334,6 +334,16 @@ def test_names_given_by_flags(engine: Engine) -> None:
         assert line in lines
     assert any(line.endswith("/store") and line.startswith("STORE_NAME=") for line in lines)
     assert any("\tstore " in line for line in lines)
+    # The host's address on the network's own bridge, also where there is no way out.
+    engine.docker(
+        *("network", "create", "--internal", "--ipv6", "--subnet", "10.77.0.0/24"),
+        *("--subnet", "fd77::/64", "shut"),
+    )
+    words = ("run", "--rm", "--add-host", "gate:host-gateway", "--network")
+    hosts = engine.docker(*words, "shut", "busybox", "cat", "/etc/hosts").stdout
+    assert "10.77.0.1\tgate\nfd77::1\tgate\n" in hosts
+    hosts = engine.docker(*words, "host", "busybox", "cat", "/etc/hosts").stdout
+    assert "127.0.0.1\tgate\n" in hosts
     assert "could not get container for nosuch" in refusal(
         engine, "run", "--rm", "--link", "nosuch:x", "busybox", "true"
     )
