@@ -105,14 +105,14 @@ class Container:
             raise
         self.changes.tell()
 
-    def arrive(self, status: Status) -> bool:
+    def arrive(self, status: Status, *, durable: bool = False) -> bool:
         """Take down a status that is a fact already; tell whether it is on record, too.
 
         A full disk keeps it from the record, and then from the next engine, which looks for itself.
         Clients must not wait for that.
         """
         try:
-            self.become(status)
+            self.become(status, durable=durable)
         except SystemFailureError:
             self.record.status = status
             self.changes.tell()

@@ -1,4 +1,4 @@
-"""Starting, stopping and removing: the order of operations, and who undoes what.
+"""Starting, ending and removing containers: the order of operations, and who undoes what.
 
 A start goes
 
@@ -24,14 +24,12 @@ from kedge.engine.announce import announce
 from kedge.engine.containers import Container
 from kedge.engine.context import EngineContext
 from kedge.engine.defaults import STOP_SIGNAL, STOP_TIMEOUT_S
+from kedge.engine.deletion import delete_container
 from kedge.engine.ending import end_shim
-from kedge.engine.failures import host_failure
-from kedge.engine.faststop import LABEL as FAST_STOP_LABEL
-from kedge.engine.faststop import may_stop_fast, stays_thrown_away
+from kedge.engine.failures import exit_code_of, host_failure
 from kedge.engine.health import HealthChecks, end_health
 from kedge.engine.linking import linked_env, tell_linking, unlink
 from kedge.engine.logsetup import make_log_config
-from kedge.engine.mounting import announce_volume, own_volumes, release_volumes
 from kedge.engine.mountspecs import (
     announce_mounts,
     announce_unmounts,
@@ -42,16 +40,22 @@ from kedge.engine.networking import ContainerNetwork
 from kedge.engine.oomwatch import OomWatch
 from kedge.engine.process import NetworkFiles, container_spec_input, write_bundle
 from kedge.engine.requestchecks import runtime_command
-from kedge.engine.restartpolicy import Policy, ends_policy, policy_of
+from kedge.engine.restartpolicy import ends_policy
 from kedge.engine.restarts import Restarts
 from kedge.engine.running import running_shim
 from kedge.engine.signals import parse_signal
 from kedge.engine.state import Status
+from kedge.engine.stopping import (
+    KILL_GRACE_S,
+    force_end,
+    kill_for_removal,
+    note_stop,
+    wait_for_end,
+)
 from kedge.engine.userns import NO_MAPS, mapped_rootfs
 from kedge.errdefs import (
     ConflictError,
     KedgeError,
-    NotFoundError,
     NotModifiedError,
     SystemFailureError,
 )
@@ -59,7 +63,6 @@ from kedge.lib.ids import short_id
 from kedge.shim.client import Shim
 from kedge.shim.messages import CreateRequest, ExitStatus
 
-_KILL_GRACE_S: Final = 10.0
 _RETRY_S: Final = 1.0
 
 
@@ -123,7 +126,7 @@ class Lifecycle:
             failure = error if isinstance(error, KedgeError) else host_failure(error)
             container.drop_waiting()
             record.error = str(failure)
-            record.exit_code = _exit_code_of(str(failure))
+            record.exit_code = exit_code_of(str(failure))
             # The failure may be the very disk that is full.
             with contextlib.suppress(SystemFailureError):
                 container.save()
@@ -342,7 +345,7 @@ class Lifecycle:
                 f"cannot kill container: {container.name}: container {container.id} is not running"
             )
         if stays_down:
-            _note_stop(container)
+            note_stop(container)
         if number == signal.SIGKILL and record.status is Status.PAUSED:
             # A frozen process cannot die.
             await shim.resume()
@@ -353,7 +356,7 @@ class Lifecycle:
             # compat: clients inspect or remove the container next and expect it dead. A process
             # that the kernel cannot end yet keeps nobody waiting for ever.
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_KILL_GRACE_S):
+                async with asyncio.timeout(KILL_GRACE_S):
                     await exited
 
     async def _stay_down(self, container: Container) -> bool:
@@ -405,48 +408,17 @@ class Lifecycle:
             timeout_s = config.stop_timeout if config.stop_timeout is not None else STOP_TIMEOUT_S
         exited = asyncio.shield(container.exited)
         if by_user:
-            _note_stop(container)
+            note_stop(container)
         if record.status is Status.PAUSED:
             await self.unpause(container)
         with contextlib.suppress(KedgeError):
             await shim.kill(number)
             announce(self._context, container, "kill", {"signal": str(number)})
-        reason = await self._wait_for_end(container, number, exited, timeout_s)
+        reason = await wait_for_end(self._context, container, number, exited, timeout_s)
         if reason:
-            await self._force_end(container, shim, reason)
+            await force_end(self._context, container, shim, reason)
         await self._settled(container)
         announce(self._context, container, "stop")
-
-    async def _wait_for_end(
-        self, container: Container, number: int, exited: "asyncio.Future[int]", timeout_s: int
-    ) -> str:
-        """Wait for the end that a signal asked for; return why to wait no longer, if so."""
-        settings, record = self._context.settings, container.record
-        # compat: Docker sits the grace period out, whether the signal can arrive or not.
-        fast = timeout_s > 0 and may_stop_fast(
-            record, number, enabled=settings.fast_stop, init=settings.init
-        )
-        try:
-            async with asyncio.timeout(timeout_s if timeout_s >= 0 else None):
-                if fast and await _ends_or_cannot_hear(record.pid, number, exited):
-                    return (
-                        f"signal {number} was discarded by the kernel: process 1 has no handler "
-                        f"for it; label {FAST_STOP_LABEL}=false waits"
-                    )
-                await exited
-        except TimeoutError:
-            return f"still running {timeout_s} s after signal {number}"
-        return ""
-
-    async def _force_end(self, container: Container, shim: Shim, reason: str) -> None:
-        exited = asyncio.shield(container.exited)
-        if not container.record.alive:
-            return
-        with contextlib.suppress(KedgeError):
-            await shim.kill(signal.SIGKILL, all=True)
-            announce(self._context, container, "kill", {"signal": "9", "reason": reason})
-        async with asyncio.timeout(_KILL_GRACE_S):
-            await exited
 
     async def _settled(self, container: Container) -> None:
         # The watcher holds the lock until everything the container had is released.
@@ -494,7 +466,7 @@ class Lifecycle:
                     + " the container before removing or force remove"
                 )
             if not await self._stay_down(container):
-                await self._kill_for_removal(container)
+                await kill_for_removal(self._context, container)
         async with container.lock:
             if container.id not in self._context.containers:
                 if force:
@@ -502,55 +474,9 @@ class Lifecycle:
                 raise ConflictError(f"removal of container {container.id} is already in progress")
             record.takes_volumes |= volumes or record.host_config.auto_remove
             container.become(Status.REMOVING)
-            await self._delete(container)
+            await delete_container(self._context, container)
         container.announce_removal()
         announce(self._context, container, "destroy")
-
-    async def _kill_for_removal(self, container: Container) -> None:
-        record, shim = container.record, container.shim
-        if shim is None:
-            return
-        # Force wins over --rm: the watcher must not remove it a second time.
-        container.outlives_exit = True
-        record.stopped_by_user = True
-        exited = asyncio.shield(container.exited)
-        if record.status is Status.PAUSED:
-            await shim.resume()
-        with contextlib.suppress(KedgeError):
-            await shim.kill(signal.SIGKILL)
-            announce(self._context, container, "kill", {"signal": "9"})
-        async with asyncio.timeout(_KILL_GRACE_S):
-            await exited
-
-    async def _delete(self, container: Container) -> None:
-        context, record = self._context, container.record
-        volumes = own_volumes(context, record) if record.takes_volumes else []
-        removed = [context.volumes.get(name) for name in volumes if name in context.volumes]
-        durable = not record.host_config.auto_remove
-        try:
-            # A power cut may bring an --rm container back as one that has ended; `restore` removes
-            # it then, so its user need not wait for the disk.
-            with (
-                context.volumes.removing(volumes, durable=durable),
-                context.database.transaction(durable=durable),
-            ):
-                # A removal that a crash cut short may have got this far.
-                with contextlib.suppress(NotFoundError):
-                    context.snapshots.remove(record.snapshot_key)
-                context.containers.store.delete(record.id)
-        except KedgeError as error:
-            record.error = str(error)
-            container.become(Status.DEAD, durable=True)
-            raise
-        context.containers.discard(container)
-        release_volumes(context, record)
-        for volume in removed:
-            announce_volume(context, volume, "destroy")
-        directory = context.paths.container_dir(record.id)
-        await context.run_blocking(lambda: shutil.rmtree(directory, ignore_errors=True))
-        context.workers.submit(context.snapshots.purge)
-        if removed:
-            context.workers.submit(context.volumes.purge)
 
     async def close(self) -> None:
         """Stop watching; the containers run on."""
@@ -561,34 +487,7 @@ class Lifecycle:
         await asyncio.gather(*self._watchers, return_exceptions=True)
 
 
-async def _ends_or_cannot_hear(pid: int, number: int, exited: "asyncio.Future[int]") -> bool:
-    """Return once the end has come, or it is known whether the signal can have been heard."""
-    looking = asyncio.ensure_future(stays_thrown_away(pid, number))
-    both: list[asyncio.Future[int] | asyncio.Future[bool]] = [looking, exited]
-    try:
-        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-        return not exited.done() and looking.result()
-    finally:
-        looking.cancel()
-
-
-def _note_stop(container: Container) -> None:
-    """Take down that somebody wants it down, before it is: the engine may end in between."""
-    container.record.stopped_by_user = True
-    if policy_of(container.record.host_config) is not Policy.NO:
-        container.save(durable=True)
-
-
 async def _dispose(shim: Shim | None) -> None:
     if shim is not None:
         with contextlib.suppress(KedgeError):
             await shim.shutdown()
-
-
-def _exit_code_of(message: str) -> int:
-    """Return the code `docker run` derives from the same text."""
-    if "permission denied" in message or "is a directory" in message:
-        return 126
-    if "executable file not found" in message or "no such file or directory" in message:
-        return 127
-    return 128
