@@ -54,12 +54,22 @@ class Schema:
     fields: Mapping[int, Field] = field(default_factory=dict[int, Field])
 
 
+# Looking a member up in its enumeration costs more than everything else that is done for a field.
+_ONE: Final = Many.ONE
+_INTEGER: Final = Kind.INTEGER
+_BOOLEAN: Final = Kind.BOOLEAN
+_STRING: Final = Kind.STRING
+_MESSAGE: Final = Kind.MESSAGE
 _VARINT: Final = 0
 _FIXED64: Final = 1
 _LENGTH: Final = 2
 _FIXED32: Final = 5
 _SIGN: Final = 1 << 63
 _WHOLE: Final = 1 << 64
+_MORE: Final = 0x80
+"""Set in every byte of a varint but the last."""
+_LONGEST: Final = 10
+"""Bytes of a varint."""
 _DEEPEST: Final = 32
 
 
@@ -94,17 +104,17 @@ def decode(schema: Schema, data: bytes, depth: int = 0) -> Record:
         each = schema.fields.get(number)
         if each is None:
             continue
-        if each.many is Many.MAP:
+        if each.many is _ONE:
+            record[each.name] = _one(schema, each, wire, raw, depth)
+        elif each.many is Many.MAP:
             found = record.setdefault(each.name, {})
             key, value = _entry(each, _bytes_of(schema, each, wire, raw), depth)
             if isinstance(found, dict):
                 found[key] = value
-        elif each.many is Many.LIST:
+        else:
             found = record.setdefault(each.name, [])
             if isinstance(found, list):
                 found += _values(schema, each, wire, raw, depth)
-        else:
-            record[each.name] = _one(schema, each, wire, raw, depth)
     return record
 
 
@@ -153,7 +163,12 @@ def _split(schema: Schema, data: bytes) -> Iterator[tuple[int, int, int | bytes]
     """Yield number, wire type and raw value of each field."""
     position, end = 0, len(data)
     while position < end:
-        tag, position = _varint(schema, data, position)
+        tag = data[position]
+        if tag < _MORE:
+            # What nearly every tag is; a context of many files has a few for each.
+            position += 1
+        else:
+            tag, position = _varint(schema, data, position)
         number, wire = tag >> 3, tag & 7
         if wire == _VARINT:
             value, position = _varint(schema, data, position)
@@ -173,26 +188,26 @@ def _split(schema: Schema, data: bytes) -> Iterator[tuple[int, int, int | bytes]
 
 def _varint(schema: Schema, data: bytes, position: int) -> tuple[int, int]:
     value = shift = 0
-    while position < len(data) and shift < 70:
-        byte = data[position]
+    for byte in data[position : position + _LONGEST]:
         position += 1
+        if byte < _MORE:
+            return (value | byte << shift) & (_WHOLE - 1), position
         value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value & (_WHOLE - 1), position
         shift += 7
     raise InvalidParameterError(f"{schema.name}: a number is cut short")
 
 
 def _one(schema: Schema, each: Field, wire: int, raw: int | bytes, depth: int) -> Value:
-    if each.kind in (Kind.INTEGER, Kind.BOOLEAN):
+    kind = each.kind
+    if kind is _INTEGER or kind is _BOOLEAN:
         if wire != _VARINT or not isinstance(raw, int):
             raise InvalidParameterError(f"{schema.name}.{each.name} is no number")
-        return bool(raw) if each.kind is Kind.BOOLEAN else _signed(raw)
+        return bool(raw) if kind is _BOOLEAN else _signed(raw)
     data = _bytes_of(schema, each, wire, raw)
-    if each.kind is Kind.STRING:
+    if kind is _STRING:
         return data.decode(errors="surrogateescape")
-    if each.kind is Kind.MESSAGE and each.schema is not None:
-        return dict(decode(each.schema, data, depth + 1))
+    if kind is _MESSAGE and each.schema is not None:
+        return decode(each.schema, data, depth + 1)
     return data
 
 
