@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from kedge.builder.events import Event, Notice, StepStarted
+from kedge.builder.events import Event, Notice, ShellReady, StepStarted
 from kedge.builder.parallel import Once, Turns, run_stages
 from kedge.errdefs import InvalidParameterError, NotFoundError
 
@@ -71,6 +71,17 @@ def test_the_stage_that_fails_is_told_of_before_its_turn() -> None:
     turns.report(1, Notice(text="why"))
     turns.fail(1)
     assert told == [Notice(text="why")]
+
+
+def test_a_shell_waits_for_no_turn() -> None:
+    told: list[Event] = []
+    turns = Turns([0, 1], 2, told.append)
+    turns.report(1, Notice(text="what led to it"))
+    shell = ShellReady(token="t", reason="failed", shell="sh")
+    turns.report(1, shell)
+    assert told == [Notice(text="what led to it"), shell]
+    turns.finish(0)
+    assert len(told) == 2
 
 
 def test_equal_work_is_done_by_one_at_a_time() -> None:
