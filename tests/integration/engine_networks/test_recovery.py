@@ -28,7 +28,7 @@ pytestmark = [
     pytest.mark.integration,
     pytest.mark.skipif(DOCKER is None, reason="the docker CLI is not installed"),
 ]
-_ROUNDS = 5
+_ROUNDS = 4
 _CHANGES_MAX = 8
 _LONGEST_S = 0.1
 _NETWORKS = ("red", "blue")
