@@ -4,10 +4,9 @@ Networks and volumes come first, then every container is made, and each is start
 its service depends on is as it asks. Nothing here talks to an engine.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
-from kedge.compose import labels
 from kedge.compose.application import Application
 from kedge.compose.createspec import (
     container_spec,
@@ -20,6 +19,7 @@ from kedge.compose.endpoints import network_request
 from kedge.compose.facts import Facts
 from kedge.compose.lifecycle import final_condition
 from kedge.compose.observed import Container, Network
+from kedge.compose.resourceuse import differs, used_resources
 from kedge.compose.steps import (
     CreateContainer,
     CreateNetwork,
@@ -75,38 +75,6 @@ def plan_up(app: Application, facts: Facts, wishes: Wishes) -> Plan:
     return _Planner(app, facts, wishes).plan()
 
 
-def changed_volumes(app: Application, facts: Facts, services: Collection[str]) -> list[str]:
-    """Return the keys of volumes that are there and are not what the files ask for."""
-    return [
-        key
-        for key in _used(app, services, "volumes")
-        if not app.is_external("volumes", key)
-        and (volume := facts.volumes.get(app.resource_name("volumes", key))) is not None
-        and _differs(app, "volumes", key, volume.labels)
-    ]
-
-
-def _differs(app: Application, kind: str, key: str, known: Mapping[str, str]) -> bool:
-    # Only kedge's own hash tells: another program's says nothing about what changed.
-    mine = resource_labels(app, kind, key)[labels.RESOURCE_HASH]
-    return known.get(labels.RESOURCE_HASH, mine) != mine
-
-
-def _used(app: Application, services: Collection[str], kind: str) -> list[str]:
-    found: dict[str, None] = {}
-    for name in services:
-        service = app.service(name)
-        if kind == "networks":
-            found |= dict.fromkeys(mapping(service, "networks"))
-        else:
-            found |= dict.fromkeys(
-                text(one, "source")
-                for one in objects(service, "volumes")
-                if text(one, "type") == "volume" and text(one, "source")
-            )
-    return list(found)
-
-
 class _Planner:
     def __init__(self, app: Application, facts: Facts, wishes: Wishes) -> None:
         self._app = app
@@ -151,10 +119,10 @@ class _Planner:
     def _changed_networks(self) -> frozenset[str]:
         return frozenset(
             key
-            for key in _used(self._app, self._wishes.services, "networks")
+            for key in used_resources(self._app, self._wishes.services, "networks")
             if not self._app.is_external("networks", key)
             and (network := self._network(key)) is not None
-            and _differs(self._app, "networks", key, network.labels)
+            and differs(self._app, "networks", key, network.labels)
         )
 
     def _network(self, key: str) -> Network | None:
@@ -180,7 +148,7 @@ class _Planner:
                 self._restarted.add(name)
 
     def _plan_networks(self, changed: frozenset[str]) -> None:
-        for key in _used(self._app, self._wishes.services, "networks"):
+        for key in used_resources(self._app, self._wishes.services, "networks"):
             name, network = self._app.resource_name("networks", key), self._network(key)
             if self._app.is_external("networks", key):
                 if network is None:
@@ -207,7 +175,7 @@ class _Planner:
             self._resources[f"networks.{key}"] = step
 
     def _plan_volumes(self, changed: frozenset[str]) -> None:
-        for key in _used(self._app, self._wishes.services, "volumes"):
+        for key in used_resources(self._app, self._wishes.services, "volumes"):
             name = self._app.resource_name("volumes", key)
             volume = self._facts.volumes.get(name)
             if self._app.is_external("volumes", key):
@@ -345,7 +313,7 @@ class _Planner:
     def _materials(self, name: str) -> tuple[str, ...]:
         """Return the steps that must be done before a container of a service can be made."""
         wanted = [f"networks.{key}" for key in mapping(self._app.service(name), "networks")]
-        wanted += [f"volumes.{key}" for key in _used(self._app, [name], "volumes")]
+        wanted += [f"volumes.{key}" for key in used_resources(self._app, [name], "volumes")]
         found = [self._resources[key] for key in wanted if key in self._resources]
         for parent in parents(self._app, name):
             found += self._made.get(parent, [])

@@ -7,7 +7,8 @@ from kedge.compose.application import Application
 from kedge.compose.decisions import Recreate
 from kedge.compose.dryrun import describe
 from kedge.compose.facts import Facts
-from kedge.compose.plan import Wishes, changed_volumes, plan_up
+from kedge.compose.plan import Wishes, plan_up
+from kedge.compose.resourceuse import changed_volumes
 from kedge.compose.steps import (
     CreateContainer,
     CreateNetwork,

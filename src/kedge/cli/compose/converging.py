@@ -16,7 +16,8 @@ from kedge.compose.application import Application
 from kedge.compose.decisions import Recreate
 from kedge.compose.facts import gather
 from kedge.compose.images import ImageWishes, hook_images, look_up, plan_images
-from kedge.compose.plan import Wishes, changed_volumes, plan_up
+from kedge.compose.plan import Wishes, plan_up
+from kedge.compose.resourceuse import changed_volumes
 from kedge.compose.stage import Stage
 from kedge.compose.steps import Plan
 from kedge.errdefs import InvalidParameterError, KedgeError
