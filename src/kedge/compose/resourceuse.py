@@ -1,4 +1,4 @@
-"""Which networks and volumes services use, and which of them are not what the files ask for. Pure."""
+"""Which networks and volumes services use, and which are not what the files ask for. Pure."""
 
 from collections.abc import Collection, Mapping
 
