@@ -24,7 +24,10 @@ def reboot(engine: Engine) -> None:
     """End an engine and all its containers as a power cut does; only the data root is left."""
     alive = [key for key, word in listed(engine).items() if word in {"running", "paused"}]
     programs = [int(str(state(engine, key)["Pid"])) for key in alive]
-    processes = [spawner_of(engine), *(shim_of(engine, key) for key in alive)]
+    spawner = spawner_of(engine)
+    # With it goes the shim that it keeps ready.
+    spares = children_of(spawner) if spawner else []
+    processes = [spawner, *spares, *(shim_of(engine, key) for key in alive)]
     bridges = list(_bridges(engine))
     engine.kill()
     for pid in filter(None, processes):
@@ -45,6 +48,14 @@ def reboot(engine: Engine) -> None:
     table = f"kedge-{engine_tag(str(engine.root / 'data'))}"
     subprocess.run(["nft", "delete", "table", "inet", table], check=False, capture_output=True)
     _wipe(engine.root / "exec")
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the processes that a process has started."""
+    found: list[int] = []
+    for task in os.listdir(f"/proc/{pid}/task"):
+        found += map(int, Path(f"/proc/{pid}/task/{task}/children").read_text().split())
+    return found
 
 
 def _bridges(engine: Engine) -> Iterator[str]:
