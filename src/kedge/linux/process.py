@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from kedge.linux.libc import LIBC, check
+from kedge.linux.signals import reset_reserved_signals
 
 CLOSE_RANGE_CLOEXEC: Final = 4
 _MAX_FD: Final = 0xFFFFFFFF
@@ -105,13 +106,14 @@ def set_cloexec_from(first: int) -> None:
 
 
 def reset_signals() -> None:
-    """Give every signal its default action and unblock all of them.
+    """Give every signal its default action, reserved ones included, and unblock all of them.
 
     Through the C library, as the two functions below: those of `signal` build an enum member for
     every signal they mention, which took longer than the fork.
     """
     for signum in range(1, signal.NSIG):
         _signal(signum, None)
+    reset_reserved_signals()
     restore_signal_mask(bytes(_SIGSET_SIZE))
 
 

@@ -19,7 +19,6 @@ from typing import Final
 
 from kedge.errdefs import UnavailableError
 from kedge.linux import malloc, prctl, process
-from kedge.linux.signals import reset_reserved_signals
 from kedge.shim import rootview
 from kedge.shim.control import fetch_request
 from kedge.shim.framing import close_all, encode_frame, receive_fds
@@ -66,7 +65,6 @@ def main(prepare: Prepare | None = None) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     for signum in _IGNORED:
         signal.signal(signum, signal.SIG_IGN)
-    reset_reserved_signals()
     process.close_from(ENGINE_FD + 1)
     engine = socket(fileno=ENGINE_FD)
     malloc.keep_buffers(largest_bytes=_LARGEST_BUFFER, spare_bytes=_SPARE_MEMORY)

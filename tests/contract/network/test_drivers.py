@@ -202,7 +202,7 @@ def test_a_container_that_runs_leaves_and_comes_back(lab: Lab) -> None:
     lab.create()
     endpoint = lab.attach()
     netns_fd, rtnl_fd = lab.sockets(endpoint)
-    lab.networks.leave(endpoint.container_id, lab.network, rtnl_fd=rtnl_fd)
+    lab.networks.leave(endpoint.container_id, [lab.network], rtnl_fd=rtnl_fd)
     assert lab.networks.endpoints(container_id=endpoint.container_id) == []
     if lab.is_real:
         assert names_inside(lab, endpoint) == {"lo"}

@@ -53,8 +53,8 @@ def inside(engine: Engine, container: str, command: str) -> str:
 def test_every_flag_of_create_is_what_inspect_shows(engine: Engine) -> None:
     created = engine.docker(
         *("network", "create", "--driver", "bridge", "--attachable", "--internal", "--ipv6"),
-        *("--subnet", "10.77.0.0/16", "--ip-range", "10.77.5.0/24", "--gateway", "10.77.0.9"),
-        *("--aux-address", "router=10.77.5.0", "--subnet", "fd77::/64", "--ipam-driver", "default"),
+        *("--subnet", "10.79.0.0/16", "--ip-range", "10.79.5.0/24", "--gateway", "10.79.0.9"),
+        *("--aux-address", "router=10.79.5.0", "--subnet", "fd79::/64", "--ipam-driver", "default"),
         *("--ipam-opt", "a=b"),
         *("--label", "tier=back", "--label", "empty", "-o", f"{PREFIX}.driver.mtu=1400"),
         *("-o", f"{PREFIX}.bridge.name=kt-full", "full"),
@@ -79,12 +79,12 @@ def test_every_flag_of_create_is_what_inspect_shows(engine: Engine) -> None:
     assert (ipam["Driver"], ipam["Options"]) == ("default", {"a": "b"})
     assert ipam["Config"] == [
         {
-            "Subnet": "10.77.0.0/16",
-            "IPRange": "10.77.5.0/24",
-            "Gateway": "10.77.0.9",
-            "AuxiliaryAddresses": {"router": "10.77.5.0"},
+            "Subnet": "10.79.0.0/16",
+            "IPRange": "10.79.5.0/24",
+            "Gateway": "10.79.0.9",
+            "AuxiliaryAddresses": {"router": "10.79.5.0"},
         },
-        {"Subnet": "fd77::/64", "Gateway": "fd77::1"},
+        {"Subnet": "fd79::/64", "Gateway": "fd79::1"},
     ]
     assert found["Labels"] == {"tier": "back", "empty": ""}
     assert found["Options"] == {
@@ -97,8 +97,8 @@ def test_every_flag_of_create_is_what_inspect_shows(engine: Engine) -> None:
     assert isinstance(members, dict)
     (found_member,) = members.values()
     assert isinstance(found_member, dict)
-    assert (found_member["Name"], found_member["IPv4Address"]) == ("one", "10.77.5.1/16")
-    assert found_member["IPv6Address"] == "fd77::2/64"
+    assert (found_member["Name"], found_member["IPv4Address"]) == ("one", "10.79.5.1/16")
+    assert found_member["IPv6Address"] == "fd79::2/64"
     engine.docker("network", "create", "--ipv4=false", "--ipv6", "six")
     assert shown(engine, "network", "inspect", "six")["EnableIPv4"] is False
 
@@ -174,26 +174,26 @@ def test_networks_that_cannot_be(engine: Engine) -> None:
 
 def test_every_field_of_the_network_flag(engine: Engine) -> None:
     engine.docker(
-        "network", "create", "--subnet", "10.77.0.0/24", "--ipv6", "--subnet", "fd77::/64", "n1"
+        "network", "create", "--subnet", "10.79.0.0/24", "--ipv6", "--subnet", "fd79::/64", "n1"
     )
     engine.docker("network", "create", "n2")
     engine.docker(
         *("run", "-d", "--name", "web", "--network"),
-        "name=n1,ip=10.77.0.9,ip6=fd77::9,alias=w1,alias=w2,mac-address=02:11:22:33:44:55,"
+        "name=n1,ip=10.79.0.9,ip6=fd79::9,alias=w1,alias=w2,mac-address=02:11:22:33:44:55,"
         "link-local-ip=169.254.7.7,gw-priority=-1,"
         f"driver-opt={PREFIX}.endpoint.ifname=lan0,"
         f"driver-opt={PREFIX}.endpoint.sysctls=net.ipv4.conf.IFNAME.log_martians=1",
         *("--network", "n2", *SLEEP),
     )
     found = member(engine, "web", "n1")
-    assert (found["IPAddress"], found["GlobalIPv6Address"]) == ("10.77.0.9", "fd77::9")
+    assert (found["IPAddress"], found["GlobalIPv6Address"]) == ("10.79.0.9", "fd79::9")
     assert (found["MacAddress"], found["GwPriority"]) == ("02:11:22:33:44:55", -1)
-    assert (found["Aliases"], found["Gateway"]) == (["w1", "w2"], "10.77.0.1")
+    assert (found["Aliases"], found["Gateway"]) == (["w1", "w2"], "10.79.0.1")
     names = found["DNSNames"]
     assert isinstance(names, list)
     assert names[:3] == ["web", "w1", "w2"]
     addresses = inside(engine, "web", "ip -o addr show lan0; ip -o link show lan0")
-    for text in ("10.77.0.9/24", "fd77::9/64", "169.254.7.7/", "02:11:22:33:44:55"):
+    for text in ("10.79.0.9/24", "fd79::9/64", "169.254.7.7/", "02:11:22:33:44:55"):
         assert text in addresses
     assert inside(engine, "web", "cat /proc/sys/net/ipv4/conf/lan0/log_martians") == "1\n"
     gateway = member(engine, "web", "n2")["Gateway"]
@@ -202,38 +202,38 @@ def test_every_field_of_the_network_flag(engine: Engine) -> None:
     assert sorted(shown_networks.split(",")) == ["n1", "n2"]
     # The older flags, which mean the first network.
     output = engine.docker(
-        *("run", "--rm", "--network", "n1", "--ip", "10.77.0.77", "--ip6", "fd77::77"),
+        *("run", "--rm", "--network", "n1", "--ip", "10.79.0.77", "--ip6", "fd79::77"),
         *("--mac-address", "02:00:00:00:00:77", "--network-alias", "old", "--link-local-ip"),
         *("169.254.8.8", "busybox", "sh", "-c", "ip -o addr; ip -o link; nslookup old"),
     ).stdout
     for text in (
-        "10.77.0.77/24",
-        "fd77::77/64",
+        "10.79.0.77/24",
+        "fd79::77/64",
         "02:00:00:00:00:77",
         "169.254.8.8",
-        "Address: 10.77.0.77",
+        "Address: 10.79.0.77",
     ):
         assert text in output
 
 
 def test_connect_and_disconnect_with_all_their_flags(engine: Engine) -> None:
     engine.docker(
-        "network", "create", "--subnet", "10.77.0.0/24", "--ipv6", "--subnet", "fd77::/64", "n1"
+        "network", "create", "--subnet", "10.79.0.0/24", "--ipv6", "--subnet", "fd79::/64", "n1"
     )
     engine.docker("run", "-d", "--name", "web", "--network", "n1", *SLEEP)
     engine.docker("run", "-d", "--name", "two", *SLEEP)
     engine.docker(
-        *("network", "connect", "--ip", "10.77.0.20", "--ip6", "fd77::20", "--alias", "al"),
+        *("network", "connect", "--ip", "10.79.0.20", "--ip6", "fd79::20", "--alias", "al"),
         *("--link", "web:w", "--link-local-ip", "169.254.7.7", "--gw-priority", "9"),
         *("--driver-opt", f"{PREFIX}.endpoint.ifname=lan0", "n1", "two"),
     )
     found = member(engine, "two", "n1")
     assert (found["IPAddress"], found["Links"], found["Aliases"]) == (
-        *("10.77.0.20", ["web:w"], ["al"]),
+        *("10.79.0.20", ["web:w"], ["al"]),
     )
-    assert "default via 10.77.0.1 dev lan0" in inside(engine, "two", "ip route")
-    assert "10.77.0.2" in inside(engine, "two", "nslookup w")
-    assert "10.77.0.20" in inside(engine, "web", "nslookup al")
+    assert "default via 10.79.0.1 dev lan0" in inside(engine, "two", "ip route")
+    assert "10.79.0.2" in inside(engine, "two", "nslookup w")
+    assert "10.79.0.20" in inside(engine, "web", "nslookup al")
     for words, said in (
         (("connect", "n1", "two"), "endpoint with name two already exists in network n1"),
         (("connect", "nosuch", "two"), "network nosuch not found"),
@@ -336,12 +336,12 @@ def test_names_given_by_flags(engine: Engine) -> None:
     assert any("\tstore " in line for line in lines)
     # The host's address on the network's own bridge, also where there is no way out.
     engine.docker(
-        *("network", "create", "--internal", "--ipv6", "--subnet", "10.77.0.0/24"),
-        *("--subnet", "fd77::/64", "shut"),
+        *("network", "create", "--internal", "--ipv6", "--subnet", "10.79.0.0/24"),
+        *("--subnet", "fd79::/64", "shut"),
     )
     words = ("run", "--rm", "--add-host", "gate:host-gateway", "--network")
     hosts = engine.docker(*words, "shut", "busybox", "cat", "/etc/hosts").stdout
-    assert "10.77.0.1\tgate\nfd77::1\tgate\n" in hosts
+    assert "10.79.0.1\tgate\nfd79::1\tgate\n" in hosts
     hosts = engine.docker(*words, "host", "busybox", "cat", "/etc/hosts").stdout
     assert "127.0.0.1\tgate\n" in hosts
     assert "could not get container for nosuch" in refusal(
