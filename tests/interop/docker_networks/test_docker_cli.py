@@ -53,8 +53,15 @@ def inside(engine: Engine, container: str, command: str) -> str:
 def test_every_flag_of_create_is_what_inspect_shows(engine: Engine) -> None:
     created = engine.docker(
         *("network", "create", "--driver", "bridge", "--attachable", "--internal", "--ipv6"),
-        *("--subnet", "10.79.0.0/16", "--ip-range", "10.79.5.0/24", "--gateway", "10.79.0.9"),
-        *("--aux-address", "router=10.79.5.0", "--subnet", "fd79::/64", "--ipam-driver", "default"),
+        *("--subnet", "10.182.0.0/16", "--ip-range", "10.182.5.0/24", "--gateway", "10.182.0.9"),
+        *(
+            "--aux-address",
+            "router=10.182.5.0",
+            "--subnet",
+            "fd82::/64",
+            "--ipam-driver",
+            "default",
+        ),
         *("--ipam-opt", "a=b"),
         *("--label", "tier=back", "--label", "empty", "-o", f"{PREFIX}.driver.mtu=1400"),
         *("-o", f"{PREFIX}.bridge.name=kt-full", "full"),
@@ -79,12 +86,12 @@ def test_every_flag_of_create_is_what_inspect_shows(engine: Engine) -> None:
     assert (ipam["Driver"], ipam["Options"]) == ("default", {"a": "b"})
     assert ipam["Config"] == [
         {
-            "Subnet": "10.79.0.0/16",
-            "IPRange": "10.79.5.0/24",
-            "Gateway": "10.79.0.9",
-            "AuxiliaryAddresses": {"router": "10.79.5.0"},
+            "Subnet": "10.182.0.0/16",
+            "IPRange": "10.182.5.0/24",
+            "Gateway": "10.182.0.9",
+            "AuxiliaryAddresses": {"router": "10.182.5.0"},
         },
-        {"Subnet": "fd79::/64", "Gateway": "fd79::1"},
+        {"Subnet": "fd82::/64", "Gateway": "fd82::1"},
     ]
     assert found["Labels"] == {"tier": "back", "empty": ""}
     assert found["Options"] == {
@@ -97,8 +104,8 @@ def test_every_flag_of_create_is_what_inspect_shows(engine: Engine) -> None:
     assert isinstance(members, dict)
     (found_member,) = members.values()
     assert isinstance(found_member, dict)
-    assert (found_member["Name"], found_member["IPv4Address"]) == ("one", "10.79.5.1/16")
-    assert found_member["IPv6Address"] == "fd79::2/64"
+    assert (found_member["Name"], found_member["IPv4Address"]) == ("one", "10.182.5.1/16")
+    assert found_member["IPv6Address"] == "fd82::2/64"
     engine.docker("network", "create", "--ipv4=false", "--ipv6", "six")
     assert shown(engine, "network", "inspect", "six")["EnableIPv4"] is False
 
@@ -218,22 +225,22 @@ def test_every_field_of_the_network_flag(engine: Engine) -> None:
 
 def test_connect_and_disconnect_with_all_their_flags(engine: Engine) -> None:
     engine.docker(
-        "network", "create", "--subnet", "10.79.0.0/24", "--ipv6", "--subnet", "fd79::/64", "n1"
+        "network", "create", "--subnet", "10.180.0.0/24", "--ipv6", "--subnet", "fd80::/64", "n1"
     )
     engine.docker("run", "-d", "--name", "web", "--network", "n1", *SLEEP)
     engine.docker("run", "-d", "--name", "two", *SLEEP)
     engine.docker(
-        *("network", "connect", "--ip", "10.79.0.20", "--ip6", "fd79::20", "--alias", "al"),
+        *("network", "connect", "--ip", "10.180.0.20", "--ip6", "fd80::20", "--alias", "al"),
         *("--link", "web:w", "--link-local-ip", "169.254.7.7", "--gw-priority", "9"),
         *("--driver-opt", f"{PREFIX}.endpoint.ifname=lan0", "n1", "two"),
     )
     found = member(engine, "two", "n1")
     assert (found["IPAddress"], found["Links"], found["Aliases"]) == (
-        *("10.79.0.20", ["web:w"], ["al"]),
+        *("10.180.0.20", ["web:w"], ["al"]),
     )
-    assert "default via 10.79.0.1 dev lan0" in inside(engine, "two", "ip route")
-    assert "10.79.0.2" in inside(engine, "two", "nslookup w")
-    assert "10.79.0.20" in inside(engine, "web", "nslookup al")
+    assert "default via 10.180.0.1 dev lan0" in inside(engine, "two", "ip route")
+    assert "10.180.0.2" in inside(engine, "two", "nslookup w")
+    assert "10.180.0.20" in inside(engine, "web", "nslookup al")
     for words, said in (
         (("connect", "n1", "two"), "endpoint with name two already exists in network n1"),
         (("connect", "nosuch", "two"), "network nosuch not found"),
@@ -336,12 +343,12 @@ def test_names_given_by_flags(engine: Engine) -> None:
     assert any("\tstore " in line for line in lines)
     # The host's address on the network's own bridge, also where there is no way out.
     engine.docker(
-        *("network", "create", "--internal", "--ipv6", "--subnet", "10.79.0.0/24"),
-        *("--subnet", "fd79::/64", "shut"),
+        *("network", "create", "--internal", "--ipv6", "--subnet", "10.181.0.0/24"),
+        *("--subnet", "fd81::/64", "shut"),
     )
     words = ("run", "--rm", "--add-host", "gate:host-gateway", "--network")
     hosts = engine.docker(*words, "shut", "busybox", "cat", "/etc/hosts").stdout
-    assert "10.79.0.1\tgate\nfd79::1\tgate\n" in hosts
+    assert "10.181.0.1\tgate\nfd81::1\tgate\n" in hosts
     hosts = engine.docker(*words, "host", "busybox", "cat", "/etc/hosts").stdout
     assert "127.0.0.1\tgate\n" in hosts
     assert "could not get container for nosuch" in refusal(
