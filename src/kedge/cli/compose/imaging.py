@@ -93,7 +93,8 @@ class Imaging:
 
     def _build(self, client: EngineClient, stage: Stage, step: BuildImage) -> None:
         with _dockerfile(step.build) as path:
-            words = [*self._words(), *build_words(stage.app, step, path)]
+            # The last value counts, so what was typed stands behind what the file says.
+            words = [*build_words(stage.app, step, path), *self._words()]
             options = read_options(COMMAND.flags, words, interspersed=True)
             outputs = outputs_of(options)
             messages = send_build(options, client, outputs, stage.app.env).messages()
