@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
-from kedge.distribution import progress
 from kedge.distribution.access import RegistryAccess
 from kedge.distribution.client import ACCEPTED_MANIFESTS, RepositoryClient
 from kedge.distribution.credentials import Credentials
@@ -133,14 +132,9 @@ class RegistryOrigin:
         self, repository: str, descriptor: Descriptor, client: RepositoryClient
     ) -> AsyncIterator[bytes]:
         """Yield a blob's bytes behind its download, which ends with its last reader."""
-
-        def note(status: str, _offset: int) -> None:
-            if status == progress.DOWNLOADED:
-                self._store.adopt_blob(repository, descriptor.digest, descriptor.size)
-
         with self._store.content.lease() as lease:
             lease.add(descriptor.digest)
-            download, ticket, _ = self._downloads.join(descriptor, note, client)
+            download, ticket, _ = self._downloads.join(descriptor, _not_watched, client)
             try:
                 position = 0
                 while position < descriptor.size:
@@ -173,6 +167,10 @@ class RegistryOrigin:
             if len(self._clients) > _CLIENTS_MAX:
                 del self._clients[next(iter(self._clients))]
         return client
+
+
+def _not_watched(_status: str, _offset: int) -> None:
+    """Take no notice of a download's progress."""
 
 
 async def _nothing() -> AsyncIterator[bytes]:

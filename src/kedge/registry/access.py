@@ -21,9 +21,6 @@ class Scope(NamedTuple):
     action: str
     """``pull``, ``push``, ``delete`` or ``*``."""
 
-    def __str__(self) -> str:
-        return f"{self.kind}:{self.name}:{self.action}"
-
 
 CATALOG = Scope("registry", "catalog", "*")
 

@@ -305,8 +305,7 @@ class RegistryStore:
     def _digest_of(self, repository: str, reference: str) -> str:
         if ":" in reference:
             return check_digest(reference)
-        tagged = self._catalog.tagged(repository, check_tag(reference))
-        return "" if tagged is None else tagged[0]
+        return self.tag_digest(repository, check_tag(reference))
 
     def _check_complete(self, repository: str, document: Document) -> None:
         missing = [] if self._sparse else self._catalog.missing(repository, document)

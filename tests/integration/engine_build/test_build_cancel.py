@@ -11,6 +11,7 @@ import pytest
 
 from tests.engine import DOCKER, Engine
 from tests.integration.engine_crash.truth import until
+from tests.processes import is_running
 
 pytestmark = pytest.mark.integration
 
@@ -38,28 +39,18 @@ def test_control_c_ends_the_step(
     environment = {
         **os.environ, "DOCKER_BUILDKIT": "0", "DOCKER_CONFIG": str(tmp_path / "config"),
     }  # fmt: skip
-    wanted = f"87654{number}".encode()
+    step = ("sleep", f"87654{number}")
     with subprocess.Popen(
         command(shared_engine, tmp_path), env=environment, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, start_new_session=True,
     ) as process:  # fmt: skip
-        until(lambda: sleeper(wanted), "the step runs")
+        until(lambda: is_running(*step), "the step runs")
         os.killpg(process.pid, signal.SIGINT)
         process.communicate()
     assert process.returncode != 0
-    until(lambda: not sleeper(wanted), "the step is dead")
+    until(lambda: not is_running(*step), "the step is dead")
     assert shared_engine.docker("images", "-q", "cancelled").stdout == ""
     # What was finished is known, what was cut off is not.
     (tmp_path / "Dockerfile").write_text(_SLOW.format(number).replace("sleep", "echo"))
     done = shared_engine.kedge("build", str(tmp_path))
     assert done.stdout.count("Using cache") == 1
-
-
-def sleeper(seconds: bytes) -> bool:
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if path.read_bytes().split(b"\0")[:2] == [b"sleep", seconds]:
-                return True
-        except OSError:
-            continue
-    return False

@@ -9,6 +9,7 @@ import pytest
 
 from kedge.errdefs import NotFoundError
 from tests.engine import Engine
+from tests.processes import is_running
 from tests.terminal import Terminal
 
 pytestmark = pytest.mark.integration
@@ -101,21 +102,8 @@ def test_a_person_who_hangs_up_leaves_nothing(shared_engine: Engine, folder: Pat
     # The engine ends the shell on its own; a next build waits for nothing of it.
     done = shared_engine.kedge("build", str(folder), check=False)
     assert "non-zero code: 1" in done.stderr
-    while left(shared_engine) != before or _sleepers():
+    while left(shared_engine) != before or is_running("sleep", "4321"):
         os.sched_yield()
-
-
-def _sleepers() -> list[str]:
-    found: list[str] = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                words = (entry / "cmdline").read_bytes().split(b"\0")
-            except OSError:
-                continue
-            if words[:2] == [b"sleep", b"4321"]:
-                found.append(entry.name)
-    return found
 
 
 def test_a_step_that_succeeds_opens_nothing(shared_engine: Engine, folder: Path) -> None:

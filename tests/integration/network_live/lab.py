@@ -27,6 +27,8 @@ from kedge.network.model import NetworkOptions, PortBinding, PublishedPort
 P = ParamSpec("P")
 T = TypeVar("T")
 
+# What most tests publish.
+WEB = PortBinding(protocol="tcp", container_port=80, host_port=8080)
 # For what is to happen; nothing waits it out.
 TIMEOUT_S = 60.0
 

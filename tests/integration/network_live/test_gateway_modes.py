@@ -1,6 +1,5 @@
 """How a network meets the outside: Docker's gateway modes, seen from another machine."""
 
-import os
 import socket
 import struct
 from functools import partial
@@ -14,6 +13,7 @@ from kedge.network.options import GATEWAY_MODE4, GATEWAY_MODE6
 from tests.integration.network_live.frames import sctp_init
 from tests.integration.network_live.lab import (
     TIMEOUT_S,
+    WEB,
     Host,
     Outside,
     Server,
@@ -24,12 +24,8 @@ from tests.integration.network_live.lab import (
     shell,
 )
 
-pytestmark = [
-    pytest.mark.integration,
-    pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
-]
+pytestmark = pytest.mark.integration
 
-WEB = PortBinding(protocol="tcp", container_port=80, host_port=8080)
 SCTP = 132
 
 

@@ -1,7 +1,6 @@
 """What a container that has every capability can reach of the host and of other networks."""
 
 import contextlib
-import os
 import socket
 import subprocess
 from collections.abc import Generator
@@ -16,6 +15,7 @@ from kedge.network.model import NetworkSpec, PortBinding
 from kedge.network.options import GATEWAY_MODE4, GATEWAY_MODE6
 from kedge.network.spoofing import own_link_local
 from tests.integration.network_live.lab import (
+    WEB,
     Host,
     Outside,
     Server,
@@ -27,12 +27,8 @@ from tests.integration.network_live.lab import (
     shell,
 )
 
-pytestmark = [
-    pytest.mark.integration,
-    pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
-]
+pytestmark = pytest.mark.integration
 
-WEB = PortBinding(protocol="tcp", container_port=80, host_port=8080)
 PRIVATE = 7777
 
 

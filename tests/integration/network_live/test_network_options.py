@@ -1,6 +1,5 @@
 """What options of a bridge network do, and what a host's routes and IPv6 switch do to networks."""
 
-import os
 import subprocess
 from pathlib import Path
 
@@ -8,9 +7,10 @@ import pytest
 
 from kedge.errdefs import ConflictError, ForbiddenError, InvalidParameterError
 from kedge.network.ipam import parse_network
-from kedge.network.model import NetworkSpec, PortBinding, Subnet
+from kedge.network.model import NetworkSpec, Subnet
 from kedge.network.options import BRIDGE_NAME, HOST_BINDING, INHIBIT_IPV4, MASQUERADE
 from tests.integration.network_live.lab import (
+    WEB,
     Outside,
     Server,
     ask,
@@ -20,11 +20,7 @@ from tests.integration.network_live.lab import (
     shell,
 )
 
-pytestmark = [
-    pytest.mark.integration,
-    pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
-]
-WEB = PortBinding(protocol="tcp", container_port=80, host_port=8080)
+pytestmark = pytest.mark.integration
 
 
 def subnet(text: str, ip_range: str = "") -> Subnet:

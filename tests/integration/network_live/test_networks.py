@@ -10,6 +10,7 @@ import pytest
 from kedge.errdefs import ConflictError, ForbiddenError
 from kedge.network.model import NetworkOptions, NetworkSpec, PortBinding
 from tests.integration.network_live.lab import (
+    WEB,
     Outside,
     Server,
     ask,
@@ -20,12 +21,7 @@ from tests.integration.network_live.lab import (
     shell,
 )
 
-pytestmark = [
-    pytest.mark.integration,
-    pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
-]
-
-WEB = PortBinding(protocol="tcp", container_port=80, host_port=8080)
+pytestmark = pytest.mark.integration
 
 
 def output(*command: str) -> str:

@@ -8,6 +8,7 @@ import pytest
 from kedge.network.model import NetworkOptions, NetworkSpec, PortBinding
 from kedge.network.ports import PortInUseError
 from tests.integration.network_live.lab import (
+    WEB,
     Host,
     Outside,
     ask,
@@ -18,12 +19,8 @@ from tests.integration.network_live.lab import (
     shell,
 )
 
-pytestmark = [
-    pytest.mark.integration,
-    pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
-]
+pytestmark = pytest.mark.integration
 
-WEB = PortBinding(protocol="tcp", container_port=80, host_port=8080)
 DNS = PortBinding(protocol="udp", container_port=53, host_port=5353)
 
 

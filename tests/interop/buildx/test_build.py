@@ -4,11 +4,11 @@ import json
 import re
 import signal
 import time
-from pathlib import Path
 
 import pytest
 
 from tests.interop.buildx.client import Buildx
+from tests.processes import is_running
 
 pytestmark = pytest.mark.interop
 
@@ -244,20 +244,6 @@ def test_control_c_ends_the_step_at_once(buildx: Buildx) -> None:
     assert "cancel" in rest.lower()
     # The engine has ended the command too: nothing of the build runs, and a next one is not held.
     deadline = time.monotonic() + 20
-    while sleepers():
+    while is_running("sleep", "98765"):
         assert time.monotonic() < deadline, "the step of a cancelled build runs on"
         time.sleep(0.01)
-
-
-def sleepers() -> list[str]:
-    """Return the processes that a cancelled step must not leave behind."""
-    found: list[str] = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                words = (entry / "cmdline").read_bytes().split(b"\0")
-            except OSError:
-                continue
-            if words[:2] == [b"sleep", b"98765"]:
-                found.append(entry.name)
-    return found

@@ -20,7 +20,7 @@ def test_scopes_are_joined_by_resource() -> None:
     push = PULL._replace(action="push")
     catalog = Scope("registry", "catalog", "*")
     assert join_scopes([PULL, push, catalog]) == "repository:team/app:pull,push registry:catalog:*"
-    assert str(PULL) == "repository:team/app:pull"
+    assert join_scopes([PULL]) == "repository:team/app:pull"
 
 
 def test_a_password_file() -> None:

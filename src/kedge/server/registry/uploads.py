@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Final
 
+from kedge.oci.digests import HEX_LENGTHS
 from kedge.registry.failures import DistributionError, ErrorCode
 from kedge.registry.store import RegistryStore, check_digest, check_repository
 from kedge.registry.uploads import Upload
@@ -154,7 +155,7 @@ async def _batches(request: Request) -> AsyncIterator[bytes]:
 
 
 def _check_algorithm(algorithm: str) -> None:
-    if algorithm not in {"", "sha256", "sha384", "sha512"}:
+    if algorithm and algorithm not in HEX_LENGTHS:
         raise DistributionError(
             ErrorCode.DIGEST_INVALID, f"unknown digest algorithm: {algorithm[:40]}"
         )
