@@ -134,7 +134,7 @@ class ContainerFilesService:
         """Return the container's root file system, without what is mounted in it, as a tar."""
         container = self._context.containers.get(ref)
         key = container.record.snapshot_key
-        tree = await self._context.run_blocking(lambda: self._context.snapshots.open_tree(key))
+        tree = await self._context.run_opening(lambda: self._context.snapshots.open_tree(key))
         stream = _export(tree)
         await anext(stream)
         announce(self._context, container, "export")

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from kedge.content.store import ContentStore
 from kedge.engine.cdi import DEFAULT_SPEC_DIRS
@@ -28,6 +28,17 @@ from kedge.volumes.hostmounts import HostMounts
 from kedge.volumes.store import VolumeStore
 
 T = TypeVar("T")
+
+
+class Closable(Protocol):
+    """Something that was opened."""
+
+    def close(self) -> None:
+        """Close it."""
+        ...
+
+
+Opened = TypeVar("Opened", bound=Closable)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +108,15 @@ class EngineContext:
         """Run short disk or CPU work in a thread and return what it returns."""
         return await asyncio.get_running_loop().run_in_executor(self.workers, call)
 
+    async def run_opening(self, call: Callable[[], Opened]) -> Opened:
+        """Open something in a thread; when nobody waits for it any more, it is closed again."""
+        opening = asyncio.get_running_loop().run_in_executor(self.workers, call)
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            opening.add_done_callback(_close_opened)
+            raise
+
     async def run_job(self, call: Callable[[], T]) -> T:
         """Run work in a thread that may wait as long as somebody else likes; nobody waits for it.
 
@@ -108,3 +128,8 @@ class EngineContext:
     async def run_network(self, call: Callable[[], T]) -> T:
         """Run a change of the network in its own thread."""
         return await asyncio.get_running_loop().run_in_executor(self.network_worker, call)
+
+
+def _close_opened(opening: asyncio.Future[Opened]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().close()

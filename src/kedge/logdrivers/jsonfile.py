@@ -61,7 +61,7 @@ class JsonFileReader:
         entry is newer than ``until_ns``, or that time has come.
         """
         with self._watcher.watch(os.path.dirname(self._path) or ".") as watch:
-            cursor = await asyncio.to_thread(_Cursor, self._path, options)
+            cursor = _Cursor(self._path, options)
             waker = asyncio.ensure_future(_wake_when(ended, watch.wake))
             caught_up = False
             try:
@@ -88,7 +88,10 @@ class JsonFileReader:
 
 
 class _Cursor:
-    """A place in a log that moves on; it follows rotations. Used by one thread at a time."""
+    """A place in a log that moves on; it follows rotations. Used by one thread at a time.
+
+    Files are opened by `advance` alone: who owns a cursor can close it, whatever happens between.
+    """
 
     def __init__(self, path: str, options: ReadOptions) -> None:
         self._path = path
@@ -99,11 +102,8 @@ class _Cursor:
         self._offset = 0
         self._closed = False
         self._is_past = False
-        self._files = rotation.open_chain(path)
-        if options.tail >= 0 and self._files:
-            self._files, self._offset = rotation.seek_tail(self._files, options.tail)
-        elif options.since_ns and self._files:
-            self._files, self._offset = seek_time(self._files, options.since_ns)
+        self._files: list[LogFile] = []
+        self._has_begun = False
 
     def is_past(self) -> bool:
         """Return whether an entry after the wanted time was met: no wanted one can follow."""
@@ -114,7 +114,7 @@ class _Cursor:
         if self._closed or self._is_past:
             return None
         if not self._files:
-            self._files = rotation.open_chain(self._path)
+            self._open()
             if not self._files:
                 return None
         file = self._files[0]
@@ -133,6 +133,16 @@ class _Cursor:
         self._closed = True
         rotation.close_chain(self._files)
         self._files = []
+
+    def _open(self) -> None:
+        """Open what there is of the log, at the wanted entry the first time."""
+        self._files = rotation.open_chain(self._path)
+        if not self._has_begun and self._files:
+            if self._options.tail >= 0:
+                self._files, self._offset = rotation.seek_tail(self._files, self._options.tail)
+            elif self._options.since_ns:
+                self._files, self._offset = seek_time(self._files, self._options.since_ns)
+        self._has_begun = True
 
     def _next_file(self, file: LogFile) -> bool:
         """Go on to the file written after ``file``; False when it is not there yet."""

@@ -6,8 +6,10 @@ import os
 import signal
 import socket
 import threading
+from collections import Counter
 from collections.abc import Callable, Generator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -28,9 +30,40 @@ _WARM, _CYCLES = 30, 90
 _GROWTH_KIB = 3 * 1024
 
 
-def descriptors(pid: int) -> int:
-    """Return how many descriptors a process has."""
-    return len(os.listdir(f"/proc/{pid}/fd"))
+class Descriptors(NamedTuple):
+    """What an engine has open: how much in all, and which files but its own records."""
+
+    total: int
+    files: Counter[str]
+
+
+def descriptors(engine: Engine) -> Descriptors:
+    """Return what the engine has open."""
+    folder = Path(f"/proc/{engine.pid}/fd")
+    targets: list[str] = []
+    for entry in folder.iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            targets.append(str(entry.readlink()))
+    here, records = f"{engine.root}/", f"{engine.root}/data/metadata."
+    files = [each for each in targets if each.startswith(here) and not each.startswith(records)]
+    return Descriptors(len(targets), Counter(files))
+
+
+def until_as_before(engine: Engine, before: Descriptors) -> None:
+    """Wait until the engine has no more files open than ``before``, nor more of other kinds."""
+    now = before
+
+    def is_as_before() -> bool:
+        nonlocal now
+        now = descriptors(engine)
+        return now.files <= before.files and now.total <= before.total + _SLACK
+
+    try:
+        until(is_as_before, "as before")
+    except AssertionError as error:
+        more = now.files - before.files
+        error.add_note(f"{now.total} descriptors, were {before.total}; files more: {dict(more)}")
+        raise
 
 
 def resident_kib(pid: int) -> int:
@@ -146,13 +179,10 @@ def begin_to_write(wire: Wire, request: str) -> None:
 def assert_nothing_stays(engine: Engine, go: Callable[[], None]) -> None:
     go()
     until(lambda: not _is_busy(engine), "warm")
-    before = descriptors(engine.pid)
+    before = descriptors(engine)
     for _ in range(3):
         go()
-    until(
-        lambda: descriptors(engine.pid) <= before + _SLACK,
-        f"as before: {before}, now {descriptors(engine.pid)}",
-    )
+    until_as_before(engine, before)
     assert os.listdir(engine.root / "data" / "tmp") == []
 
 
@@ -181,7 +211,7 @@ def test_who_leaves_in_the_middle_of_a_request(engine: Engine, floods: str, kind
 def test_others_who_take_their_time_hold_nobody_up(
     engine: Engine, floods: str, silence: Silence
 ) -> None:
-    before = descriptors(engine.pid)
+    before = descriptors(engine)
     with contextlib.ExitStack() as stack:
         for request in _WRITES.values():
             for _ in range(_MANY):
@@ -195,21 +225,18 @@ def test_others_who_take_their_time_hold_nobody_up(
         assert done.stdout == "hello\n"
         assert engine.docker("cp", f"{floods}:/bin/sh", "-").stdout
     silence.hang_up()
-    until(
-        lambda: descriptors(engine.pid) <= before + _SLACK,
-        f"as before: {before}, now {descriptors(engine.pid)}",
-    )
+    until_as_before(engine, before)
 
 
 def test_who_leaves_an_exec_leaves_it_running(engine: Engine, floods: str) -> None:
     body = b'{"Detach":false}'
     session = _exec(engine, floods)
-    before = descriptors(engine.pid)
+    before = descriptors(engine)
     with Wire(engine) as wire:
         kind = f"{UPGRADE}Content-Type: application/json\r\n"
         wire.send("POST", f"/v1.51/exec/{session}/start", kind, body)
         wire.read_until(b"500\n")
-    until(lambda: descriptors(engine.pid) <= before + _SLACK, "nothing is left in the engine")
+    until_as_before(engine, before)
     found = engine.get(f"/exec/{session}/json")
     assert found["Running"] is True
     os.kill(int(str(found["Pid"])), signal.SIGKILL)
@@ -228,13 +255,10 @@ def test_the_thousandth_container_costs_what_the_first_did(engine: Engine) -> No
     for _ in range(_WARM):
         cycle()
     until(lambda: not _is_busy(engine), "warm")
-    before, kib, count = descriptors(engine.pid), resident_kib(engine.pid), threads(engine.pid)
+    before, kib, count = descriptors(engine), resident_kib(engine.pid), threads(engine.pid)
     for _ in range(_CYCLES):
         cycle()
-    until(
-        lambda: descriptors(engine.pid) <= before + _SLACK,
-        f"as before: {before}, now {descriptors(engine.pid)}",
-    )
+    until_as_before(engine, before)
     grown = resident_kib(engine.pid) - kib
     assert grown < _GROWTH_KIB
     # Threads of a pool are made when they are needed, and no more than the pool may have.

@@ -20,6 +20,8 @@ _SWAP = (
     " mv /d /x; ln -s / /d; rm /d; ln -s ../../../../../.. /d; rm /d; mv /x /d; done"
 )
 _ROUNDS = 60
+# Far more than it takes until both have once found the directory in its place.
+_MOST_ROUNDS = 3000
 
 
 @pytest.fixture
@@ -36,7 +38,9 @@ def test_nothing_outside_is_read_or_written(hostile: Engine, tmp_path: Path) -> 
     done = {"read": 0, "written": 0}
     try:
         with contextlib.closing(hostile.client()) as client:
-            for _ in range(_ROUNDS):
+            for number in range(_MOST_ROUNDS):
+                if number >= _ROUNDS and all(done.values()):
+                    break
                 done["written"] += _write(client, written.name)
                 names = _read(client)
                 done["read"] += names is not None
@@ -46,8 +50,7 @@ def test_nothing_outside_is_read_or_written(hostile: Engine, tmp_path: Path) -> 
         secret.unlink()
         written.unlink(missing_ok=True)
     # The race was one: both went well at least once.
-    assert done["read"], done
-    assert done["written"], done
+    assert all(done.values()), done
 
 
 def _write(client: EngineClient, name: str) -> bool:
