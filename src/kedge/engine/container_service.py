@@ -14,6 +14,7 @@ from kedge.api.types.container import (
     CreateRequest,
     CreateResponse,
     FilesystemChange,
+    GraphDriver,
     TopResponse,
     UpdateRequest,
     UpdateResponse,
@@ -26,8 +27,7 @@ from kedge.engine.containers import Container
 from kedge.engine.context import EngineContext
 from kedge.engine.create import create_container
 from kedge.engine.defaults import MOUNT_STUBS
-from kedge.engine.images import STORAGE_DRIVER
-from kedge.engine.inspect import make_inspect, make_summary
+from kedge.engine.inspect import make_inspect, make_summary, show_layers
 from kedge.engine.lifecycle import Lifecycle
 from kedge.engine.linking import link_names, shown_links
 from kedge.engine.listing import select_containers
@@ -116,6 +116,15 @@ class ContainerService:
             image = 0
         return own, own + image
 
+    def _layers(self, container: Container) -> GraphDriver:
+        snapshots = self._context.snapshots
+        try:
+            mounts = snapshots.mounts(container.record.snapshot_key)
+        except NotFoundError:
+            # It is being removed.
+            mounts = ()
+        return show_layers(snapshots.driver, mounts, container.record.pid)
+
     async def inspect(self, ref: str, *, size: bool) -> ContainerInspect:
         """Return everything about one container."""
         container = self._get(ref)
@@ -123,7 +132,7 @@ class ContainerService:
             container.record,
             self._context.paths,
             exec_ids=list(container.exec_ids),
-            driver=STORAGE_DRIVER,
+            layers=self._layers(container),
         )
         if container.record.host_config.links:
             links = shown_links(self._context, container)

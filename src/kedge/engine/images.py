@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from kedge.api.options import ImageListOptions
 from kedge.api.types.config import HealthConfig
+from kedge.api.types.container import GraphDriver
 from kedge.api.types.image import (
     HistoryItem,
     ImageConfig,
@@ -31,8 +32,6 @@ from kedge.images.image import Image, ImageUser, Removed
 from kedge.lib.filters import Filters
 from kedge.oci.platforms import best_match, parse_platform
 from kedge.oci.references import Reference, parse_reference
-
-STORAGE_DRIVER = "overlay2"
 
 
 class ImageService:
@@ -95,6 +94,7 @@ class ImageService:
             os=config.os,
             os_version=config.os_version,
             size=image.size_bytes,
+            graph_driver=GraphDriver(name=self._context.snapshots.driver),
             root_fs=RootFS(layers=list(config.rootfs.diff_ids)),
             metadata=ImageMetadata(last_tag_time=format_time(image.last_tagged_ns)),
         )
@@ -245,12 +245,12 @@ def make_image_config(image: Image) -> ImageConfig:
     return ImageConfig(
         user=own.user,
         exposed_ports={port: Empty() for port in own.exposed_ports},
-        env=list(own.env),
+        env=list(own.env) or None,
         entrypoint=list(own.entrypoint) or None,
         cmd=list(own.cmd) or None,
-        volumes={path: Empty() for path in own.volumes},
+        volumes={path: Empty() for path in own.volumes} or None,
         working_dir=own.working_dir,
-        labels=dict(own.labels),
+        labels=dict(own.labels) or None,
         stop_signal=own.stop_signal,
         args_escaped=own.args_escaped,
         healthcheck=None
@@ -263,7 +263,7 @@ def make_image_config(image: Image) -> ImageConfig:
             start_interval=health.start_interval,
             retries=health.retries,
         ),
-        on_build=list(own.on_build),
+        on_build=list(own.on_build) or None,
         shell=list(own.shell) or None,
     )
 

@@ -1,5 +1,7 @@
 """What list and inspect show of a container: from record to wire types. Pure."""
 
+from collections.abc import Sequence
+
 from msgspec.structs import replace
 
 from kedge.api.types.config import EndpointSettings, PortBinding
@@ -7,6 +9,7 @@ from kedge.api.types.container import (
     ContainerInspect,
     ContainerState,
     ContainerSummary,
+    GraphDriver,
     NetworkSettings,
     Port,
     SummaryHostConfig,
@@ -21,6 +24,7 @@ from kedge.engine.record import ContainerRecord
 from kedge.engine.state import Status
 from kedge.engine.status import describe
 from kedge.lib.clock import format_rfc3339
+from kedge.oci.mounts import Mount
 
 
 def format_time(time_ns: int) -> str:
@@ -47,7 +51,7 @@ def make_state(record: ContainerRecord) -> ContainerState:
 
 
 def make_inspect(
-    record: ContainerRecord, paths: EnginePaths, *, exec_ids: list[str], driver: str
+    record: ContainerRecord, paths: EnginePaths, *, exec_ids: list[str], layers: GraphDriver
 ) -> ContainerInspect:
     """Return everything about one container.
 
@@ -55,7 +59,7 @@ def make_inspect(
         record: The container.
         paths: Where its files are.
         exec_ids: Its exec sessions that still run.
-        driver: Name of the snapshotter, in Docker's words.
+        layers: Where its root filesystem is.
     """
     files = NetworkFiles(paths.container_dir(record.id))
     return ContainerInspect(
@@ -73,7 +77,8 @@ def make_inspect(
         else "",
         name=f"/{record.name}",
         restart_count=record.restart_count,
-        driver=driver,
+        driver=layers.name,
+        graph_driver=layers,
         platform="linux",
         exec_ids=exec_ids or None,
         host_config=record.host_config,
@@ -81,6 +86,27 @@ def make_inspect(
         config=record.config,
         network_settings=make_network_settings(record),
     )
+
+
+def show_layers(driver: str, mounts: Sequence[Mount], pid: int) -> GraphDriver:
+    """Return where a root filesystem is on the host, in the words of Docker's overlay2.
+
+    Args:
+        driver: The snapshotter's name.
+        mounts: What it would mount.
+        pid: The container's first process; 0 when it does not run.
+    """
+    words = {"lowerdir": "LowerDir", "upperdir": "UpperDir", "workdir": "WorkDir"}
+    data: dict[str, str] = {}
+    for mount in mounts:
+        for option in mount.options:
+            key, _, value = option.partition("=")
+            if key in words:
+                data[words[key]] = value
+    if data and pid:
+        # Joined, it is mounted in the container's own namespace alone.
+        data["MergedDir"] = f"/proc/{pid}/root"
+    return GraphDriver(name=driver, data=data or None)
 
 
 def make_network_settings(record: ContainerRecord) -> NetworkSettings:

@@ -25,7 +25,7 @@ from kedge.engine.builds import BuildService
 from kedge.engine.cdi import load_registry
 from kedge.engine.container_service import ContainerService
 from kedge.engine.context import EngineContext, EngineSettings
-from kedge.engine.images import STORAGE_DRIVER, ImageService
+from kedge.engine.images import ImageService
 from kedge.engine.kernelfacts import read_facts
 from kedge.engine.logoptions import LOG_DRIVERS
 from kedge.engine.process import is_cgroup_v2
@@ -68,6 +68,7 @@ class SystemService:
             "GoVersion": f"Python {host_facts.python_version()}",
             "GitCommit": "",
             "BuildTime": "",
+            "Experimental": "false",
         }
         return Version(
             platform=PlatformName(name="kedge"),
@@ -95,7 +96,7 @@ class SystemService:
             containers_paused=paused,
             containers_stopped=len(states) - running - paused,
             images=len(context.images.list_images()),
-            driver=STORAGE_DRIVER,
+            driver=context.snapshots.driver,
             driver_status=[["Backing Filesystem", _filesystem(context.paths.data_root)]],
             plugins=PluginsInfo(volume=["local"], network=sorted(Driver), log=list(LOG_DRIVERS)),
             memory_limit=facts.memory,

@@ -269,3 +269,55 @@ def test_images_and_registries(shared_engine: Engine) -> None:
     refused = ask(shared_engine, "POST", "/auth", login)
     assert refused.status >= 400
     assert "127.0.0.1:1" in refused.message
+
+
+def test_a_container_made_by_a_client_of_each_age(shared_engine: Engine) -> None:
+    request = (
+        b'{"Image":"busybox","HostConfig":{"NetworkMode":"aged","AutoRemove":true,'
+        b'"Annotations":{"a":"b"}},"Healthcheck":{"Test":["NONE"]}}'
+    )
+    assert ask(shared_engine, "POST", "/networks/create", b'{"Name":"aged"}').status == 201
+    try:
+        for version, removes, shares, annotated in (
+            ("1.24", False, True, False), ("1.39", True, True, False),
+            ("1.42", True, False, False), ("1.43", True, False, True), ("1.51", True, False, True),
+        ):  # fmt: skip
+            made = ask(shared_engine, "POST", f"/v{version}/containers/create?name=old", request)
+            assert made.status == 201, made
+            shown = json.loads(ask(shared_engine, "GET", f"/v{version}/containers/old/json").body)
+            host = shown["HostConfig"]
+            assert host["AutoRemove"] is removes, version
+            assert (host["IpcMode"] == "shareable") is shares, version
+            assert ("Annotations" in host) is annotated, version
+            aliases = shown["NetworkSettings"]["Networks"]["aged"]["Aliases"] or []
+            assert (shown["Id"][:12] in aliases) is (version < "1.45"), version
+            layers = shown["GraphDriver"]
+            assert layers["Name"] == shown["Driver"], version
+            assert layers["Name"] != "overlay2" or layers["Data"]["UpperDir"], version
+            # A wait knows conditions from 1.30 on.
+            waits = ask(shared_engine, "POST", f"/v{version}/containers/old/wait?condition=x")
+            assert waits.status == (400 if version > "1.30" else 200), version
+            assert ask(shared_engine, "DELETE", "/containers/old").status == 204
+            (network,) = (
+                item
+                for item in json.loads(ask(shared_engine, "GET", f"/v{version}/networks").body)
+                if item["Name"] == "aged"
+            )
+            assert network["Containers"] == {}
+    finally:
+        assert ask(shared_engine, "DELETE", "/networks/aged").status == 204
+
+
+def test_an_image_and_the_disk_told_to_clients_of_each_age(shared_engine: Engine) -> None:
+    for version in ("1.24", "1.41", "1.42", "1.44", "1.45", "1.50", "1.51"):
+        image = json.loads(ask(shared_engine, "GET", f"/v{version}/images/busybox/json").body)
+        assert ("VirtualSize" in image) is (version < "1.44"), version
+        assert ("ContainerConfig" in image) is (version < "1.45"), version
+        assert ("Hostname" in image["Config"]) is (version < "1.50"), version
+        assert {"Labels", "Entrypoint", "OnBuild", "Volumes"} <= set(image["Config"]), version
+        # The kind is a question of 1.42.
+        usage = json.loads(ask(shared_engine, "GET", f"/v{version}/system/df?type=volume").body)
+        assert (usage["Images"] is None) is (version >= "1.42"), version
+        assert ("BuilderSize" in usage) is (version < "1.42"), version
+        listed = f"/v{version}/images/json?filter=nosuch"
+        assert (json.loads(ask(shared_engine, "GET", listed).body) == []) is (version < "1.41")

@@ -249,6 +249,13 @@ class HostConfig(Resources):
     init: bool | None = None
 
 
+class LegacyHostConfig(HostConfig):
+    """A HostConfig as clients before API 1.42 know it: with limits kernels no longer have."""
+
+    kernel_memory: int = field(default_factory=int)
+    kernel_memory_tcp: int = field(name="KernelMemoryTCP", default_factory=int)
+
+
 class EndpointIPAMConfig(Wire):
     """Addresses a client asks for on one network."""
 

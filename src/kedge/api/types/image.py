@@ -1,10 +1,18 @@
 """Images on the wire: list, inspect, history, delete, prune. Vocabulary: moby `api/types/image`."""
 
-from msgspec import field
+from msgspec import UNSET, UnsetType, field
 
 from kedge.api.types.config import HealthConfig
 from kedge.api.types.container import GraphDriver
-from kedge.api.types.wire import Empty, StrSlice, Wire, shown_dict, shown_list, zero_time
+from kedge.api.types.wire import (
+    Empty,
+    StrSlice,
+    Wire,
+    shown_dict,
+    shown_list,
+    shown_null,
+    zero_time,
+)
 
 
 class ImageSummary(Wire):
@@ -23,21 +31,38 @@ class ImageSummary(Wire):
 
 
 class ImageConfig(Wire):
-    """The defaults an image gives to its containers."""
+    """The defaults an image gives to its containers; until API 1.52 shown where unset, too."""
 
-    user: str = ""
+    user: str = field(default_factory=str)
     exposed_ports: dict[str, Empty] = field(default_factory=dict)
-    env: list[str] = field(default_factory=list)
-    entrypoint: StrSlice = None
-    cmd: StrSlice = None
-    volumes: dict[str, Empty] = field(default_factory=dict)
-    working_dir: str = ""
-    labels: dict[str, str] = field(default_factory=dict)
+    env: list[str] | None = field(default_factory=shown_null)
+    entrypoint: StrSlice = field(default_factory=shown_null)
+    cmd: StrSlice = field(default_factory=shown_null)
+    volumes: dict[str, Empty] | None = field(default_factory=shown_null)
+    working_dir: str = field(default_factory=str)
+    labels: dict[str, str] | None = field(default_factory=shown_null)
     stop_signal: str = ""
     args_escaped: bool = False
     healthcheck: HealthConfig | None = None
-    on_build: list[str] = field(default_factory=list)
+    on_build: list[str] | None = field(default_factory=shown_null)
     shell: StrSlice = None
+
+
+class LegacyImageConfig(ImageConfig):
+    """An image's defaults among fields that only a container can have, which are all empty.
+
+    For clients before API 1.50, which had both in one structure.
+    """
+
+    hostname: str = field(default_factory=str)
+    domainname: str = field(default_factory=str)
+    attach_stdin: bool = field(default_factory=bool)
+    attach_stdout: bool = field(default_factory=bool)
+    attach_stderr: bool = field(default_factory=bool)
+    tty: bool = field(default_factory=bool)
+    open_stdin: bool = field(default_factory=bool)
+    stdin_once: bool = field(default_factory=bool)
+    image: str = field(default_factory=str)
 
 
 class RootFS(Wire):
@@ -65,8 +90,9 @@ class ImageInspect(Wire):
     docker_version: str = field(default_factory=str)
     author: str = field(default_factory=str)
     config: ImageConfig = field(default_factory=ImageConfig)
+    container: str | UnsetType = UNSET
     container_config: ImageConfig | None = None
-    """For clients before API 1.45, which had the configuration of the build's last container."""
+    """For clients before API 1.45, which had the build's last container and its configuration."""
     architecture: str = field(default_factory=str)
     variant: str = ""
     os: str = field(default_factory=str)

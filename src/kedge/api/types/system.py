@@ -4,7 +4,7 @@ Vocabulary: moby `api/types/system`, `events`, `registry`.
 """
 
 import msgspec
-from msgspec import field
+from msgspec import UNSET, UnsetType, field
 
 from kedge.api.types.container import ContainerSummary
 from kedge.api.types.image import ImageSummary
@@ -73,6 +73,10 @@ class RegistryConfig(Wire):
     insecure_registry_cidrs: list[str] = shown_list("InsecureRegistryCIDRs")
     index_configs: dict[str, IndexInfo] = shown_dict()
     mirrors: list[str] = shown_list()
+    allow_nondistributable_artifacts_cidrs: list[str] | UnsetType = field(
+        name="AllowNondistributableArtifactsCIDRs", default=UNSET
+    )
+    allow_nondistributable_artifacts_hostnames: list[str] | UnsetType = UNSET
 
 
 class RuntimeInfo(msgspec.Struct, omit_defaults=True):
@@ -98,6 +102,7 @@ class Commit(Wire):
     """A version of a helper program."""
 
     id: str = field(name="ID", default_factory=str)
+    expected: str | UnsetType = UNSET
 
 
 class AddressPool(Wire):
@@ -122,7 +127,7 @@ class FirewallInfo(Wire):
 
 
 class Info(Wire):
-    """``GET /info``."""
+    """``GET /info``; what is unset by default is for older clients."""
 
     id: str = field(name="ID", default_factory=str)
     containers: int = field(default_factory=int)
@@ -184,6 +189,11 @@ class Info(Wire):
     cdi_spec_dirs: list[str] = shown_list("CDISpecDirs")
     discovered_devices: list[DeviceInfo] = field(default_factory=list)
     warnings: list[str] | None = field(default_factory=shown_null)
+    execution_driver: str | UnsetType = UNSET
+    bridge_nf_iptables: bool | UnsetType = UNSET
+    bridge_nf_ip6tables: bool | UnsetType = field(name="BridgeNfIp6tables", default=UNSET)
+    kernel_memory: bool | UnsetType = UNSET
+    kernel_memory_tcp: bool | UnsetType = field(name="KernelMemoryTCP", default=UNSET)
 
 
 class EventActor(Wire):
@@ -216,6 +226,8 @@ class BuildCacheRecord(Wire):
 
     id: str = field(name="ID", default_factory=str)
     parents: list[str] = field(default_factory=list)
+    parent: str | UnsetType = UNSET
+    """The first of `parents`, for older clients."""
     type: str = field(default_factory=str)
     description: str = field(default_factory=str)
     in_use: bool = field(default_factory=bool)
@@ -241,6 +253,8 @@ class DiskUsage(Wire):
     containers: list[ContainerSummary] | None = shown_list()
     volumes: list[Volume] | None = shown_list()
     build_cache: list[BuildCacheRecord] | None = shown_list()
+    builder_size: int | UnsetType = UNSET
+    """What the build cache takes, for older clients."""
 
 
 class AuthConfig(msgspec.Struct, omit_defaults=True):

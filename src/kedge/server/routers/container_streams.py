@@ -26,6 +26,7 @@ from kedge.server.websocket import WebSocketStream, accept_head
 RAW_STREAM: Final = "application/vnd.docker.raw-stream"
 MULTIPLEXED_STREAM: Final = "application/vnd.docker.multiplexed-stream"
 
+_CONDITIONS_SINCE: Final = ApiVersion(1, 30)
 _MULTIPLEXED_SINCE: Final = ApiVersion(1, 42)
 
 
@@ -113,7 +114,8 @@ class ContainerStreamRouter:
 
     async def wait(self, request: Request) -> StreamResponse:
         """Send the head at once, so that the client may start the container; then the outcome."""
-        text = request.text("condition") or WaitCondition.NOT_RUNNING
+        chosen = request.text("condition") if request.version >= _CONDITIONS_SINCE else ""
+        text = chosen or WaitCondition.NOT_RUNNING
         try:
             condition = WaitCondition(text)
         except ValueError:

@@ -7,12 +7,15 @@ from kedge.api.types.container import CreateRequest, UpdateRequest
 from kedge.api.versions import ApiVersion
 from kedge.errdefs import InvalidParameterError
 from kedge.server.backends import ContainerBackend
+from kedge.server.dialects.answers import list_containers, show_container
+from kedge.server.dialects.requests import update_create, update_update
 from kedge.server.request import Request
 from kedge.server.response import NO_CONTENT, Response, json_response
 from kedge.server.router import Handler
 
 # Longer bodies were a HostConfig once; shorter ones are what odd clients send for "nothing".
 _MAX_START_BODY = 7
+_WITH_PLATFORM = ApiVersion(1, 41)
 
 
 class ContainerRouter:
@@ -51,19 +54,21 @@ class ContainerRouter:
             size=request.flag("size"),
             filters=request.filters(),
         )
-        return json_response(await self._backend.list(options))
+        return json_response(list_containers(await self._backend.list(options), request.version))
 
     async def create(self, request: Request) -> Response:
         """Make a container from the body."""
         body = await request.json(CreateRequest, required=True)
-        created = await self._backend.create(
-            body, name=request.text("name"), platform=request.text("platform")
-        )
+        warnings = update_create(body, request.version)
+        platform = request.text("platform") if request.version >= _WITH_PLATFORM else ""
+        created = await self._backend.create(body, name=request.text("name"), platform=platform)
+        created.warnings.extend(warnings)
         return json_response(created, 201)
 
     async def inspect(self, request: Request) -> Response:
         """Answer everything about a container."""
-        return json_response(await self._backend.inspect(request.name, size=request.flag("size")))
+        shown = await self._backend.inspect(request.name, size=request.flag("size"))
+        return json_response(show_container(shown, request.version))
 
     async def top(self, request: Request) -> Response:
         """Answer a container's processes."""
@@ -111,6 +116,7 @@ class ContainerRouter:
     async def update(self, request: Request) -> Response:
         """Change a container's limits."""
         body = await request.json(UpdateRequest)
+        update_update(body, request.version)
         return json_response(await self._backend.update(request.name, body))
 
     async def rename(self, request: Request) -> Response:

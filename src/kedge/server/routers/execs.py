@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from kedge.api.streams import STDERR, STDOUT, frame
 from kedge.api.types.exec import ExecCreateRequest, ExecStartRequest
+from kedge.api.versions import ApiVersion
 from kedge.errdefs import InvalidParameterError
 from kedge.server.backends import ExecBackend
 from kedge.server.failures import describe_failure
@@ -14,6 +15,8 @@ from kedge.server.response import AnyResponse, ClientStream, HijackResponse, Res
 from kedge.server.router import Handler
 from kedge.server.routers.container_streams import attach_content_type
 from kedge.server.routers.containers import terminal_size
+
+_WITH_CONSOLE_SIZE = ApiVersion(1, 42)
 
 
 class ExecRouter:
@@ -35,6 +38,8 @@ class ExecRouter:
     async def create(self, request: Request) -> Response:
         """Record a session."""
         body = await request.json(ExecCreateRequest)
+        if request.version < _WITH_CONSOLE_SIZE:
+            body.console_size = None
         if not body.cmd:
             raise InvalidParameterError("no exec command specified")
         return json_response(await self._backend.create(request.name, body), 201)
@@ -46,6 +51,8 @@ class ExecRouter:
         failure is text in the stream, and its exit code is found by inspecting the session.
         """
         body = await request.json(ExecStartRequest)
+        if request.version < _WITH_CONSOLE_SIZE:
+            body.console_size = None
         await self._backend.check(request.name)
         if body.detach:
             await self._backend.start(request.name, body)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from kedge.api.options import CommitOptions, ImportOptions
 from kedge.api.types.config import ContainerConfig
 from kedge.api.types.image import LayerDigests
+from kedge.api.versions import ApiVersion
 from kedge.errdefs import InvalidParameterError
 from kedge.server.backends import ImageArchiveBackend
 from kedge.server.request import Request
@@ -13,6 +14,8 @@ from kedge.server.router import Handler
 from kedge.server.routers.container_files import TAR
 from kedge.server.routers.platforms import platform_of
 from kedge.server.routers.progress import progress_response
+
+_WITH_PLATFORM = ApiVersion(1, 48)
 
 
 class ImageArchiveRouter:
@@ -45,7 +48,7 @@ class ImageArchiveRouter:
         # compat: since and without are kedge's own.
         chunks = await self._backend.save(
             names,
-            platform=platform_of(request),
+            platform=platform_of(request, since=_WITH_PLATFORM),
             since=request.texts("since"),
             without=request.texts("without"),
         )
@@ -63,7 +66,9 @@ class ImageArchiveRouter:
     async def load(self, request: Request) -> StreamResponse:
         """Take up the images of the body."""
         messages = await self._backend.load(
-            aiter(request.body), quiet=request.flag("quiet"), platform=platform_of(request)
+            aiter(request.body),
+            quiet=request.flag("quiet"),
+            platform=platform_of(request, since=_WITH_PLATFORM),
         )
         return await progress_response(messages)
 

@@ -1,12 +1,13 @@
 """Images, and the progress of making them available."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from kedge.api.options import ImageListOptions
-from kedge.api.types.image import ImageSummary
 from kedge.api.versions import ApiVersion
 from kedge.errdefs import InvalidParameterError
+from kedge.lib.filters import Filters
 from kedge.server.backends import ImageBackend
+from kedge.server.dialects.answers import list_images, show_image
 from kedge.server.request import Request
 from kedge.server.response import AnyResponse, Response, StreamResponse, json_response
 from kedge.server.router import Handler
@@ -14,9 +15,12 @@ from kedge.server.routers.credentials import parse_registry_auth
 from kedge.server.routers.platforms import platform_of, platforms_of
 from kedge.server.routers.progress import progress_response
 
-# From this version on a size is said once.
-_WITHOUT_VIRTUAL_SIZE = ApiVersion(1, 44)
-_WITHOUT_CONTAINER_CONFIG = ApiVersion(1, 45)
+_WITH_PULLED_PLATFORM = ApiVersion(1, 32)
+_WITHOUT_FILTER = ApiVersion(1, 41)
+_WITH_SHARED_SIZE = ApiVersion(1, 42)
+_WITH_HISTORY_PLATFORM = ApiVersion(1, 48)
+_WITH_INSPECT_PLATFORM = ApiVersion(1, 49)
+_WITH_REMOVED_PLATFORMS = ApiVersion(1, 50)
 # compat: docker-compose 1.x asks for the newest API and still needs the field to recreate a
 # container; Docker's engine lets it end in KeyError: 'ContainerConfig'.
 _NEEDS_CONTAINER_CONFIG = "docker-compose/1."
@@ -47,14 +51,11 @@ class ImageRouter:
         """Answer the images that match."""
         options = ImageListOptions(
             all=request.flag("all"),
-            shared_size=request.flag("shared-size"),
+            shared_size=request.version >= _WITH_SHARED_SIZE and request.flag("shared-size"),
             digests=request.flag("digests"),
-            filters=request.filters(),
+            filters=_filters(request),
         )
-        images = await self._backend.list(options)
-        if request.version < _WITHOUT_VIRTUAL_SIZE:
-            _add_virtual_size(images)
-        return json_response(images)
+        return json_response(list_images(await self._backend.list(options), request.version))
 
     async def create(self, request: Request) -> AnyResponse:
         """Pull or import an image."""
@@ -66,7 +67,7 @@ class ImageRouter:
         messages = await self._backend.pull(
             image,
             tag=request.text("tag"),
-            platform=request.text("platform"),
+            platform=request.text("platform") if request.version >= _WITH_PULLED_PLATFORM else "",
             auth=parse_registry_auth(request.head.headers.get("x-registry-auth", "")),
         )
         return await progress_response(messages)
@@ -80,17 +81,18 @@ class ImageRouter:
 
     async def inspect(self, request: Request) -> Response:
         """Answer everything about an image."""
-        image = await self._backend.inspect(request.name, platform=platform_of(request))
-        if request.version < _WITHOUT_VIRTUAL_SIZE:
-            image.virtual_size = image.size
-        agent = request.head.headers.get("user-agent", "")
-        if request.version < _WITHOUT_CONTAINER_CONFIG or agent.startswith(_NEEDS_CONTAINER_CONFIG):
+        image = await self._backend.inspect(
+            request.name, platform=platform_of(request, since=_WITH_INSPECT_PLATFORM)
+        )
+        if request.head.headers.get("user-agent", "").startswith(_NEEDS_CONTAINER_CONFIG):
             image.container_config = image.config
-        return json_response(image)
+        return json_response(show_image(image, request.version))
 
     async def history(self, request: Request) -> Response:
         """Answer how an image was made."""
-        steps = await self._backend.history(request.name, platform=platform_of(request))
+        steps = await self._backend.history(
+            request.name, platform=platform_of(request, since=_WITH_HISTORY_PLATFORM)
+        )
         return json_response(steps)
 
     async def tag(self, request: Request) -> Response:
@@ -104,7 +106,7 @@ class ImageRouter:
             request.name,
             force=request.flag("force"),
             prune=not request.flag("noprune"),
-            platforms=platforms_of(request),
+            platforms=platforms_of(request, since=_WITH_REMOVED_PLATFORMS),
         )
         return json_response(removed)
 
@@ -113,6 +115,9 @@ class ImageRouter:
         return json_response(await self._backend.prune(request.filters()))
 
 
-def _add_virtual_size(images: Sequence[ImageSummary]) -> None:
-    for image in images:
-        image.virtual_size = image.size
+def _filters(request: Request) -> Filters:
+    filters, pattern = request.filters(), request.text("filter")
+    if not pattern or request.version >= _WITHOUT_FILTER:
+        return filters
+    values = {key: filters.get(key) for key in filters.keys()}  # noqa: SIM118 - it is no mapping
+    return Filters({**values, "reference": (*filters.get("reference"), pattern)})

@@ -7,10 +7,15 @@ from kedge.api.types.network import (
     NetworkCreateRequest,
     NetworkDisconnectRequest,
 )
+from kedge.api.versions import ApiVersion
 from kedge.server.backends import NetworkBackend
+from kedge.server.dialects.requests import update_endpoint, update_network
 from kedge.server.request import Request
 from kedge.server.response import Response, json_response
 from kedge.server.router import Handler
+
+# Until then a list told as much of each network as an inspection does.
+_WITHOUT_CONTAINERS = ApiVersion(1, 28)
 
 
 class NetworkRouter:
@@ -35,7 +40,10 @@ class NetworkRouter:
 
     async def list(self, request: Request) -> Response:
         """Answer the networks that match."""
-        return json_response(await self._backend.list(request.filters()))
+        networks = await self._backend.list(request.filters())
+        if request.version < _WITHOUT_CONTAINERS:
+            networks = [await self._backend.inspect(item.id, scope="") for item in networks]
+        return json_response(networks)
 
     async def inspect(self, request: Request) -> Response:
         """Answer one network."""
@@ -44,6 +52,7 @@ class NetworkRouter:
     async def create(self, request: Request) -> Response:
         """Make a network from the body."""
         body = await request.json(NetworkCreateRequest, required=True)
+        update_network(body, request.version)
         return json_response(await self._backend.create(body), 201)
 
     async def delete(self, request: Request) -> Response:
@@ -54,6 +63,7 @@ class NetworkRouter:
     async def connect(self, request: Request) -> Response:
         """Take a container into a network."""
         body = await request.json(NetworkConnectRequest, required=True)
+        update_endpoint(body.endpoint_config, request.version)
         await self._backend.connect(request.name, body)
         return Response()
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from kedge.api.types.system import AuthConfig
+from kedge.api.versions import ApiVersion
 from kedge.server.backends import RegistryBackend
 from kedge.server.request import Request
 from kedge.server.response import Response, StreamResponse, json_response
@@ -10,6 +11,8 @@ from kedge.server.router import Handler
 from kedge.server.routers.credentials import parse_registry_auth
 from kedge.server.routers.platforms import platform_of
 from kedge.server.routers.progress import progress_response
+
+_WITH_PUSHED_PLATFORM = ApiVersion(1, 46)
 
 
 class RegistryRouter:
@@ -32,7 +35,7 @@ class RegistryRouter:
         messages = await self._backend.push(
             request.name,
             tag=request.text("tag"),
-            platform=platform_of(request),
+            platform=platform_of(request, since=_WITH_PUSHED_PLATFORM),
             auth=_auth(request),
         )
         return await progress_response(messages)

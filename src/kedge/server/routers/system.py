@@ -6,8 +6,10 @@ from typing import Final
 from kedge.api import codec
 from kedge.api.options import EventsOptions
 from kedge.api.types.system import Event
+from kedge.api.versions import ApiVersion
 from kedge.errdefs import InvalidParameterError
 from kedge.server.backends import SystemBackend
+from kedge.server.dialects.answers import show_disk_usage, show_info
 from kedge.server.request import Request
 from kedge.server.response import (
     PLAIN_TEXT,
@@ -19,6 +21,7 @@ from kedge.server.response import (
 from kedge.server.router import Handler
 from kedge.server.routers.timestamps import parse_timestamp
 
+_WITH_KINDS: Final = ApiVersion(1, 42)
 _DISK_USAGE_KINDS: Final = frozenset({"container", "image", "volume", "build-cache"})
 
 
@@ -63,7 +66,7 @@ class SystemRouter:
 
     async def info(self, request: Request) -> Response:
         """Answer the engine's state."""
-        return json_response(await self._backend.info())
+        return json_response(show_info(await self._backend.info(), request.version))
 
     async def events(self, request: Request) -> StreamResponse:
         """Stream events, one JSON object a line."""
@@ -85,11 +88,12 @@ class SystemRouter:
 
     async def disk_usage(self, request: Request) -> Response:
         """Answer what takes how much space."""
-        kinds = frozenset(request.texts("type"))
+        kinds = frozenset(request.texts("type") if request.version >= _WITH_KINDS else ())
         unknown = kinds - _DISK_USAGE_KINDS
         if unknown:
             raise InvalidParameterError(f"unknown object type: {min(unknown)}")
-        return json_response(await self._backend.disk_usage(kinds))
+        usage = await self._backend.disk_usage(kinds)
+        return json_response(show_disk_usage(usage, request.version))
 
 
 async def _event_lines(events: AsyncIterator[Event]) -> AsyncIterator[bytes]:
