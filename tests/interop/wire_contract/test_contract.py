@@ -289,7 +289,7 @@ def test_a_container_made_by_a_client_of_each_age(shared_engine: Engine) -> None
             assert host["AutoRemove"] is removes, version
             assert (host["IpcMode"] == "shareable") is shares, version
             assert ("Annotations" in host) is annotated, version
-            aliases = shown["NetworkSettings"]["Networks"]["aged"]["Aliases"] or []
+            aliases: list[str] = shown["NetworkSettings"]["Networks"]["aged"]["Aliases"] or []
             assert (shown["Id"][:12] in aliases) is (version < "1.45"), version
             layers = shown["GraphDriver"]
             assert layers["Name"] == shown["Driver"], version
