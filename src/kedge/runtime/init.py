@@ -172,6 +172,7 @@ def _become_container(plan: InitPlan, line: Channel, prepared: Prepared) -> None
     proc_fd = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     built = _build_root(plan, line, proc_fd, prepared)
     environment = program.complete_environment(plan.launch.env, plan.launch.user.uid)
+    _look_for_program(plan, environment)
     if built.slave >= 0:
         stdio.connect_terminal(built.slave, plan.launch.console_size, plan.launch.user)
     else:
@@ -189,6 +190,17 @@ def _become_container(plan: InitPlan, line: Channel, prepared: Prepared) -> None
         launch.become(plan.launch, environment, proc_fd)
 
     run_reporting(gate, "start the container", execute)
+
+
+def _look_for_program(plan: InitPlan, environment: tuple[str, ...]) -> None:
+    """Fail now for a missing program where `create` and `start` are two commands.
+
+    Podman and Buildah know a missing program only as the answer to `create`. It is looked up
+    again, by the container's user, when it is to run.
+    """
+    start = plan.launch
+    if plan.listener >= 0 and start.args and launch.enter_directory(start.cwd):
+        program.find_program(start.args[0], environment)
 
 
 def _build_root(plan: InitPlan, line: Channel, proc_fd: int, prepared: Prepared) -> Built:

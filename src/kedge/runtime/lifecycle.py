@@ -100,7 +100,7 @@ def create(root: str, container_id: str, options: CreateOptions) -> Created:
 
 
 def _cgroup_path(spec: Spec, container_id: str) -> str:
-    path = spec.linux.cgroups_path or f"kedge-runtime/{container_id}"
+    path = spec.linux.cgroups_path or f"kedge-runtime-{container_id}"
     if path.count(":") == _SYSTEMD_COLONS:
         raise InvalidParameterError(
             f"linux.cgroupsPath {path} is for systemd; kedge-runtime takes a path"
