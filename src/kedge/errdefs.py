@@ -15,7 +15,8 @@ clients match on Docker's own text, that text is used.
     ├── NotSupportedError        501
     ├── UnavailableError         503
     └── SystemFailureError       500
-        └── DataLossError        500
+        ├── DataLossError        500
+        └── HookFailedError      500
 """
 
 
@@ -61,3 +62,7 @@ class SystemFailureError(KedgeError):
 
 class DataLossError(SystemFailureError):
     """Stored or received bytes are not what their digest says."""
+
+
+class HookFailedError(SystemFailureError):
+    """A lifecycle hook of a container failed, which ends the container."""

@@ -110,7 +110,7 @@ def make_spec(plan: SpecInput) -> JsonObject:
         annotations[SECCOMP_ANNOTATION] = "default"
     own_name = host.uts_mode != "host"
     return {
-        "ociVersion": "1.2.0",
+        "ociVersion": "1.3.0",
         "hostname": plan.config.hostname if own_name else "",
         "domainname": plan.config.domainname if own_name else "",
         "root": {"path": "rootfs", "readonly": host.readonly_rootfs},

@@ -19,6 +19,7 @@ from kedge.runtime.cgroups import Cgroup
 from kedge.runtime.console import relay
 from kedge.runtime.exec_command import EXEC_FLAGS, run_exec
 from kedge.runtime.features import features_document
+from kedge.runtime.journal import Invocation
 from kedge.runtime.options import SWITCH, VALUE, Flag, Parsed, alias
 from kedge.runtime.spec_template import spec_document
 from kedge.runtime.state import Container, StateDirectory, load_all, load_json
@@ -28,15 +29,15 @@ from kedge.runtime.waiting import forward_signals, wait_for
 class Command(NamedTuple):
     """A command: what it does, its options, its help."""
 
-    run: Callable[[str, Parsed], int]
+    run: Callable[[Invocation, Parsed], int]
     flags: Mapping[str, Flag]
     usage: str
     summary: str
     failure_code: int = 1
 
 
-def _container(root: str, options: Parsed) -> Container:
-    return StateDirectory(root, _one_id(options)).load()
+def _container(call: Invocation, options: Parsed) -> Container:
+    return StateDirectory(call.root, _one_id(options)).load()
 
 
 def _one_id(options: Parsed) -> str:
@@ -55,36 +56,37 @@ def _create_options(options: Parsed, *, keeps_terminal: bool = False) -> lifecyc
         console_socket=options.value("console-socket"),
         pid_file=options.value("pid-file"),
         keep_host_root=options.switch("no-pivot"),
+        new_keyring=not options.switch("no-new-keyring"),
         preserve_fds=options.number("preserve-fds"),
         keeps_terminal=keeps_terminal,
     )
 
 
-def _create(root: str, options: Parsed) -> int:
-    lifecycle.create(root, _one_id(options), _create_options(options))
+def _create(call: Invocation, options: Parsed) -> int:
+    lifecycle.create(call, _one_id(options), _create_options(options))
     return 0
 
 
-def _start(root: str, options: Parsed) -> int:
-    lifecycle.start(_container(root, options))
+def _start(call: Invocation, options: Parsed) -> int:
+    lifecycle.start(call, _container(call, options))
     return 0
 
 
-def _run(root: str, options: Parsed) -> int:
+def _run(call: Invocation, options: Parsed) -> int:
     detach = options.switch("detach")
     keeps_terminal = not detach and not options.value("console-socket")
     container_id = _one_id(options)
     prctl.set_child_subreaper()
     created = lifecycle.create(
-        root, container_id, _create_options(options, keeps_terminal=keeps_terminal)
+        call, container_id, _create_options(options, keeps_terminal=keeps_terminal)
     )
-    container = StateDirectory(root, container_id).load()
+    container = StateDirectory(call.root, container_id).load()
     try:
         if not detach:
             forward_signals(created.pidfd)
-        lifecycle.start(container)
+        lifecycle.start(call, container)
     except BaseException:
-        lifecycle.delete(container, force=True)
+        lifecycle.delete(call, container, force=True)
         raise
     if detach:
         return 0
@@ -92,12 +94,12 @@ def _run(root: str, options: Parsed) -> int:
         relay(created.pty_master)
     code = wait_for(created.pid)
     if not options.switch("keep"):
-        lifecycle.delete(container, force=True)
+        lifecycle.delete(call, container, force=True)
     return code
 
 
-def _state(root: str, options: Parsed) -> int:
-    container = _container(root, options)
+def _state(call: Invocation, options: Parsed) -> int:
+    container = _container(call, options)
     status = container.status()
     _print_json(
         {
@@ -134,37 +136,37 @@ def parse_signal(text: str) -> int:
     raise InvalidParameterError(f"unknown signal {text!r}")
 
 
-def _kill(root: str, options: Parsed) -> int:
+def _kill(call: Invocation, options: Parsed) -> int:
     if not 1 <= len(options.arguments) <= 2:
         raise InvalidParameterError("kill needs a container id and at most one signal")
     container_id, *rest = options.arguments
     # Docker and runc accept the switch after the id, too.
     everything = options.switch("all")
     signum = parse_signal(rest[0]) if rest else signal.SIGTERM
-    container = StateDirectory(root, container_id).load()
+    container = StateDirectory(call.root, container_id).load()
     lifecycle.kill(container, signum, everything=everything)
     return 0
 
 
-def _delete(root: str, options: Parsed) -> int:
+def _delete(call: Invocation, options: Parsed) -> int:
     force = options.switch("force")
     container_id = _one_id(options)
     try:
-        container = StateDirectory(root, container_id).load()
+        container = StateDirectory(call.root, container_id).load()
     except NotFoundError:
         if not force:
             raise
         try:
-            lifecycle.discard(root, container_id)
+            lifecycle.discard(call.root, container_id)
         except NotFoundError:
             return 0
         return 0
-    lifecycle.delete(container, force=force)
+    lifecycle.delete(call, container, force=force)
     return 0
 
 
-def _list(root: str, options: Parsed) -> int:
-    containers = load_all(root)
+def _list(call: Invocation, options: Parsed) -> int:
+    containers = load_all(call.root)
     if options.switch("quiet"):
         for container in containers:
             sys.stdout.write(container.container_id + "\n")
@@ -203,10 +205,10 @@ def _cgroup(container: Container) -> Cgroup:
     return cgroup
 
 
-def _ps(root: str, options: Parsed) -> int:
+def _ps(call: Invocation, options: Parsed) -> int:
     if not options.arguments:
         raise InvalidParameterError("ps needs a container id")
-    container = StateDirectory(root, options.arguments[0]).load()
+    container = StateDirectory(call.root, options.arguments[0]).load()
     pids = _cgroup(container).pids()
     if options.value("format", "table") == "json":
         _print_json([*pids])
@@ -223,8 +225,8 @@ def _ps(root: str, options: Parsed) -> int:
     return 0
 
 
-def _pause(root: str, options: Parsed) -> int:
-    container = _container(root, options)
+def _pause(call: Invocation, options: Parsed) -> int:
+    container = _container(call, options)
     if container.status() not in ("running", "created"):
         raise ConflictError(
             f"cannot pause container {container.container_id}: it is {container.status()}"
@@ -233,16 +235,16 @@ def _pause(root: str, options: Parsed) -> int:
     return 0
 
 
-def _resume(root: str, options: Parsed) -> int:
-    container = _container(root, options)
+def _resume(call: Invocation, options: Parsed) -> int:
+    container = _container(call, options)
     if container.status() != "paused":
         raise ConflictError(f"container {container.container_id} is not paused")
     _cgroup(container).thaw()
     return 0
 
 
-def _update(root: str, options: Parsed) -> int:
-    container = _container(root, options)
+def _update(call: Invocation, options: Parsed) -> int:
+    container = _container(call, options)
     source = options.value("resources")
     if not source:
         raise InvalidParameterError("update needs --resources FILE (- for standard input)")
@@ -251,7 +253,7 @@ def _update(root: str, options: Parsed) -> int:
     return 0
 
 
-def _spec(_root: str, options: Parsed) -> int:
+def _spec(_call: Invocation, options: Parsed) -> int:
     path = os.path.join(options.value("bundle", "."), "config.json")
     try:
         with open(path, "x", encoding="utf-8") as file:
@@ -262,13 +264,13 @@ def _spec(_root: str, options: Parsed) -> int:
     return 0
 
 
-def _features(_root: str, _options: Parsed) -> int:
+def _features(_call: Invocation, _options: Parsed) -> int:
     _print_json(features_document())
     return 0
 
 
-def _events(root: str, options: Parsed) -> int:
-    container = _container(root, options)
+def _events(call: Invocation, options: Parsed) -> int:
+    container = _container(call, options)
     interval = options.value("interval", "5s").removesuffix("s")
     if not interval.isdecimal() or interval == "0":
         raise InvalidParameterError(f"--interval takes seconds such as 5s, not {interval!r}")

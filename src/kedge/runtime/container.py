@@ -6,22 +6,22 @@ a user namespace and a new pid namespace in it the child forks once more, and th
 a subreaper to adopt it.
 """
 
-import contextlib
 import os
+import signal
 import socket
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from kedge.errdefs import InvalidParameterError, SystemFailureError
+from kedge.errdefs import HookFailedError, InvalidParameterError, SystemFailureError
 from kedge.linux import namespaces as ns
-from kedge.linux import prctl
+from kedge.linux import prctl, process
 from kedge.oci.mounts import Mount
 from kedge.oci.runtime_spec.types import Spec
 from kedge.runtime import channel
 from kedge.runtime.cgroups.protocol import Cgroup
 from kedge.runtime.channel import Channel, open_channel
 from kedge.runtime.child import Child, fork_child
-from kedge.runtime.hooks import run_hooks, state_document
+from kedge.runtime.hooks import run_every_hook, run_hooks, state_document
 from kedge.runtime.init import InitPlan, run_init
 from kedge.runtime.namespaces import (
     children_in_pid_namespace,
@@ -52,6 +52,8 @@ class Options(NamedTuple):
     """How many descriptors from 3 on the process keeps."""
     keep_host_root: bool = False
     """Use MS_MOVE instead of `pivot_root` (``--no-pivot``)."""
+    new_keyring: bool = True
+    """Give the container a session keyring of its own (not ``--no-new-keyring``)."""
 
 
 DEFAULT_OPTIONS: Final = Options()
@@ -76,19 +78,23 @@ class Identity(NamedTuple):
 
 
 def run_poststart(identity: Identity, pid: int) -> None:
-    """Run the poststart hooks; their failures are not the container's, says the specification."""
+    """Run the poststart hooks, after which a container that was started stays so.
+
+    Raises:
+        HookFailedError: One failed; the caller ends the container.
+    """
     hooks = identity.spec.hooks.poststart
     if hooks:
-        with contextlib.suppress(SystemFailureError):
-            run_hooks("poststart", hooks, identity.state("running", pid))
+        run_hooks("poststart", hooks, identity.state("running", pid))
 
 
-def run_poststop(identity: Identity) -> None:
-    """Run the poststop hooks; called by whoever deletes the container, after everything else."""
+def run_poststop(identity: Identity) -> list[str]:
+    """Run the poststop hooks; called by whoever deletes the container, after everything else.
+
+    Their failures come too late to matter, so they are returned, as warnings.
+    """
     hooks = identity.spec.hooks.poststop
-    if hooks:
-        with contextlib.suppress(SystemFailureError):
-            run_hooks("poststop", hooks, identity.state("stopped", 0))
+    return run_every_hook("poststop", hooks, identity.state("stopped", 0)) if hooks else []
 
 
 class Created:
@@ -120,12 +126,17 @@ class Created:
         Raises:
             NotFoundError: No such program, with Docker's text.
             ForbiddenError: It may not be executed, or a limit or privilege was refused.
+            HookFailedError: A hook failed; the container has been killed.
         """
         try:
             request_start(self.line)
         finally:
             self.line.close()
-        run_poststart(self._identity, self.pid)
+        try:
+            run_poststart(self._identity, self.pid)
+        except HookFailedError:
+            process.send_signal(self.pidfd, signal.SIGKILL)
+            raise
 
     def close(self) -> None:
         """Give up the descriptors; a container that was not started ends."""
@@ -160,7 +171,8 @@ def create_container(
     """Return a container whose process has pivoted into its root and waits for `Created.start`.
 
     Creates ``cgroup`` with the limits of the spec, unless it is None. On failure the process is
-    gone and reaped, the cgroup deleted, and nothing was mounted outside the dead namespace.
+    gone and reaped, the cgroup deleted, and nothing was mounted outside the dead namespace. Where
+    a hook failed, the poststop hooks have been run after that.
 
     Args:
         spec: The parsed config.json.
@@ -186,7 +198,7 @@ def create_container(
         launch = plan_launch(
             spec.process,
             spec,
-            container_id=container_id,
+            keyring=container_id if options.new_keyring else "",
             die_with_parent=options.die_with_parent,
             preserve_fds=options.preserve_fds,
         )
@@ -204,17 +216,25 @@ def create_container(
     except BaseException:
         namespaces.close()
         raise
+    identity = Identity(spec, container_id, bundle)
     try:
-        if cgroup is not None:
-            cgroup.create(spec.linux.resources)
-        try:
-            return _fork_and_answer(plan, Identity(spec, container_id, bundle))
-        except BaseException:
-            if cgroup is not None:
-                cgroup.delete()
-            raise
+        return _create_in(cgroup, plan, identity)
+    except HookFailedError:
+        run_poststop(identity)
+        raise
     finally:
         plan.close()
+
+
+def _create_in(cgroup: Cgroup | None, plan: InitPlan, identity: Identity) -> Created:
+    if cgroup is not None:
+        cgroup.create(identity.spec.linux.resources)
+    try:
+        return _fork_and_answer(plan, identity)
+    except BaseException:
+        if cgroup is not None:
+            cgroup.delete()
+        raise
 
 
 def _fork_and_answer(plan: InitPlan, identity: Identity) -> Created:

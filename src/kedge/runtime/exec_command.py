@@ -11,6 +11,7 @@ from kedge.oci.runtime_spec.types import User
 from kedge.runtime.console import relay, send_console
 from kedge.runtime.container import Stdio
 from kedge.runtime.execute import ExecStarted, exec_process
+from kedge.runtime.journal import Invocation
 from kedge.runtime.options import LIST, SWITCH, VALUE, Parsed, alias
 from kedge.runtime.state import Container, StateDirectory, load_json
 from kedge.runtime.waiting import forward_signals, wait_for
@@ -41,12 +42,12 @@ EXEC_FLAGS: Final = {
 }
 
 
-def run_exec(root: str, options: Parsed) -> int:
+def run_exec(call: Invocation, options: Parsed) -> int:
     """Run a process in a running container; return its exit code, or 0 with ``--detach``."""
     if not options.arguments:
         raise InvalidParameterError("exec needs a container id")
     container_id, *args = options.arguments
-    container = StateDirectory(root, container_id).load()
+    container = StateDirectory(call.root, container_id).load()
     status = container.status()
     if status == "paused" and options.switch("ignore-paused"):
         status = "running"
@@ -84,6 +85,7 @@ def _start(container: Container, process: Process, options: Parsed) -> ExecStart
             cgroup=container.cgroup(),
             die_with_parent=False,
             preserve_fds=options.number("preserve-fds"),
+            new_keyring=container.record.new_keyring,
         )
     finally:
         os.close(pidfd)

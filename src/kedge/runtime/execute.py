@@ -69,6 +69,7 @@ def exec_process(
     cgroup: Cgroup | None,
     die_with_parent: bool = True,
     preserve_fds: int = 0,
+    new_keyring: bool = True,
 ) -> ExecStarted:
     """Return when the program of ``process_`` runs in the container.
 
@@ -82,6 +83,7 @@ def exec_process(
         cgroup: The container's.
         die_with_parent: Kill the process when the caller dies.
         preserve_fds: How many descriptors from 3 on it keeps.
+        new_keyring: Whether the container has a session keyring of its own.
 
     Raises:
         NotFoundError: No such program, with Docker's text.
@@ -96,7 +98,7 @@ def exec_process(
         launch=plan_launch(
             process_,
             spec,
-            container_id=container_id,
+            keyring=container_id if new_keyring else "",
             die_with_parent=die_with_parent,
             preserve_fds=preserve_fds,
         ),

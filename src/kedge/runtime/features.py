@@ -10,7 +10,7 @@ from kedge.oci.runtime_spec_seccomp import ACTIONS, FLAGS, OPERATORS
 from kedge.runtime.mount_options import option_names
 from kedge.runtime.seccomp.architectures import native_architecture
 
-SPEC_VERSION: Final = "1.2.0"
+SPEC_VERSION: Final = "1.3.0"
 
 
 def _list(names: "frozenset[str] | tuple[str, ...]") -> list[Json]:

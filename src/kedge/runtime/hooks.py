@@ -1,19 +1,22 @@
 """Running the lifecycle hooks of a spec, each a program with the container's state on its stdin.
 
 `posix_spawn` rather than fork, because a hook is none of ours and needs nothing of this process.
-A hook that fails, is killed or exceeds its timeout fails the operation it belongs to, except
-poststart and poststop hooks, for which the specification only wants a warning.
+A hook that fails, is killed or exceeds its timeout fails the operation it belongs to (a poststart
+hook too, since version 1.3), except poststop hooks, for which the specification wants a warning.
 """
 
 import os
 import select
 import signal
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from kedge.errdefs import SystemFailureError
+from kedge.errdefs import HookFailedError
 from kedge.oci.runtime_spec.types import Hook, Spec
 from kedge.runtime.failures import reason
+
+if TYPE_CHECKING:
+    from kedge.lib.jsontypes import JsonObject
 
 _OUTPUT_SHOWN: Final = 1024
 _POLL_MAX_MS: Final = (1 << 31) - 1
@@ -34,14 +37,33 @@ def state_document(spec: Spec, *, container_id: str, bundle: str, status: str, p
     return json.dumps(document).encode()
 
 
+def state_seen_inside(state: bytes, status: str) -> bytes:
+    """Return ``state`` with this process's own pid, as its namespace numbers it, and ``status``."""
+    import json  # noqa: PLC0415 - as above
+
+    document: JsonObject = json.loads(state)
+    return json.dumps({**document, "pid": os.getpid(), "status": status}).encode()
+
+
 def run_hooks(kind: str, hooks: Sequence[Hook], state: bytes) -> None:
     """Run ``hooks`` one after the other with ``state`` on their stdin.
 
     Raises:
-        SystemFailureError: One of them failed; those after it were not run.
+        HookFailedError: One of them failed; those after it were not run.
     """
     for hook in hooks:
         _run_hook(kind, hook, state)
+
+
+def run_every_hook(kind: str, hooks: Sequence[Hook], state: bytes) -> list[str]:
+    """Run ``hooks`` whatever becomes of each, and return what those that failed have to say."""
+    said: list[str] = []
+    for hook in hooks:
+        try:
+            _run_hook(kind, hook, state)
+        except HookFailedError as error:
+            said.append(str(error))
+    return said
 
 
 def _run_hook(kind: str, hook: Hook, state: bytes) -> None:
@@ -52,11 +74,11 @@ def _run_hook(kind: str, hook: Hook, state: bytes) -> None:
         os.lseek(stdin, 0, os.SEEK_SET)
         status = _wait(_spawn(kind, hook, stdin, output), hook.timeout_s)
         if status is None:
-            raise SystemFailureError(f"{kind} hook {hook.path} ran longer than {hook.timeout_s} s")
+            raise HookFailedError(f"{kind} hook {hook.path} ran longer than {hook.timeout_s} s")
         if status:
             said = os.pread(output, _OUTPUT_SHOWN, 0).decode(errors="replace").strip()
             detail = f": {said}".replace("\n", "; ") if said else ""
-            raise SystemFailureError(f"{kind} hook {hook.path} failed with {status}{detail}")
+            raise HookFailedError(f"{kind} hook {hook.path} failed with {status}{detail}")
     finally:
         os.close(stdin)
         os.close(output)
@@ -76,7 +98,7 @@ def _spawn(kind: str, hook: Hook, stdin: int, output: int) -> int:
             setsigdef=[signal.SIGPIPE, signal.SIGCHLD],
         )
     except OSError as error:
-        raise SystemFailureError(f"{kind} hook {hook.path}: {reason(error)}") from error
+        raise HookFailedError(f"{kind} hook {hook.path}: {reason(error)}") from error
 
 
 def _environment(hook: Hook) -> dict[str, str]:

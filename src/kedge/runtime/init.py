@@ -30,7 +30,7 @@ from kedge.runtime.channel import Channel
 from kedge.runtime.child import run_reporting
 from kedge.runtime.failures import refusal
 from kedge.runtime.filesystems import attach_root, mount_root
-from kedge.runtime.hooks import run_hooks
+from kedge.runtime.hooks import run_hooks, state_seen_inside
 from kedge.runtime.launch import Launch
 from kedge.runtime.namespaces import NamespacePlan
 from kedge.runtime.prepared import NOTHING, HostIds, Prepared, open_host_side
@@ -185,7 +185,7 @@ def _become_container(plan: InitPlan, line: Channel, prepared: Prepared) -> None
 
     def execute() -> None:
         if plan.hooks.start_container:
-            state = built.state.replace(b'"creating"', b'"created"', 1)
+            state = state_seen_inside(built.state, "created")
             run_hooks("startContainer", plan.hooks.start_container, state)
         launch.become(plan.launch, environment, proc_fd)
 
@@ -235,6 +235,7 @@ def _build_root(plan: InitPlan, line: Channel, proc_fd: int, prepared: Prepared)
     if plan.root_readonly:
         rootfs.make_root_readonly(root)
     rootfs.pivot(root, keep_host_root=plan.keep_host_root)
+    rootfs.set_root_propagation(plan.root_propagation)
     return Built(mountpoints, master, slave, state)
 
 
@@ -246,7 +247,9 @@ def _run_create_hooks(hooks: Hooks, line: Channel) -> bytes:
     message = line.receive()
     if message.kind != channel.CONTINUE:
         os._exit(1)
-    run_hooks("createContainer", hooks.create_container, message.body)
+    if hooks.create_container:
+        state = state_seen_inside(message.body, "creating")
+        run_hooks("createContainer", hooks.create_container, state)
     return message.body
 
 

@@ -94,6 +94,17 @@ def plan_capabilities(process_: Process, *, in_user_namespace: bool) -> Capabili
     )
 
 
+def ungranted(process_: Process, *, in_user_namespace: bool) -> tuple[str, ...]:
+    """Return the names of capabilities that are asked for and left out, in order."""
+    asked = process_.capabilities or Capabilities()
+    granted = _granted_by_host()
+    available = granted.permitted & granted.bounding
+    if in_user_namespace:
+        available = (1 << granted.number) - 1
+    names = {name for each in asked for name in each}
+    return tuple(sorted(name for name in names if not _mask((name,)) & available))
+
+
 def _mask(names: tuple[str, ...]) -> int:
     return caps.mask_of(name for name in names if name in caps.NUMBERS)
 

@@ -9,7 +9,12 @@ import signal
 import time
 from typing import Final, NamedTuple
 
-from kedge.errdefs import ConflictError, InvalidParameterError, NotFoundError
+from kedge.errdefs import (
+    ConflictError,
+    HookFailedError,
+    InvalidParameterError,
+    NotFoundError,
+)
 from kedge.lib.atomicfile import write_atomic
 from kedge.lib.clock import SYSTEM_CLOCK
 from kedge.linux import process
@@ -28,6 +33,8 @@ from kedge.runtime.container import (
     run_poststart,
     run_poststop,
 )
+from kedge.runtime.journal import Invocation
+from kedge.runtime.launch import ungranted
 from kedge.runtime.state import (
     Container,
     Record,
@@ -52,12 +59,15 @@ class CreateOptions(NamedTuple):
     pid_file: str = ""
     keep_host_root: bool = False
     preserve_fds: int = 0
+    new_keyring: bool = True
     keeps_terminal: bool = False
     """The caller relays the terminal itself, so no console socket is needed."""
 
 
-def create(root: str, container_id: str, options: CreateOptions) -> Created:
+def create(call: Invocation, container_id: str, options: CreateOptions) -> Created:
     """Create a container and record it; on failure nothing is left.
+
+    Capabilities that this host does not have are done without, with a warning.
 
     Raises:
         ConflictError: The id is taken.
@@ -68,7 +78,8 @@ def create(root: str, container_id: str, options: CreateOptions) -> Created:
     spec = parse_spec(document)
     _check_console(spec, options)
     path = _cgroup_path(spec, container_id)
-    directory = StateDirectory(root, check_id(container_id))
+    directory = StateDirectory(call.root, check_id(container_id))
+    _warn_of_capabilities(call, spec)
     directory.create()
     try:
         with directory.listen() as listener:
@@ -83,6 +94,7 @@ def create(root: str, container_id: str, options: CreateOptions) -> Created:
                     listener=listener,
                     preserve_fds=options.preserve_fds,
                     keep_host_root=options.keep_host_root,
+                    new_keyring=options.new_keyring,
                 ),
             )
         try:
@@ -96,7 +108,15 @@ def create(root: str, container_id: str, options: CreateOptions) -> Created:
     except BaseException:
         directory.remove()
         raise
+    call.journal.debug(f"created container {container_id}: process {created.pid}, cgroup {path}")
     return created
+
+
+def _warn_of_capabilities(call: Invocation, spec: Spec) -> None:
+    user = any(namespace.type == "user" for namespace in spec.linux.namespaces)
+    missing = ungranted(spec.process, in_user_namespace=user) if spec.process is not None else ()
+    if missing:
+        call.journal.warning(f"this host cannot grant {', '.join(missing)}: done without")
 
 
 def _cgroup_path(spec: Spec, container_id: str) -> str:
@@ -131,16 +151,18 @@ def _record(
         bundle=bundle,
         cgroup_path=path,
         created_ns=SYSTEM_CLOCK.time_ns(),
+        new_keyring=options.new_keyring,
     )
     directory.save(record, config)
     if options.pid_file:
         write_atomic(options.pid_file, str(created.pid).encode(), durable=False)
 
 
-def start(container: Container) -> None:
+def start(call: Invocation, container: Container) -> None:
     """Start a created container; return when its program runs.
 
     Raises:
+        HookFailedError: A hook failed; the container has been killed and deleted.
         ConflictError: It is not in the state created.
         NotFoundError: No such program.
         ForbiddenError: The program may not be executed.
@@ -151,11 +173,16 @@ def start(container: Container) -> None:
         )
     line = Channel(container.directory.connect())
     try:
-        request_start(line)
-    finally:
-        line.close()
-        container.directory.forget_start()
-    run_poststart(_identity(container), container.record.pid)
+        try:
+            request_start(line)
+        finally:
+            line.close()
+            container.directory.forget_start()
+        run_poststart(_identity(container), container.record.pid)
+    except HookFailedError:
+        delete(call, container, force=True)
+        raise
+    call.journal.debug(f"started container {container.container_id}")
 
 
 def kill(container: Container, signum: int, *, everything: bool) -> None:
@@ -186,10 +213,11 @@ def _send(pid: int, signum: int) -> bool:
     return True
 
 
-def delete(container: Container, *, force: bool) -> None:
+def delete(call: Invocation, container: Container, *, force: bool) -> None:
     """Remove a stopped or never started container and all that belongs to it.
 
     Args:
+        call: Who wants it, and is warned of poststop hooks that fail.
         container: Which.
         force: Kill it first if it runs.
 
@@ -213,7 +241,9 @@ def delete(container: Container, *, force: bool) -> None:
         cgroup.kill()
         cgroup.delete()
     container.directory.remove()
-    run_poststop(_identity(container))
+    for failure in run_poststop(_identity(container)):
+        call.journal.warning(failure)
+    call.journal.debug(f"deleted container {container.container_id}")
 
 
 def _await_death(container: Container) -> None:

@@ -1,19 +1,19 @@
 """`kedge-runtime`: the OCI runtime as a command, for containerd, Podman and conformance suites.
 
 Options, output and exit codes follow runc, because its callers parse them. Commands are in
-`kedge.runtime.commands`; this module has the global options, the log and the exit code.
+`kedge.runtime.commands`; this module has the global options and the exit code.
 """
 
-import json
 import os
 import sys
 from typing import Final
 
 from kedge import __version__
 from kedge.errdefs import InvalidParameterError, KedgeError
-from kedge.lib.clock import SYSTEM_CLOCK, format_rfc3339
 from kedge.runtime.commands import COMMANDS
-from kedge.runtime.options import SWITCH, VALUE, Parsed, alias, parse_options
+from kedge.runtime.features import SPEC_VERSION
+from kedge.runtime.journal import Invocation, Journal
+from kedge.runtime.options import SWITCH, VALUE, alias, parse_options
 from kedge.runtime.state import DEFAULT_ROOT
 
 _GLOBAL: Final = {
@@ -29,7 +29,7 @@ _GLOBAL: Final = {
     "version": SWITCH,
     "v": alias("version"),
 }
-_VERSION: Final = f"kedge-runtime version {__version__}\nspec: 1.2.0\n"
+_VERSION: Final = f"kedge-runtime version {__version__}\nspec: {SPEC_VERSION}\n"
 
 
 def _usage() -> str:
@@ -44,23 +44,9 @@ def _usage() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _log(options: Parsed, message: str) -> None:
-    """Add a line to the file of ``--log``, from which containerd reads why a command failed."""
-    path = options.value("log")
-    if not path:
-        return
-    now = format_rfc3339(SYSTEM_CLOCK.time_ns())
-    if options.value("log-format") == "json":
-        line = json.dumps({"level": "error", "msg": message, "time": now})
-    else:
-        line = f'time="{now}" level=error msg={json.dumps(message)}'
-    with open(path, "a", encoding="utf-8") as file:
-        file.write(line + "\n")
-
-
 def run(arguments: list[str]) -> int:
     """Run one command and return its exit code."""
-    options = Parsed({}, [])
+    journal = Journal()
     failure_code = 1
     try:
         options = parse_options(arguments, _GLOBAL)
@@ -70,6 +56,9 @@ def run(arguments: list[str]) -> int:
         if options.switch("help") or not options.arguments:
             sys.stdout.write(_usage())
             return 0
+        journal = Journal(
+            options.value("log"), options.value("log-format", "text"), debug=options.switch("debug")
+        )
         name, *rest = options.arguments
         command = COMMANDS.get(name)
         if command is None:
@@ -85,11 +74,10 @@ def run(arguments: list[str]) -> int:
         if parsed.switch("help"):
             sys.stdout.write(f"usage: kedge-runtime {name} {command.usage}\n{command.summary}\n")
             return 0
-        return command.run(os.path.abspath(options.value("root", DEFAULT_ROOT)), parsed)
+        root = os.path.abspath(options.value("root", DEFAULT_ROOT))
+        return command.run(Invocation(root, journal), parsed)
     except (KedgeError, OSError) as error:
-        message = str(error)
-        _log(options, message)
-        sys.stderr.write(f"kedge-runtime: {message}\n")
+        journal.error(str(error))
         return failure_code
 
 

@@ -26,11 +26,18 @@ def plan_launch(
     process: Process,
     spec: Spec,
     *,
-    container_id: str,
+    keyring: str,
     die_with_parent: bool,
     preserve_fds: int,
 ) -> Launch:
     """Return how ``process`` is executed in a container of ``spec``.
+
+    Args:
+        process: What to execute.
+        spec: Where.
+        keyring: Names the session keyring to join; empty for the caller's.
+        die_with_parent: Kill the process when its parent dies.
+        preserve_fds: How many descriptors from 3 on it keeps.
 
     Raises:
         InvalidParameterError: Something in the process contradicts itself.
@@ -56,7 +63,7 @@ def plan_launch(
         apparmor_profile=process.apparmor_profile,
         seccomp=program,
         seccomp_flags=flags,
-        keyring=f"_ses.{container_id}",
+        keyring=f"_ses.{keyring}" if keyring else "",
         die_with_parent=die_with_parent,
         preserve_fds=preserve_fds,
         scheduler=process.scheduler,

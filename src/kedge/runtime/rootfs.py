@@ -33,13 +33,8 @@ from kedge.runtime.mount_options import MountOptions, parse_mount_options
 from kedge.runtime.rootpath import RootPath
 
 _NO_OPTIONS: Final = MountOptions()
-_PROPAGATION: Final = {
-    "": lm.MS_SLAVE,
-    "private": lm.MS_PRIVATE,
-    "slave": lm.MS_SLAVE,
-    "shared": lm.MS_SHARED,
-    "unbindable": lm.MS_UNBINDABLE,
-}
+# What the root itself becomes once it is "/"; until then it has to be bound, moved and pivoted to.
+_FINAL_PROPAGATION: Final = {"shared": lm.MS_SHARED, "unbindable": lm.MS_UNBINDABLE}
 
 
 class PlannedMount(NamedTuple):
@@ -85,9 +80,21 @@ def plan_mounts(mounts: Sequence[SpecMount], bundle: str) -> tuple[PlannedMount,
 
 
 def isolate_propagation(rootfs_propagation: str) -> None:
-    """Stop mounts made here from reaching the host, unless the spec asks for just that."""
-    flag = _PROPAGATION[rootfs_propagation.removeprefix("r")]
-    lm.mount("", "/", "", flag | lm.MS_REC)
+    """Stop mounts made here from reaching the host; private ones do not hear of it either."""
+    private = rootfs_propagation.removeprefix("r") in ("private", "unbindable")
+    lm.mount("", "/", "", (lm.MS_PRIVATE if private else lm.MS_SLAVE) | lm.MS_REC)
+
+
+def set_root_propagation(rootfs_propagation: str) -> None:
+    """Make the root, which is ``/`` by now, shared or unbindable where the spec wants that.
+
+    A shared one gets a peer group of its own: what is mounted in it is seen by the namespaces
+    copied from this one, and never by the host.
+    """
+    flag = _FINAL_PROPAGATION.get(rootfs_propagation.removeprefix("r"))
+    if flag is not None:
+        deep = lm.MS_REC if rootfs_propagation.startswith("r") else 0
+        lm.mount("", "/", "", flag | deep)
 
 
 class Source(NamedTuple):

@@ -16,7 +16,13 @@ from typing import Final, NamedTuple
 from kedge.errdefs import ConflictError, InvalidParameterError, NotFoundError
 from kedge.lib.atomicfile import write_atomic
 from kedge.lib.jsontypes import Json, JsonObject
-from kedge.oci.fields import optional_string, read_object, require_integer, require_string
+from kedge.oci.fields import (
+    optional_boolean,
+    optional_string,
+    read_object,
+    require_integer,
+    require_string,
+)
 from kedge.oci.runtime_spec import Spec, parse_spec
 from kedge.runtime.cgroups import Cgroup, make_cgroup
 
@@ -36,6 +42,8 @@ class Record(NamedTuple):
     cgroup_path: str
     """Empty for none."""
     created_ns: int
+    new_keyring: bool = True
+    """Whether it has a session keyring of its own, for what is executed in it later."""
 
 
 def check_id(container_id: str) -> str:
@@ -164,6 +172,7 @@ class StateDirectory:
             "bundle": record.bundle,
             "cgroupPath": record.cgroup_path,
             "createdNs": record.created_ns,
+            "newKeyring": record.new_keyring,
         }
         path = os.path.join(self.path, "state.json")
         write_atomic(path, json.dumps(document).encode(), durable=False)
@@ -185,6 +194,7 @@ class StateDirectory:
             bundle=require_string(document, "bundle", "state.json"),
             cgroup_path=optional_string(document, "cgroupPath", "state.json") or "",
             created_ns=require_integer(document, "createdNs", "state.json"),
+            new_keyring=optional_boolean(document, "newKeyring", "state.json") is not False,
         )
         return Container(self, record, parse_spec(config))
 

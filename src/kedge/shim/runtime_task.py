@@ -7,7 +7,7 @@ from contextlib import suppress
 from socket import socket
 from typing import Final
 
-from kedge.errdefs import ConflictError, NotFoundError
+from kedge.errdefs import ConflictError, HookFailedError, NotFoundError
 from kedge.lib.jsontypes import Json, JsonObject
 from kedge.linux import process
 from kedge.oci import fields
@@ -81,7 +81,11 @@ class RuntimeTask:
             self._line.close()
         if self._made.has_poststart:
             request = self._request
-            run_poststart(Identity(self._load(), request.id, request.bundle), self.pid)
+            try:
+                run_poststart(Identity(self._load(), request.id, request.bundle), self.pid)
+            except HookFailedError:
+                self.signal(signal.SIGKILL)
+                raise
 
     def exec(self, request: ExecRequest, pipes: Pipes) -> ExecProcess:
         """Start one more process inside."""
@@ -245,7 +249,7 @@ def rehearse() -> None:
         plan_launch(
             spec.process,
             spec._replace(annotations={SECCOMP_ANNOTATION: "default"}),
-            container_id=_REHEARSAL,
+            keyring=_REHEARSAL,
             die_with_parent=True,
             preserve_fds=0,
         )

@@ -16,6 +16,7 @@ from kedge.oci.runtime_spec import parse_spec
 from kedge.runtime.cgroups import Cgroup, make_cgroup
 from kedge.runtime.container import DEFAULT_OPTIONS, Created, Options, Stdio, create_container
 from kedge.runtime.spec_template import spec_document
+from tests.integration.runtime_container.command import Command
 
 DOCKER_CAPABILITIES = [
     "CAP_AUDIT_WRITE",
@@ -119,6 +120,15 @@ def cgroup() -> Iterator[Cgroup]:
     if found.exists():
         found.kill()
         found.delete()
+
+
+@pytest.fixture
+def command(tmp_path: Path, bundle: Path) -> Iterator[Command]:
+    root = tmp_path / "state"
+    root.mkdir()
+    found = Command(root, bundle, f"/{CGROUP_PREFIX}{uuid.uuid4().hex[:12]}")
+    yield found
+    found("delete", "--force", "c")
 
 
 @pytest.fixture

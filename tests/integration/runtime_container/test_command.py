@@ -5,67 +5,18 @@ import json
 import os
 import select
 import socket
-import subprocess
-import sys
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from kedge.lib.jsontypes import Json, JsonObject
-from tests.integration.runtime_container.conftest import CGROUP_PREFIX, read_all
+from kedge.lib.jsontypes import JsonObject
+from tests.integration.runtime_container.command import Command
+from tests.integration.runtime_container.conftest import read_all
 
 pytestmark = pytest.mark.integration
 
 Spec = Callable[[str], JsonObject]
-
-
-class Command:
-    """Runs `kedge-runtime` with a state directory of its own."""
-
-    def __init__(self, root: Path, bundle: Path) -> None:
-        self.root = root
-        self.bundle = bundle
-        self.cgroup = f"/{CGROUP_PREFIX}{uuid.uuid4().hex[:12]}"
-
-    def write(self, document: JsonObject) -> None:
-        linux = document["linux"]
-        assert isinstance(linux, dict)
-        linux["cgroupsPath"] = self.cgroup
-        (self.bundle / "config.json").write_text(json.dumps(document))
-
-    def __call__(self, *words: str, code: int = 0) -> str:
-        main = [sys.executable, "-c", "from kedge.runtime.main import main; main()"]
-        options = ["--root", str(self.root), "--log", str(self.root / "log"), "--log-format=json"]
-        # A file, not a pipe: a container that runs on would keep a pipe open.
-        with open(self.root / "output", "w+", encoding="utf-8") as output:
-            done = subprocess.run(
-                [*main, *options, *words],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                check=False,
-                timeout=60,
-            )
-            output.seek(0)
-            text = output.read()
-        assert done.returncode == code, text
-        return text
-
-    def state(self, name: str) -> JsonObject:
-        document: Json = json.loads(self("state", name))
-        assert isinstance(document, dict)
-        return document
-
-
-@pytest.fixture
-def command(tmp_path: Path, bundle: Path) -> Iterator[Command]:
-    root = tmp_path / "state"
-    root.mkdir()
-    found = Command(root, bundle)
-    yield found
-    found("delete", "--force", "c")
 
 
 def test_a_whole_life(command: Command, shell_spec: Spec, tmp_path: Path) -> None:

@@ -154,6 +154,7 @@ def test_hooks_run_in_order_and_see_the_state(run: Run, bundle: Path, shell_spec
     assert (bundle / "rootfs/inside").read_text() == "startContainer\n"
     assert '"status": "creating"' in (bundle / "log.state").read_text()
     assert '"status": "created"' in (bundle / "rootfs/inside.state").read_text()
+    assert '"pid": 1,' in (bundle / "rootfs/inside.state").read_text()
 
 
 def test_a_failing_hook_undoes_everything(run: Run, shell_spec: Spec) -> None:

@@ -56,19 +56,21 @@ def test_the_example_of_the_specification_keeps_its_values() -> None:
 BROKEN: list[tuple[JsonObject, str]] = [
     ({"linux": {}}, "config.json.ociVersion"),
     ({"ociVersion": 1}, "config.json.ociVersion"),
-    ({"ociVersion": "1", "process": {}}, "config.json.process.cwd"),
-    ({"ociVersion": "1", "process": {"cwd": "/", "args": ["a", 1]}}, "process.args[1]"),
-    ({"ociVersion": "1", "process": {"cwd": "/", "user": {"uid": -1}}}, "process.user.uid"),
+    ({"ociVersion": "1.0"}, "config.json.ociVersion"),
+    ({"ociVersion": "2.0.0"}, "config.json.ociVersion"),
+    ({"ociVersion": "1.0.0", "process": {}}, "config.json.process.cwd"),
+    ({"ociVersion": "1.0.0", "process": {"cwd": "/", "args": ["a", 1]}}, "process.args[1]"),
+    ({"ociVersion": "1.0.0", "process": {"cwd": "/", "user": {"uid": -1}}}, "process.user.uid"),
     (
-        {"ociVersion": "1", "process": {"cwd": "/", "rlimits": [{"type": "nofile"}]}},
+        {"ociVersion": "1.0.0", "process": {"cwd": "/", "rlimits": [{"type": "nofile"}]}},
         "process.rlimits[0].type",
     ),
-    ({"ociVersion": "1", "mounts": [{"source": "x"}]}, "mounts[0].destination"),
-    ({"ociVersion": "1", "root": {"path": "r", "readonly": "yes"}}, "root.readonly"),
-    ({"ociVersion": "1", "linux": {"namespaces": [{"type": "x"}]}}, "namespaces[0].type"),
-    ({"ociVersion": "1", "linux": {"netDevices": {"eth0": {"name": 1}}}}, "netDevices.eth0"),
-    ({"ociVersion": "1", "hooks": {"poststop": [{}]}}, "hooks.poststop[0].path"),
-    ({"ociVersion": "1", "annotations": {"a": 1}}, "annotations.a"),
+    ({"ociVersion": "1.0.0", "mounts": [{"source": "x"}]}, "mounts[0].destination"),
+    ({"ociVersion": "1.0.0", "root": {"path": "r", "readonly": "yes"}}, "root.readonly"),
+    ({"ociVersion": "1.0.0", "linux": {"namespaces": [{"type": "x"}]}}, "namespaces[0].type"),
+    ({"ociVersion": "1.0.0", "linux": {"netDevices": {"eth0": {"name": 1}}}}, "netDevices.eth0"),
+    ({"ociVersion": "1.0.0", "hooks": {"poststop": [{}]}}, "hooks.poststop[0].path"),
+    ({"ociVersion": "1.0.0", "annotations": {"a": 1}}, "annotations.a"),
 ]
 
 
@@ -80,14 +82,14 @@ def test_errors_name_the_path(document: JsonObject, path: str) -> None:
 
 
 def test_null_is_absent_and_unknown_fields_are_ignored() -> None:
-    spec = parse_spec({"ociVersion": "1", "process": None, "linux": None, "x": {"y": 1}})
+    spec = parse_spec({"ociVersion": "1.0.0", "process": None, "linux": None, "x": {"y": 1}})
     assert spec.process is None
     assert spec.linux.namespaces == ()
 
 
 def test_file_type_bits_of_a_device_mode_are_masked() -> None:
     device: JsonObject = {"type": "c", "path": "/dev/fuse", "fileMode": 0o20660}
-    spec = parse_spec({"ociVersion": "1", "linux": {"devices": [device]}})
+    spec = parse_spec({"ociVersion": "1.0.0", "linux": {"devices": [device]}})
     assert spec.linux.devices[0].file_mode == 0o660
 
 

@@ -9,7 +9,7 @@ from kedge.oci.runtime_spec import Capabilities, Process, SpecMount, parse_spec
 from kedge.oci.runtime_spec.types import Device, Namespace, Rlimit
 from kedge.runtime.container import Stdio, create_container
 from kedge.runtime.devices import DEFAULT_DEVICES, all_devices
-from kedge.runtime.launch import plan_capabilities
+from kedge.runtime.launch import plan_capabilities, ungranted
 from kedge.runtime.limits import plan_limits
 from kedge.runtime.namespaces import plan_namespaces
 from kedge.runtime.rootfs import plan_mounts
@@ -48,6 +48,12 @@ def test_capabilities_are_cut_to_what_makes_sense() -> None:
     assert masks.ambient == 0, "ambient needs inheritable"
     assert masks.bounding_drop & 1 == 0
     assert masks.bounding_drop >> 5 & 1 == 1
+
+
+def test_what_no_host_can_grant_is_named() -> None:
+    sets = Capabilities(bounding=("CAP_KILL", "CAP_OF_TOMORROW"), ambient=("CAP_CHOWN",))
+    process = Process("/", capabilities=sets)
+    assert ungranted(process, in_user_namespace=True) == ("CAP_OF_TOMORROW",)
 
 
 def test_no_capabilities_means_none() -> None:

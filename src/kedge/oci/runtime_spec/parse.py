@@ -4,6 +4,7 @@ Unknown fields are ignored, as the specification's extensibility rule demands. D
 may carry type bits, because podman and crictl pass ``st_mode`` through; they are masked off.
 """
 
+import re
 from typing import Final
 
 from kedge.errdefs import InvalidParameterError
@@ -57,6 +58,8 @@ _SCHEDULER_FLAGS: Final = frozenset(
 )
 _DOMAINS: Final = frozenset(("LINUX", "LINUX32"))
 _DEVICE_TYPES: Final = frozenset("cbup")
+# https://semver.org/spec/v2.0.0.html, which the specification demands
+_SEMVER: Final = re.compile(r"\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?", re.ASCII)
 _UNSUPPORTED: Final = ("intelRdt", "netDevices", "memoryPolicy")
 
 
@@ -240,6 +243,20 @@ def _hooks(fields: Fields) -> Hooks:
     )
 
 
+def _version(fields: Fields) -> str:
+    value = fields.required_string("ociVersion")
+    if not _SEMVER.fullmatch(value):
+        raise InvalidParameterError(
+            f"{fields.at('ociVersion')}: {value!r} is no version of three numbers such as 1.3.0"
+        )
+    # Versions before 1.0 differ in what they lacked, and the specification's own examples have one.
+    if not value.startswith(("0.", "1.")):
+        raise InvalidParameterError(
+            f"{fields.at('ociVersion')}: {value} is not supported: kedge follows versions 1.x"
+        )
+    return value
+
+
 def parse_process(document: JsonObject) -> Process:
     """Return the process in an OCI ``process`` object, as `exec` receives it.
 
@@ -257,7 +274,7 @@ def parse_spec(document: JsonObject) -> Spec:
     """
     fields = Fields(document, "config.json")
     return Spec(
-        oci_version=fields.required_string("ociVersion"),
+        oci_version=_version(fields),
         root=fields.nested(
             "root",
             lambda root: Root(path=root.required_string("path"), readonly=root.boolean("readonly")),
