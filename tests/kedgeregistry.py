@@ -40,6 +40,7 @@ class KedgeRegistry:
     def __init__(self, root: Path, *flags: str) -> None:
         self.root = root
         self.flags = flags
+        self.environ: dict[str, str] = {}
         self.host = "127.0.0.1:0"
         self._process: subprocess.Popen[str] | None = None
 
@@ -48,20 +49,47 @@ class KedgeRegistry:
         assert self._process is not None
         return self._process.pid
 
-    def start(self) -> None:
-        """Start it and wait for its greeting; the address stays over restarts."""
+    def start(self, first: str = "") -> None:
+        """Start it and wait for its greeting; the address stays over restarts.
+
+        Args:
+            first: How the line begins that it says before its greeting, if it says one.
+        """
         self._process = subprocess.Popen(
-            [
-                KEDGE, "registry", "serve",
-                "--listen", self.host, "--root", str(self.root / "registry"), *self.flags,
-            ],
-            stderr=subprocess.PIPE,
-            text=True,
-        )  # fmt: skip
+            self._words(), stderr=subprocess.PIPE, text=True, env={**os.environ, **self.environ}
+        )
+        if first:
+            said = self.next_line()
+            assert said.startswith(first), said
         greeting = self.next_line()
         found = re.search(r" on https?://(\S+)", greeting)
         assert found is not None, greeting
         self.host = found[1]
+
+    def refuses_to_start(self) -> str:
+        """Return what it says when it cannot start."""
+        done = subprocess.run(
+            self._words(), stderr=subprocess.PIPE, text=True, env={**os.environ, **self.environ},
+            check=False, timeout=60,
+        )  # fmt: skip
+        assert done.returncode != 0
+        return done.stderr
+
+    def collect(self) -> str:
+        """Let it collect garbage; return what it says."""
+        self.send(signal.SIGUSR1)
+        return self.next_line()
+
+    def local_blobs(self) -> dict[str, int]:
+        """Return the blobs on its disk with their sizes."""
+        directory = self.root / "registry/content/blobs/sha256"
+        return {f"sha256:{file.name}": file.stat().st_size for file in directory.iterdir()}
+
+    def _words(self) -> list[str]:
+        return [
+            KEDGE, "registry", "serve",
+            "--listen", self.host, "--root", str(self.root / "registry"), *self.flags,
+        ]  # fmt: skip
 
     def next_line(self) -> str:
         """Return the next line it says."""

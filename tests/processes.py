@@ -1,6 +1,30 @@
 """Processes of the host that a test looks for by what they were started as."""
 
+import socket
+import subprocess
+import time
 from pathlib import Path
+
+
+def free_port() -> int:
+    """Return a port of loopback that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_listening(process: subprocess.Popen[bytes], port: int) -> None:
+    """Return when ``process`` takes connections on a port of loopback; fail when it has ended."""
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return
 
 
 def is_running(*words: str) -> bool:

@@ -1,18 +1,17 @@
 """Debian's docker-registry on a free loopback port, for tests that pull, push and cache."""
 
 import json
-import socket
 import subprocess
-import time
 from pathlib import Path
+
+from tests.processes import free_port, wait_listening
 
 
 class Registry:
     """One docker-registry process on a free loopback port."""
 
     def __init__(self, root: Path, *, htpasswd: str = "") -> None:
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            port = probe.getsockname()[1]
+        port = free_port()
         self.host = f"127.0.0.1:{port}"
         root.mkdir()
         config: dict[str, object] = {
@@ -31,21 +30,9 @@ class Registry:
             stdout=self._log,
             stderr=self._log,
         )
-        self._wait(port)
+        wait_listening(self._process, port)
 
     def close(self) -> None:
         self._process.terminate()
         self._process.wait(timeout=10)
         self._log.close()
-
-    def _wait(self, port: int) -> None:
-        deadline = time.monotonic() + 20
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            except OSError:
-                if self._process.poll() is not None or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.05)
-            else:
-                return

@@ -10,6 +10,7 @@ from kedge.cli.flags import Options, many, switch, value
 from kedge.client.http import EngineClient
 from kedge.errdefs import InvalidParameterError
 from kedge.lib.durations import parse_duration
+from kedge.lib.units import parse_size
 
 _ADDRESS: Final = "127.0.0.1:5000"
 _SYSTEM_ROOT: Final = "/var/lib/kedge-registry"
@@ -36,6 +37,11 @@ def _run(options: Options, _client: EngineClient) -> int:
         "origin_ttl": _seconds(options.text("cache-ttl")),
         "origin_user": options.text("origin-user"),
         "origin_password_file": options.text("origin-password-file"),
+        "s3_bucket": options.text("s3-bucket"),
+        "s3_endpoint": options.text("s3-endpoint"),
+        "s3_region": options.text("s3-region"),
+        "s3_redirect": options.on("s3-redirect"),
+        "local_size": _size(options.text("local-size")),
         "collect_every": _seconds(options.text("collect-every")),
         "keep_unused": _seconds(options.text("keep-unused")),
         "keep_untagged": _seconds(options.text("keep-untagged")),
@@ -49,6 +55,11 @@ def _default_root() -> str:
         return _SYSTEM_ROOT
     data = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
     return os.path.join(data, "kedge", "registry")
+
+
+def _size(text: str) -> int:
+    """Return a size such as ``20GB``; negative where none is given."""
+    return parse_size(text) if text else -1
 
 
 def _seconds(text: str) -> float:
@@ -84,6 +95,15 @@ COMMAND: Final = Command(
         ),
         value("origin-user", "NAME", "User at the cached registry"),
         value("origin-password-file", "FILE", "File with that user's password"),
+        value("s3-bucket", "NAME[/PREFIX]", "Keep everything in this bucket of an S3 store"),
+        value("s3-endpoint", "URL", "Address of a store that is not Amazon's"),
+        value("s3-region", "NAME", "The bucket's region"),
+        switch("s3-redirect", "Send clients to the bucket for what is not on this disk"),
+        value(
+            "local-size",
+            "SIZE",
+            "How much of this disk a cache, or a registry with a bucket (10GB), may use",
+        ),
         value(
             "collect-every", "TIME", "Between garbage collections; SIGUSR1 does one", default="6h"
         ),

@@ -29,6 +29,13 @@ class RegistryConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """How long a tag is served before the origin is asked again."""
     origin_user: str = ""
     origin_password_file: str = ""
+    s3_bucket: str = ""
+    """Name of the bucket that keeps everything, and behind a slash what its keys begin with."""
+    s3_endpoint: str = ""
+    s3_region: str = ""
+    s3_redirect: bool = False
+    local_size: int = -1
+    """How many bytes of blobs this disk may hold; below 0 all of them."""
     collect_every: float = 6 * 3600.0
     """Between two garbage collections; 0 is never."""
     keep_unused: float = 3600.0
@@ -66,3 +73,18 @@ def _check(config: RegistryConfig) -> None:
         raise InvalidParameterError("--origin-user and --origin-password-file go together")
     if config.tls_client_ca and not config.tls_cert:
         raise InvalidParameterError("--tls-client-ca needs --tls-cert and --tls-key")
+    _check_storage(config)
+
+
+def _check_storage(config: RegistryConfig) -> None:
+    if not config.s3_bucket and (config.s3_endpoint or config.s3_region or config.s3_redirect):
+        raise InvalidParameterError("--s3-endpoint, --s3-region and --s3-redirect need --s3-bucket")
+    if config.s3_bucket and config.origin:
+        raise InvalidParameterError(
+            "a cache keeps its blobs on this disk: leave --s3-bucket out and bound it with"
+            " --local-size"
+        )
+    if config.local_size >= 0 and not (config.s3_bucket or config.origin):
+        raise InvalidParameterError(
+            "--local-size would lose images here: it is for --s3-bucket and --cache-of"
+        )

@@ -18,6 +18,7 @@ from kedge import __version__
 from kedge.daemon.process import failures_are_one_line, raise_file_limit, say
 from kedge.daemon.registryconfig import RegistryConfig, parse_config
 from kedge.daemon.registryorigin import OriginSettings, RegistryOrigin
+from kedge.daemon.registrystorage import open_registry_store
 from kedge.distribution.credentials import ANONYMOUS, Credentials
 from kedge.errdefs import ConflictError, InvalidParameterError, KedgeError, SystemFailureError
 from kedge.registry.access import Access, OpenAccess
@@ -57,8 +58,7 @@ async def _run(config: RegistryConfig) -> None:
     loop.add_signal_handler(signal.SIGHUP, _reload, config, tls)
     metrics = Metrics()
     with _locked(config.root), contextlib.ExitStack() as undo:
-        store = RegistryStore(config.root, sparse=config.sparse or bool(config.origin))
-        undo.callback(store.close)
+        store = undo.enter_context(open_registry_store(config))
         origin = None
         if config.origin:
             origin = RegistryOrigin(store, _origin_settings(config))

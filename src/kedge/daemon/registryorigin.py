@@ -21,8 +21,9 @@ from kedge.errdefs import InvalidParameterError, KedgeError
 from kedge.oci.digests import is_digest
 from kedge.oci.image_spec import Descriptor
 from kedge.oci.references import parse_strict
+from kedge.registry.checks import check_digest, check_repository
 from kedge.registry.failures import DistributionError, ErrorCode
-from kedge.registry.store import RegistryStore, check_digest, check_repository
+from kedge.registry.store import RegistryStore
 from kedge.server.registry.answers import blob_headers
 from kedge.server.response import StreamResponse
 
@@ -149,6 +150,7 @@ class RegistryOrigin:
                     yield data
             finally:
                 download.leave(ticket)
+        await asyncio.to_thread(self._store.bytes.added, descriptor.size)
 
     def _read(self, download: Download, position: int) -> bytes:
         return download.read_at(position, _CHUNK, self._check)

@@ -7,7 +7,7 @@ connection of its own.
 """
 
 import json
-from collections.abc import Generator, Iterable
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Final, NamedTuple
 
@@ -92,6 +92,10 @@ class Catalog:
         with self._writing.transaction():
             yield
 
+    def is_empty(self) -> bool:
+        """Tell whether nothing was ever put in here."""
+        return not self._reading.query("SELECT 1 FROM registry_repositories LIMIT 1")
+
     # Repositories and tags.
 
     def has_repository(self, repository: str) -> bool:
@@ -137,6 +141,14 @@ class Catalog:
             "INSERT OR REPLACE INTO registry_tags VALUES (?, ?, ?, ?)",
             (self._ensure(repository), tag, digest, now_ns),
         )
+
+    def tags_of(self, repository: str, digest: str) -> list[str]:
+        """Return the tags that point at a manifest."""
+        rows = self._writing.query(
+            f"SELECT name FROM registry_tags WHERE repository = {_FIND} AND digest = ?",  # noqa: S608
+            (repository, digest),
+        )
+        return [str(row[0]) for row in rows]
 
     def remove_tag(self, repository: str, tag: str) -> bool:
         """Forget a tag; tell whether there was one."""
@@ -191,6 +203,17 @@ class Catalog:
                 (repository, digest),
             )
         )
+
+    def forget_blob(self, digest: str) -> None:
+        """Take a blob out of every repository."""
+        self._writing.execute("DELETE FROM registry_blobs WHERE digest = ?", (digest,))
+
+    def blobs_seen(self) -> dict[str, int]:
+        """Return when each blob was pushed, or asked for last, in any repository."""
+        rows = self._reading.query(
+            "SELECT digest, max(seen_ns) FROM registry_blobs GROUP BY digest"
+        )
+        return {str(row[0]): _integer(row, 1) for row in rows}
 
     def blob_digests(self) -> set[str]:
         """Return the digests of all blobs of all repositories."""
@@ -299,12 +322,6 @@ class Catalog:
             )
         assert row is not None
         return _integer(row, 0)
-
-
-def remove_all(catalog: Catalog, found: Iterable[tuple[str, str]]) -> int:
-    """Remove manifests by repository and digest; return how many went."""
-    with catalog.transaction():
-        return sum(catalog.remove_manifest(repository, digest) for repository, digest in found)
 
 
 def _integer(row: Row, index: int) -> int:

@@ -6,19 +6,21 @@ that collecting garbage beside pushes never removes what somebody is about to na
 """
 
 import os
-from collections.abc import Sequence
-from typing import BinaryIO, Final, NamedTuple
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
 
 import msgspec
 
 from kedge.content.store import ContentStore
-from kedge.errdefs import DataLossError, NotFoundError
+from kedge.errdefs import DataLossError
 from kedge.lib.clock import SYSTEM_CLOCK, Clock
 from kedge.oci.digests import is_digest
-from kedge.oci.hashing import has_digest, sha256_digest
 from kedge.oci.media_types import MANIFEST_MAX_BYTES, OCI_INDEX
-from kedge.oci.references import is_repository, is_tag
-from kedge.registry.catalog import Catalog, Referrer, StoredBlob, StoredManifest, remove_all
+from kedge.registry.blobs import BlobBytes, Limit, OpenedBlob
+from kedge.registry.bucket import Bucket, Restored
+from kedge.registry.catalog import Catalog, Referrer, StoredBlob, StoredManifest
+from kedge.registry.checks import check_digest, check_reference, check_repository, check_tag
 from kedge.registry.documents import Document, parse_document
 from kedge.registry.failures import DistributionError, ErrorCode
 from kedge.registry.uploads import Upload, UploadSessions
@@ -49,20 +51,51 @@ class Collected(NamedTuple):
 class RegistryStore:
     """Everything one registry keeps below one directory."""
 
-    def __init__(self, root: str, *, clock: Clock = SYSTEM_CLOCK, sparse: bool = False) -> None:
+    def __init__(
+        self,
+        root: str,
+        *,
+        clock: Clock = SYSTEM_CLOCK,
+        sparse: bool = False,
+        bucket: Bucket | None = None,
+        redirects: bool = False,
+    ) -> None:
         """Open or create the registry at ``root``.
 
         Args:
             root: Its directory, made where it is missing.
             clock: Tells the time.
             sparse: Take manifests whose blobs were not pushed.
+            bucket: Keeps everything besides; a new catalog is made from what is there.
+            redirects: Send clients to the bucket for blobs that are not on this disk.
         """
         os.makedirs(root, mode=0o700, exist_ok=True)
         self._clock = clock
         self._sparse = sparse
+        self._bucket = bucket
+        self._naming = threading.Lock()
         self.content = ContentStore(os.path.join(root, "content"))
+        self.bytes = BlobBytes(self.content, bucket, redirects=redirects)
         self._catalog = Catalog(os.path.join(root, "registry.db"))
         self.uploads = UploadSessions(self.content, clock)
+
+    def restore(self) -> Restored | None:
+        """Fill a new catalog from the bucket; None where there is nothing to do."""
+        if self._bucket is None or not self._catalog.is_empty():
+            return None
+        return self._bucket.restore(self._catalog, self._clock.time_ns())
+
+    def hold_below(self, size_bytes: int) -> None:
+        """Use no more of this disk for blobs; what nobody wanted for the longest goes first.
+
+        Without a bucket whoever asks for it afterwards is told that it is unknown.
+        """
+
+        def forget(digest: str) -> None:
+            if self._bucket is None:
+                self._catalog.forget_blob(digest)
+
+        self.bytes.hold_below(Limit(size_bytes, self._catalog.blobs_seen, forget))
 
     def close(self) -> None:
         """Let go of all files."""
@@ -105,19 +138,27 @@ class RegistryStore:
             raise DistributionError(ErrorCode.BLOB_UNKNOWN, f"blob unknown: {digest}")
         return found
 
-    def open_blob(self, repository: str, digest: str) -> tuple[BinaryIO, int]:
-        """Open a blob for reading; return it with its size.
+    def open_blob(self, repository: str, digest: str) -> OpenedBlob:
+        """Open a blob for reading.
 
         Raises:
             DistributionError: The repository has no such blob, or it is lost.
         """
-        size_bytes = self.blob(repository, digest).size_bytes
-        try:
-            return self.content.open(digest), size_bytes
-        except NotFoundError as error:
-            raise DistributionError(
-                ErrorCode.BLOB_UNKNOWN, f"blob {digest} is lost: push it again"
-            ) from error
+        opened = self.bytes.open(digest, self.blob(repository, digest).size_bytes)
+        if opened is None:
+            raise _lost(digest)
+        return opened
+
+    def remote_chunks(self, digest: str, offset: int, length: int) -> Iterator[bytes]:
+        """Return a part of a blob that `open_blob` found in the bucket, piece by piece.
+
+        Raises:
+            DistributionError: It is lost, or the bucket does not answer.
+        """
+        chunks = self.bytes.chunks(digest, offset, length)
+        if chunks is None:
+            raise _lost(digest)
+        return chunks
 
     def is_stale(self, blob: StoredBlob) -> bool:
         """Tell whether `note_interest` is due, lest the blob be collected before it is used."""
@@ -144,9 +185,9 @@ class RegistryStore:
         """Give ``repository`` a blob that ``source`` has; tell whether it has it."""
         check_repository(repository)
         found = self._catalog.blob(source, check_digest(digest))
-        with self.content.lease() as lease:
+        with self.bytes.lease() as lease:
             lease.add(digest)
-            if found is None or not self.content.exists(digest):
+            if found is None or not self.bytes.exists(digest):
                 return False
             self._catalog.add_blob(repository, digest, found.size_bytes, self._clock.time_ns())
         return True
@@ -164,9 +205,9 @@ class RegistryStore:
         check_digest(digest)
         size = upload.offset
         try:
-            with self.content.lease() as lease:
+            with self.bytes.lease() as lease:
                 lease.add(digest)
-                upload.writer.commit(digest)
+                self.bytes.keep(upload.writer, digest)
                 self._catalog.add_blob(upload.repository, digest, size, self._clock.time_ns())
         except DataLossError as error:
             raise DistributionError(
@@ -175,6 +216,7 @@ class RegistryStore:
             ) from error
         finally:
             self.uploads.end(upload)
+        self.bytes.added(size)
 
     # Manifests.
 
@@ -233,7 +275,7 @@ class RegistryStore:
                 ErrorCode.SIZE_INVALID, f"manifest larger than {MANIFEST_MAX_BYTES} bytes"
             )
         document = parse_document(data, content_type)
-        digest = _check_reference(reference, data, tags)
+        digest = check_reference(reference, data, tags)
         names = (*(() if is_digest(reference) else (reference,)), *tags)
         known = self._catalog.manifest(repository, digest)
         if known is not None and known.media_type != document.media_type:
@@ -241,13 +283,21 @@ class RegistryStore:
                 ErrorCode.MANIFEST_INVALID,
                 f"manifest invalid: {digest} is known as {known.media_type} here",
             )
-        now = self._clock.time_ns()
-        with self._catalog.transaction():
-            # Inside the transaction, so that nothing it needs is collected in between.
+        if self._bucket is not None:
             self._check_complete(repository, document)
-            self._catalog.add_manifest(repository, digest, document, data, now)
-            for name in names:
-                self._catalog.set_tag(repository, name, digest, now)
+            self._bucket.put_manifest(repository, digest, document.media_type, data)
+        now = self._clock.time_ns()
+        # One at a time, so that the bucket and the catalog see tags move in the same order.
+        with self._naming:
+            with self._catalog.transaction():
+                # Inside the transaction, so that nothing it needs is collected in between.
+                self._check_complete(repository, document)
+                self._catalog.add_manifest(repository, digest, document, data, now)
+                for name in names:
+                    self._catalog.set_tag(repository, name, digest, now)
+            if self._bucket is not None:
+                for name in names:
+                    self._bucket.put_tag(repository, name, digest)
         return Pushed(digest, document.subject, tuple(tags))
 
     def delete_manifest(self, repository: str, reference: str) -> None:
@@ -257,10 +307,13 @@ class RegistryStore:
             DistributionError: There is none.
         """
         check_repository(repository)
-        if is_digest(reference):
-            gone = self._catalog.remove_manifest(repository, reference)
-        else:
-            gone = self._catalog.remove_tag(repository, check_tag(reference))
+        with self._naming:
+            if is_digest(reference):
+                gone = self._remove_manifest(repository, reference)
+            else:
+                if self._bucket is not None:
+                    self._bucket.delete_tag(repository, check_tag(reference))
+                gone = self._catalog.remove_tag(repository, check_tag(reference))
         if not gone:
             raise DistributionError(
                 ErrorCode.MANIFEST_UNKNOWN, f"manifest unknown: {repository} has no {reference}"
@@ -297,10 +350,22 @@ class RegistryStore:
                 found = self._catalog.untagged_manifests(now - untagged_ns)
                 if not found:
                     break
-                manifests += remove_all(self._catalog, found)
+                with self._naming:
+                    manifests += sum(self._remove_manifest(*manifest) for manifest in found)
         self._catalog.drop_unreferenced_blobs(now - unused_ns)
-        freed = self.content.collect(self._catalog.blob_digests)
-        return Collected(manifests, len(freed.digests), freed.freed_bytes, uploads)
+        blobs, freed_bytes = self.bytes.collect(self._catalog.blob_digests)
+        if self._bucket is not None:
+            self._bucket.abandon_uploads(unused_ns / _SECOND_NS)
+        return Collected(manifests, blobs, freed_bytes, uploads)
+
+    def _remove_manifest(self, repository: str, digest: str) -> bool:
+        # The bucket first: what was cut short here is done again, and nothing comes back that
+        # the catalog has forgotten.
+        if self._bucket is not None:
+            for tag in self._catalog.tags_of(repository, digest):
+                self._bucket.delete_tag(repository, tag)
+            self._bucket.delete_manifest(repository, digest)
+        return self._catalog.remove_manifest(repository, digest)
 
     def _digest_of(self, repository: str, reference: str) -> str:
         if ":" in reference:
@@ -316,53 +381,8 @@ class RegistryStore:
             )
 
 
-def check_repository(repository: str) -> str:
-    """Return the name of a repository.
-
-    Raises:
-        DistributionError: It cannot be one.
-    """
-    if not is_repository(repository):
-        raise DistributionError(
-            ErrorCode.NAME_INVALID, f"invalid repository name: {repository[:80]}"
-        )
-    return repository
-
-
-def check_tag(tag: str) -> str:
-    """Return a tag.
-
-    Raises:
-        DistributionError: It cannot be one.
-    """
-    if not is_tag(tag):
-        raise DistributionError(ErrorCode.TAG_INVALID, f"invalid tag: {tag[:80]}")
-    return tag
-
-
-def check_digest(digest: str) -> str:
-    """Return a digest.
-
-    Raises:
-        DistributionError: It is none, or of an unknown algorithm.
-    """
-    if not is_digest(digest):
-        raise DistributionError(ErrorCode.DIGEST_INVALID, f"invalid digest: {digest[:140]}")
-    return digest
-
-
-def _check_reference(reference: str, data: bytes, tags: Sequence[str]) -> str:
-    """Return the digest of a manifest that is pushed as ``reference``."""
-    for tag in tags:
-        check_tag(tag)
-    if ":" not in reference:
-        check_tag(reference)
-        return sha256_digest(data)
-    if not has_digest(data, check_digest(reference)):
-        raise DistributionError(
-            ErrorCode.DIGEST_INVALID, f"the manifest's bytes do not match {reference}"
-        )
-    return reference
+def _lost(digest: str) -> DistributionError:
+    return DistributionError(ErrorCode.BLOB_UNKNOWN, f"blob {digest} is lost: push it again")
 
 
 def _descriptor(referrer: Referrer) -> dict[str, object]:

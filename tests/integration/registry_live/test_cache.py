@@ -109,3 +109,22 @@ def test_an_origin_that_is_no_address(own: KedgeRegistry) -> None:
     own.flags = ("--cache-of", "docker.io")
     with pytest.raises(AssertionError, match=r"invalid origin 'docker\.io': want https://host"):
         own.start()
+
+
+def test_a_cache_stays_below_its_size(own: KedgeRegistry, origin: KedgeRegistry) -> None:
+    source = Client(origin.host)
+    layers = {f"v{number}": bytes([number]) * 400_000 for number in range(5)}
+    digests = {tag: source.push_image("team/app", tag, layer) for tag, layer in layers.items()}
+    own.flags = ("--cache-of", f"http://{origin.host}", "--local-size", "1MB")
+    own.start()
+    client = Client(own.host)
+    for _ in range(2):
+        for tag, layer in layers.items():
+            assert pull(client, "team/app", tag) == (digests[tag], layer)
+            # The last one may be above the limit until it is sent.
+            assert sum(own.local_blobs().values()) <= 1_400_000
+    client.close()
+    source.close()
+    own.close()
+    own.start()
+    assert 400_000 <= sum(own.local_blobs().values()) <= 1_000_000

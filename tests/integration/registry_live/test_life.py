@@ -3,9 +3,7 @@
 import json
 import os
 import random
-import signal
 import threading
-from pathlib import Path
 
 import pytest
 
@@ -13,11 +11,6 @@ from kedge.oci.hashing import sha256_digest
 from tests.kedgeregistry import OCTETS, Client, KedgeRegistry
 
 pytestmark = pytest.mark.integration
-
-
-def blobs_on_disk(root: Path) -> set[str]:
-    directory = root / "registry/content/blobs/sha256"
-    return {f"sha256:{name}" for name in os.listdir(directory)}
 
 
 def ask(host: str, method: str, path: str) -> int:
@@ -102,11 +95,10 @@ def test_garbage_goes_and_nothing_else(own: KedgeRegistry) -> None:
     replaced = client.push_image("keep/moved", "v1", b"old")
     client.push_image("keep/moved", "v1", b"new")
     idle = client.ask("POST", "/v2/keep/it/blobs/uploads/").headers["location"]
-    own.send(signal.SIGUSR1)
-    said = own.next_line()
+    said = own.collect()
     assert said.startswith("collected garbage: 1 manifests, 3 blobs ("), said
     assert "1 uploads given up" in said
-    left = blobs_on_disk(own.root)
+    left = own.local_blobs().keys()
     assert left == {sha256_digest(data) for data in (b"{}", b"kept", b"new")}
     assert orphan not in left
     assert client.ask("GET", "/v2/keep/it/manifests/v1").headers["docker-content-digest"] == kept
@@ -125,8 +117,7 @@ def test_pushing_goes_on_while_garbage_is_collected(own: KedgeRegistry) -> None:
     for pusher in pushers:
         pusher.start()
     for _ in range(20):
-        own.send(signal.SIGUSR1)
-        assert own.next_line().startswith("collected garbage: 0 manifests, 0 blobs")
+        assert own.collect().startswith("collected garbage: 0 manifests, 0 blobs")
     own.kill()
     for pusher in pushers:
         pusher.join()

@@ -6,6 +6,7 @@ import pytest
 
 from kedge.oci.hashing import sha256_digest
 from kedge.oci.media_types import OCI_MANIFEST
+from kedge.registry.blobs import LocalBlob
 from kedge.registry.failures import DistributionError, ErrorCode
 from kedge.registry.store import HOUR_NS, RegistryStore
 from tests.unit.registry.test_documents import document, entry
@@ -48,6 +49,13 @@ def push_image(store: RegistryStore, repository: str, tag: str, layer: bytes = b
     config, blob = push_blob(store, repository, b"{}"), push_blob(store, repository, layer)
     data = document(config=entry(config), layers=[entry(blob)])
     return store.put_manifest(repository, tag, data, content_type=OCI_MANIFEST).digest
+
+
+def read(store: RegistryStore, repository: str, digest: str) -> bytes:
+    opened = store.open_blob(repository, digest)
+    assert isinstance(opened, LocalBlob)
+    with opened.file as file:
+        return file.read()
 
 
 def has(store: RegistryStore, data: bytes) -> bool:
@@ -124,9 +132,7 @@ def test_blobs_are_shared_and_given_out_only_where_they_are(store: RegistryStore
     assert store.mount("b", digest, "a")
     store.delete_blob("a", digest)
     assert store.blob_sources(digest) == ["b"]
-    file, size = store.open_blob("b", digest)
-    with file:
-        assert (file.read(), size) == (b"data", 4)
+    assert read(store, "b", digest) == b"data"
 
 
 def test_a_blob_lost_from_disk_is_pushed_again(store: RegistryStore) -> None:
@@ -136,7 +142,7 @@ def test_a_blob_lost_from_disk_is_pushed_again(store: RegistryStore) -> None:
         store.open_blob("a", digest)
     assert not store.mount("b", digest, "a")
     push_blob(store, "a", b"data")
-    store.open_blob("a", digest)[0].close()
+    assert read(store, "a", digest) == b"data"
 
 
 def test_an_upload_is_one_requests_at_a_time(store: RegistryStore) -> None:
@@ -189,4 +195,28 @@ def test_pushes_and_collections_side_by_side_lose_nothing(
         collector.join()
     for number in range(60):
         store.manifest("a", f"v{number}")
-        store.open_blob("a", sha256_digest(f"layer {number % 7}".encode()))[0].close()
+        layer = f"layer {number % 7}".encode()
+        assert read(store, "a", sha256_digest(layer)) == layer
+
+
+def test_a_disk_with_a_limit_keeps_what_was_wanted_last(
+    store: RegistryStore, clock: HandClock
+) -> None:
+    push_image(store, "a", "v1", b"1" * 400)
+    clock.now_ns += 1
+    push_blob(store, "a", b"2" * 400)
+    clock.now_ns += 1
+    store.hold_below(1000)
+    assert has(store, b"1" * 400)
+    store.note_interest("a", sha256_digest(b"1" * 400))
+    clock.now_ns += 1
+    late = push_blob(store, "b", b"3" * 400)
+    assert [has(store, letter * 400) for letter in (b"1", b"2", b"3")] == [True, False, True]
+    assert not store.has_blob("a", sha256_digest(b"2" * 400))
+    # What somebody is just getting stays, and so does its record.
+    with store.bytes.lease() as lease:
+        lease.add(late)
+        push_blob(store, "b", b"4" * 900)
+        assert has(store, b"3" * 400)
+    assert store.has_blob("b", late)
+    assert store.manifest("a", "v1")

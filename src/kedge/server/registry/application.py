@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import BinaryIO, Final
+from typing import Final
 
 from kedge.errdefs import KedgeError
 from kedge.oci.digests import is_digest
@@ -14,22 +14,20 @@ from kedge.registry.store import RegistryStore
 from kedge.server.head import ProtocolError
 from kedge.server.registry.answers import (
     VERSION_HEADER,
-    blob_headers,
     error_answer,
     json_answer,
     next_page,
     parse_page,
-    parse_range,
 )
+from kedge.server.registry.blobs import Blobs
 from kedge.server.registry.metrics import Metrics
 from kedge.server.registry.origin import Origin
 from kedge.server.registry.paths import Kind, Target, parse_path
 from kedge.server.registry.uploads import Uploads
 from kedge.server.request import Request
-from kedge.server.response import AnyResponse, FileResponse, HijackResponse, Response
+from kedge.server.response import AnyResponse, HijackResponse, Response
 
 _logger: Final = logging.getLogger(__name__)
-_OCTETS: Final = "application/octet-stream"
 _READS: Final = frozenset({"GET", "HEAD"})
 _ACTIONS: Final = {"GET": "pull", "HEAD": "pull", "DELETE": "delete"}
 _METHODS: Final = {
@@ -71,6 +69,7 @@ class RegistryApplication:
         self._access = access
         self._metrics = metrics
         self._uploads = Uploads(store, metrics)
+        self._blobs = Blobs(store, metrics, origin)
         self._origin = origin
         self._writable = not read_only and origin is None
 
@@ -120,7 +119,7 @@ class RegistryApplication:
                 case Kind.MANIFEST:
                     return await self._manifest(request, target)
                 case Kind.BLOB:
-                    return await self._blob(request, target)
+                    return await self._blobs.answer(request, target)
                 case Kind.UPLOADS:
                     sources = self._mount_sources(request)
                     return await self._uploads.begin(request, target, sources)
@@ -204,43 +203,6 @@ class RegistryApplication:
                 *(("OCI-Tag", tag) for tag in pushed.tags),
             ),
         )
-
-    # Blobs.
-
-    async def _blob(self, request: Request, target: Target) -> AnyResponse:
-        repository, digest = target.repository, target.reference
-        if request.head.method == "DELETE":
-            await asyncio.to_thread(self._store.delete_blob, repository, digest)
-            return Response(202, headers=(VERSION_HEADER, ("Docker-Content-Digest", digest)))
-        if self._origin is not None:
-            streamed = await self._origin.stream_blob(
-                repository, digest, head_only=request.head.method == "HEAD"
-            )
-            if streamed is not None:
-                return streamed
-        if self._store.is_stale(self._store.blob(repository, digest)):
-            await asyncio.to_thread(self._store.note_interest, repository, digest)
-        file, size = self._store.open_blob(repository, digest)
-        try:
-            return self._file_answer(request, file_size=size, digest=digest, file=file)
-        except BaseException:
-            file.close()
-            raise
-
-    def _file_answer(
-        self, request: Request, *, file_size: int, digest: str, file: BinaryIO
-    ) -> FileResponse:
-        headers = blob_headers(digest)
-        part = parse_range(request.head.headers.get("range", ""), file_size)
-        if part is None:
-            offset, length, status = 0, file_size, 200
-        else:
-            offset, length, status = part.offset, part.length, 206
-            last = offset + length - 1
-            headers = (*headers, ("Content-Range", f"bytes {offset}-{last}/{file_size}"))
-        if request.head.method == "GET":
-            self._metrics.count_sent(length)
-        return FileResponse(file, offset, length, _OCTETS, status, headers)
 
     def _mount_sources(self, request: Request) -> list[str]:
         """Return whence the client may mount the blob it names, the one it asks for first."""

@@ -5,8 +5,9 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 from kedge.oci.digests import HEX_LENGTHS
+from kedge.registry.checks import check_digest, check_repository
 from kedge.registry.failures import DistributionError, ErrorCode
-from kedge.registry.store import RegistryStore, check_digest, check_repository
+from kedge.registry.store import RegistryStore
 from kedge.registry.uploads import Upload
 from kedge.server.head import ProtocolError
 from kedge.server.registry.answers import VERSION_HEADER, parse_chunk_start
