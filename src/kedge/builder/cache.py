@@ -102,9 +102,12 @@ class BuildCache:
         return [str(row[0]) for row in rows]
 
     def put(self, record: CacheRecord) -> None:
-        """Remember a step; an older record of the same key is replaced."""
+        """Remember a step; an older record of the same key is replaced.
+
+        A power cut may lose that, as it may lose the layer: then the step is carried out again.
+        """
         marks = ", ".join("?" * len(_COLUMNS.split(",")))
-        with self._lock:
+        with self._lock, self._database.transaction(durable=False):
             self._lease.add(record.chain_id, record.blob.digest)
             self._database.execute(
                 f"INSERT OR REPLACE INTO build_cache ({_COLUMNS}) VALUES ({marks})",  # noqa: S608

@@ -32,6 +32,7 @@ class BlobWriter:
         size: int | None,
         digest: str,
         publish: Callable[[str, str], None],
+        flush: Callable[[], None],
         release: Callable[[], None],
     ) -> None:
         self._path = path
@@ -39,6 +40,7 @@ class BlobWriter:
         self._size = size
         self._digest = digest
         self._publish = publish
+        self._flush = flush
         self._release = release
         self._offset = 0
         self._hash = new_hash(self._algorithm())
@@ -88,12 +90,14 @@ class BlobWriter:
         """Tell whether what is written so far is the announced blob."""
         return f"{self._algorithm()}:{self._hash.hexdigest()}" == self._digest
 
-    def commit(self, digest: str = "") -> str:
+    def commit(self, digest: str = "", *, durable_name: bool = True) -> str:
         """Verify, flush and publish the blob; return its digest.
 
         Args:
             digest: What it must be, by any registered algorithm; the digest given to ``ingest``
                 where empty.
+            durable_name: Flush its name as well. Off, a power cut may take the blob, never a
+                part of it, until `ContentStore.flush_names`.
 
         Raises:
             DataLossError: Size or digest is not what was announced; the partial file is gone.
@@ -113,6 +117,8 @@ class BlobWriter:
             os.fsync(self._fd)
             os.fchmod(self._fd, 0o444)
             self._publish(self._path, found)
+            if durable_name:
+                self._flush()
         except OSError as error:
             self.discard()
             raise _storage_failure(error, self._ref, self._path) from error

@@ -54,6 +54,8 @@ class ContentStore:
         self._leases = leases or Leases()
         self._lock = threading.Lock()
         self._writing: set[str] = set()
+        self._unflushed: set[str] = set()
+        self._flushing = threading.Lock()
         for directory in (root, self._ingests, os.path.join(root, "blobs")):
             os.makedirs(directory, mode=0o700, exist_ok=True)
         for algorithm in HEX_LENGTHS:
@@ -98,6 +100,7 @@ class ContentStore:
                 size=size,
                 digest=digest,
                 publish=self._publish,
+                flush=self.flush_names,
                 release=lambda: self._writing.discard(name),
             )
         except BaseException:
@@ -112,12 +115,13 @@ class ContentStore:
                 with suppress(FileNotFoundError):
                     os.unlink(os.path.join(self._ingests, name))
 
-    def put(self, data: bytes, *, digest: str = "") -> str:
+    def put(self, data: bytes, *, digest: str = "", durable_name: bool = True) -> str:
         """Store a small blob that is in memory; return its digest.
 
         Args:
             data: The blob.
             digest: What it is known to be, where that is not sha256; checked.
+            durable_name: As `BlobWriter.commit` takes it.
         """
         digest = digest or sha256_digest(data)
         if not self.exists(digest):
@@ -126,7 +130,7 @@ class ContentStore:
             with self.ingest(ref, size=len(data), digest=digest) as writer:
                 writer.rewind()
                 writer.write(data)
-                writer.commit()
+                writer.commit(durable_name=durable_name)
         return digest
 
     def exists(self, digest: str) -> bool:
@@ -235,10 +239,22 @@ class ContentStore:
                     freed += status.st_size
         return freed
 
+    def flush_names(self) -> None:
+        """Let every blob that is there survive a power cut."""
+        # Whoever comes while another flushes waits: it may be the name that the other took.
+        with self._flushing:
+            for directory in list(self._unflushed):
+                self._unflushed.discard(directory)
+                try:
+                    sync_directory(directory)
+                except OSError:
+                    self._unflushed.add(directory)
+                    raise
+
     def _publish(self, path: str, digest: str) -> None:
         target = self._path(digest)
         os.rename(path, target)
-        sync_directory(os.path.dirname(target))
+        self._unflushed.add(os.path.dirname(target))
 
     def _path(self, digest: str) -> str:
         return os.path.join(self._root, "blobs", digest.partition(":")[0], encoded_part(digest))

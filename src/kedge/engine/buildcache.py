@@ -1,8 +1,10 @@
 """The build cache for the API: what it takes, pruning, and collecting it under a size by itself.
 
-How much that is says `kedge.engine.buildgc`.
+How much that is says `kedge.engine.buildgc`. Nobody waits until the layers of a build are flushed to
+disk; that happens once no build has ended for a moment.
 """
 
+import asyncio
 import functools
 import threading
 from typing import Final
@@ -16,14 +18,25 @@ from kedge.engine.context import EngineContext
 from kedge.engine.inspect import format_time
 
 _REST_S: Final = 30.0
+_FLUSH_AFTER_S: Final = 5.0
 
 
 class BuildCacheService:
     """Answers questions about the cache, and keeps it under its size."""
 
-    def __init__(self, context: EngineContext, keeper: CacheKeeper) -> None:
-        """Keep the cache as ``context``'s settings say."""
+    def __init__(
+        self,
+        context: EngineContext,
+        keeper: CacheKeeper,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        flush_after_s: float = _FLUSH_AFTER_S,
+    ) -> None:
+        """Keep the cache as ``context``'s settings say; timers run on ``loop``."""
         self._context = context
+        self._loop = loop
+        self._flush_after_s = flush_after_s
+        self._flush: asyncio.TimerHandle | None = None
         self._keeper = keeper
         self._policies = parse_gc(context.settings.builder_gc, context.clock)
         self._collecting = threading.Lock()
@@ -48,7 +61,24 @@ class BuildCacheService:
         """Return the build cache as ``system df`` shows it."""
         return [_record(kept) for kept in self._keeper.entries()]
 
-    def collect(self) -> None:
+    def settle(self) -> None:
+        """Look after the cache in the background when a build has ended; from any thread."""
+        self._context.workers.submit(self._collect)
+        self._loop.call_soon_threadsafe(self._flush_soon)
+
+    def close(self) -> None:
+        """Start nothing more; on the loop."""
+        if self._flush is not None:
+            self._flush.cancel()
+
+    def _flush_soon(self) -> None:
+        self.close()
+        # Without it, the next boot has to forget the layers, and with them what was remembered.
+        self._flush = self._loop.call_later(
+            self._flush_after_s, self._context.workers.submit, self._context.snapshots.sync
+        )
+
+    def _collect(self) -> None:
         """Remove what is over the size, unless that was done a moment ago; blocks."""
         if not self._policies or not self._collecting.acquire(blocking=False):
             return

@@ -138,7 +138,7 @@ class BuildKitService:
         except OSError as error:
             raise host_failure(error) from error
         finally:
-            self._context.workers.submit(self._builds.cache.collect)
+            self._builds.cache.settle()
 
     def call(self, call: Call, request: BuildRequest, cancel: threading.Event) -> Answer:
         """Answer a question about a Dockerfile."""

@@ -159,7 +159,7 @@ class BuildService:
             private=context.paths.build_secrets,
             clock=context.clock,
         )
-        self._cache = BuildCacheService(context, self._builder.keeper)
+        self._cache = BuildCacheService(context, self._builder.keeper, loop)
 
     async def build(
         self, options: BuildOptions, body: AsyncIterator[bytes]
@@ -213,9 +213,11 @@ class BuildService:
             sinks = FetchedSinks(self._desk, emit, cancel)
             shells = self._shells.of_build(cancel) if options.debug_shell else None
             outlets = Outlets(sinks=sinks, registries=registries, shells=shells)
-            with contextlib.closing(registries):
-                self._work(request, options, pipe, _Ends(bases, outlets, emit, cancel))
-            self._context.workers.submit(self._cache.collect)
+            try:
+                with contextlib.closing(registries):
+                    self._work(request, options, pipe, _Ends(bases, outlets, emit, cancel))
+            finally:
+                self._cache.settle()
 
         stream.run(work)
         return self._messages(stream, filler, pipe, quiet=options.quiet)
@@ -335,6 +337,7 @@ class BuildService:
         for stream in running:
             stream.close()
             await stream.wait()
+        self._cache.close()
 
     @property
     def builder(self) -> Builder:

@@ -2,7 +2,8 @@
 
 Order: blob written and verified, snapshot committed, record written by the caller. A crash in
 between leaves an active snapshot of a ``build-`` key, which the next start removes, or a blob and
-a committed snapshot that garbage collection removes; never half a layer.
+a committed snapshot that garbage collection removes; never half a layer. A power cut may take
+whole layers until `ImageStore.add` and `Snapshotter.sync` have flushed them.
 """
 
 import functools
@@ -177,6 +178,8 @@ def write_layer_blob(
 ) -> tuple[T, Descriptor]:
     """Store what ``write`` writes as a gzip layer; return what it returned and the blob.
 
+    Its content is flushed to disk, its name is not: recording an image does that.
+
     Args:
         content: Where the blob goes.
         lease: Takes its digest before anybody can see it.
@@ -190,7 +193,8 @@ def write_layer_blob(
             written = write(zipped)
             zipped.close()
             lease.add(sink.digest)
-            digest = writer.commit(sink.digest)
+            # Whoever records an image of it flushes the names of all its layers at once.
+            digest = writer.commit(sink.digest, durable_name=False)
         except BaseException:
             writer.discard()
             raise

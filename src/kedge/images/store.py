@@ -260,6 +260,7 @@ class ImageStore:
         if manifest:
             keep.add(manifest.digest)
         names = tuple(name.with_default_tag() for name in names)
+        self._content.flush_names()
         row = ImageRow(
             id=image_id,
             parent=parent,
@@ -379,7 +380,7 @@ class ImageStore:
     def _put(self, lease: Lease, data: bytes) -> str:
         digest = sha256_digest(data)
         lease.add(digest)
-        return self._content.put(data)
+        return self._content.put(data, durable_name=False)
 
     def _write_manifest(
         self, lease: Lease, image_id: str, config_size: int, layers: Sequence[NewLayer]

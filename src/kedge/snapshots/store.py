@@ -207,12 +207,13 @@ class SnapshotStore:
         return record
 
     def commit(self, name: str, record: Record, usage: Usage) -> None:
-        """Rename an active snapshot to ``name`` and make it a layer, durably.
+        """Rename an active snapshot to ``name`` and make it a layer.
 
         Raises:
             ConflictError: ``name`` is taken or the snapshot is not active.
         """
-        with self._database.transaction():
+        # Its content survives a power cut only after `sync`, which flushes this row, too.
+        with self._database.transaction(durable=False):
             current = self.get(record.name)
             if current.kind is not SnapshotKind.ACTIVE or current.number != record.number:
                 raise ConflictError(f"snapshot {record.name} is {current.kind}, not active")

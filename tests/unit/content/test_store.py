@@ -96,3 +96,20 @@ def test_opening_removes_attempts_that_no_other_process_can_go_on_with(tmp_path:
     again = ContentStore(str(tmp_path))
     with again.ingest("layer of a build") as unnamed, again.ingest(digest) as named:
         assert (unnamed.offset, named.offset) == (0, 5)
+
+
+def test_names_are_flushed_at_once_or_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[str] = []
+    monkeypatch.setattr("kedge.content.store.sync_directory", flushed.append)
+    store = ContentStore(str(tmp_path))
+    for data in (b"one", b"two"):
+        store.put(data, durable_name=False)
+    assert flushed == []
+    store.flush_names()
+    store.flush_names()
+    assert flushed == [str(tmp_path / "blobs/sha256")]
+    store.put(b"three")
+    assert len(flushed) == 2
+    assert all(store.exists(sha256_digest(data)) for data in (b"one", b"two", b"three"))
