@@ -1,7 +1,7 @@
 """The build cache for the API: what it takes, pruning, and collecting it under a size by itself.
 
-How much that is says `kedge.engine.buildgc`. Nobody waits until the layers of a build are flushed to
-disk; that happens once no build has ended for a moment.
+How much that is says `kedge.engine.buildgc`. Nobody waits until the layers of a build are flushed
+to disk; that happens once no build has ended for a moment.
 """
 
 import asyncio

@@ -4,12 +4,14 @@ import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-from kedge.builder.keeping import CacheKeeper
 from kedge.engine.buildcache import BuildCacheService
-from kedge.engine.context import EngineContext
 from kedge.lib.clock import SYSTEM_CLOCK
+
+if TYPE_CHECKING:
+    from kedge.builder.keeping import CacheKeeper
+    from kedge.engine.context import EngineContext
 
 
 class Engine:
