@@ -21,7 +21,6 @@ from kedge.errdefs import (
     ConflictError,
     ForbiddenError,
     InvalidParameterError,
-    KedgeError,
     NotFoundError,
 )
 from kedge.lib.clock import SYSTEM_CLOCK, Clock
@@ -50,6 +49,7 @@ from kedge.network.options import parse_options
 from kedge.network.parents import DRIVERS, ParentDriver
 from kedge.network.preparation import HostPreparation, taken_networks
 from kedge.network.publishing import PortPublisher
+from kedge.network.recovery import Recovery
 from kedge.network.store import NetworkStore
 from kedge.network.upkeep import TableUpkeep
 
@@ -129,6 +129,16 @@ class NetworkController:
             parents=self._parents,
         )
         self._upkeep = TableUpkeep(self._kernel, table, self._publisher, self.reconcile)
+        self._recovery = Recovery(
+            store=store,
+            catalogue=self._catalogue,
+            addresses=self._addresses,
+            driver=self._driver,
+            publisher=self._publisher,
+            preparation=self._preparation,
+            departures=self._departures,
+            upkeep=self._upkeep,
+        )
         self._is_closed = False
         self._publisher.has_packet_filter = options.packet_filter
         self._ensure_predefined()
@@ -360,17 +370,10 @@ class NetworkController:
         """
         for network in networks:
             for endpoint in self.endpoints(network=network, container_id=container_id):
-                if endpoint.driver in DRIVERS:
-                    link = self._driver.try_link_of(endpoint, rtnl_fd)
-                    if link is not None:
-                        self._parents.remove_inside(rtnl_fd, link.ifindex)
+                self._links.remove_inside(endpoint, rtnl_fd)
             self.remove_endpoint(container_id, network=network)
         self._departures.drain()
-        rest = self.endpoints(container_id=container_id)
-        for endpoint in rest:
-            versions = gateway_versions(endpoint, rest, priorities)
-            if versions:
-                self._driver.route_through(endpoint, rtnl_fd, versions)
+        self._links.route(self.endpoints(container_id=container_id), rtnl_fd, priorities)
 
     def publish(
         self,
@@ -434,25 +437,7 @@ class NetworkController:
             active: Ids of the containers that run. Everything of others is removed.
         """
         with self._lock:
-            removed: list[str] = []
-            for endpoint in self._addresses.active():
-                if endpoint.container_id not in active:
-                    removed.append(endpoint.container_id)
-                    self._departures.retire(endpoint)
-            self._departures.take_up()
-            for network in self._catalogue.networks():
-                if self._addresses.active(network_id=network.id) and network.has_own_links:
-                    self._preparation.ensure_live(network)
-            if self._preparation.is_any_live():
-                self._upkeep.watch()
-            problems = self._republish()
-            orphans = self._remove_orphans()
-            self._preparation.remember(problems)
-        return RestoreReport(
-            removed_endpoints=tuple(removed),
-            removed_links=tuple(orphans),
-            problems=tuple(problems),
-        )
+            return self._recovery.restore(active)
 
     def reconcile(self) -> None:
         """Make the packet filter table anew, for when somebody has flushed it."""
@@ -485,25 +470,3 @@ class NetworkController:
     def _own_links(self, networks: Sequence[Network]) -> list[str]:
         """Return the bridges and parents of networks that are the engine's to remove."""
         return [link for n in networks if n.owns_link and (link := n.bridge or n.parent)]
-
-    def _republish(self) -> list[str]:
-        endpoints = {endpoint.id: endpoint for endpoint in self._addresses.active()}
-        self._publisher.guard(endpoints.values())
-        problems: list[str] = []
-        for endpoint_id, port in self._store.ports():
-            endpoint = endpoints.get(endpoint_id)
-            if endpoint is not None:
-                problems += self._publisher.republish(endpoint, [port])
-        if self._preparation.is_any_live() or self._upkeep.has_table():
-            try:
-                self._publisher.sync()
-            except KedgeError as error:
-                problems.append(str(error))
-        return problems
-
-    def _remove_orphans(self) -> list[str]:
-        bridges = {network.bridge for network in self._catalogue.networks() if network.bridge}
-        known = {e.link for e in [*self._addresses.active(), *self._addresses.leaving()]}
-        orphans = self._driver.orphans(bridges, known)
-        self._departures.remove_strays(orphans)
-        return orphans

@@ -1,20 +1,26 @@
 """Endpoints and networks that are going: what is free at once, and what when their links are gone.
 
-Ports are taken back and the departure is recorded at once; the link goes in the background (see
-`reaper`), and only then are addresses, MAC addresses and subnets given out again. What a crash
+Ports are taken back and the departure is recorded at once. The link goes in the background: that
+costs the kernel some twenty milliseconds (it waits until no packet can still use it), which nobody
+should wait for. Only then are addresses, MAC addresses and subnets given out again. What a crash
 leaves of it is in the records, and `take_up` goes on with it.
 """
 
 import contextlib
 import threading
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 from kedge.errdefs import SystemFailureError
+from kedge.linux.netlink import NetlinkError
 from kedge.network.addresses import AddressBook
+from kedge.network.batches import Batches
 from kedge.network.model import Endpoint, Network
 from kedge.network.publishing import PortPublisher
-from kedge.network.reaper import Reaper
 from kedge.network.store import NetworkStore
+
+# A link, and what is done once it is gone.
+_Removal: TypeAlias = tuple[str, Callable[[], None]]
 
 
 class Departures:
@@ -42,7 +48,8 @@ class Departures:
         self._store = store
         self._addresses = addresses
         self._publisher = publisher
-        self._reaper = Reaper(remove)
+        self._remove = remove
+        self._removals = Batches[_Removal]("kedge-network-removals", self._remove_all)
         self._leaving_links: set[str] = set()
 
     def retire(self, endpoint: Endpoint) -> None:
@@ -65,8 +72,7 @@ class Departures:
 
     def remove_strays(self, links: Sequence[str]) -> None:
         """Begin to remove links that have no record."""
-        for link in links:
-            self._reaper.submit(link, _nothing)
+        self._removals.submit([(link, _nothing) for link in links])
 
     def has_networks(self) -> bool:
         """Tell whether a network is still going: its subnet, or its bridge's name, is not free."""
@@ -74,15 +80,24 @@ class Departures:
 
     def drain(self) -> None:
         """Wait, without the lock, until everything is gone and free again."""
-        self._reaper.drain()
+        self._removals.drain()
 
     def close(self) -> None:
         """Finish, without the lock, what was begun."""
-        self._reaper.close()
+        self._removals.close()
+
+    def _remove_all(self, removals: Sequence[_Removal]) -> None:
+        try:
+            self._remove([link for link, _done in removals])
+        except NetlinkError:
+            # The records stay, and the next start of the engine tries again.
+            return
+        for _link, done in removals:
+            done()
 
     def _reap(self, endpoint: Endpoint) -> None:
         if endpoint.link:
-            self._reaper.submit(endpoint.link, lambda: self._forget(endpoint))
+            self._removals.submit([(endpoint.link, lambda: self._forget(endpoint))])
         else:
             self._addresses.forget([endpoint.id])
 
@@ -107,7 +122,7 @@ class Departures:
 
         self._leaving_links.update(links)
         self.remove_strays(links[:-1])
-        self._reaper.submit(links[-1], forget)
+        self._removals.submit([(links[-1], forget)])
 
     def _forget_network(self, network: Network) -> None:
         self._addresses.drop_pools(network.id)

@@ -99,6 +99,22 @@ class EndpointLinks:
         versions = gateway_versions(endpoint, siblings, priorities)
         self._driver.configure(endpoint, rtnl_fd, ifname=ifname, gateway_for=versions)
 
+    def remove_inside(self, endpoint: Endpoint, rtnl_fd: int) -> None:
+        """Remove the link of an endpoint on a wire of the host's, which only its container has."""
+        if endpoint.driver in DRIVERS:
+            link = self._driver.try_link_of(endpoint, rtnl_fd)
+            if link is not None:
+                self._parents.remove_inside(rtnl_fd, link.ifindex)
+
+    def route(
+        self, endpoints: Sequence[Endpoint], rtnl_fd: int, priorities: Mapping[str, int]
+    ) -> None:
+        """Give the links of a running container the default routes that are due to them."""
+        for endpoint in endpoints:
+            versions = gateway_versions(endpoint, endpoints, priorities)
+            if versions:
+                self._driver.route_through(endpoint, rtnl_fd, versions)
+
     def _interface_name(self, endpoint: Endpoint, taken: Collection[str]) -> str:
         """Return what an endpoint's link is called in the container.
 

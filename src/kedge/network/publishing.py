@@ -12,13 +12,14 @@ import ipaddress
 import socket
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from kedge.errdefs import KedgeError, NotSupportedError, SystemFailureError
 from kedge.linux.conntrack import Flows
 from kedge.linux.netlink import NetlinkError, Request
 from kedge.network import firewall
+from kedge.network.batches import Batches
 from kedge.network.bridge import bridge_interfaces
-from kedge.network.flows import FlowSweeper
 from kedge.network.ipam import IPAddress
 from kedge.network.kernel import HostKernel
 from kedge.network.model import (
@@ -42,6 +43,11 @@ from kedge.network.portplan import (
 from kedge.network.ports import Claim, Claimer
 from kedge.network.proxy import Listener, UserlandProxy
 from kedge.network.spoofing import LinkGuard
+
+# The kernel looks through all connections it tracks for one answer, 15 ms of it on a host with the
+# usual table, so requests that come together share a look, and what nobody waits for (connections
+# that a container without ports has made itself) waits for the next one, up to this many.
+_FLOWS_WAITING_MAX: Final = 512
 
 
 @dataclass(slots=True, kw_only=True)
@@ -85,7 +91,9 @@ class PortPublisher:
         self._bridges: dict[str, firewall.BridgeRule] = {}
         self._options: dict[str, LinkOptions] = {}
         self._guard = LinkGuard(table)
-        self._flows = FlowSweeper(kernel.forget_flows)
+        self._flows = Batches(
+            "kedge-network-flows", kernel.forget_flows, patience=_FLOWS_WAITING_MAX
+        )
         self._had_ports: set[str] = set()
         self._ports: dict[str, list[_Port]] = {}
         self._is_table_made = False
@@ -152,7 +160,11 @@ class PortPublisher:
             raise
 
     def _forget_flows(self, ports: Iterable[_Port]) -> None:
-        """Have clients reach new UDP ports that have been sending to them already."""
+        """Have clients reach new UDP ports that have been sending to them already.
+
+        They would otherwise be led to the address of a container that is no more, for as long as
+        they send.
+        """
         wanted = {
             Flows(
                 address_family(version),
