@@ -18,6 +18,7 @@ import contextlib
 import shutil
 import signal
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 from kedge.engine.announce import announce
@@ -80,6 +81,7 @@ class Lifecycle:
             context.containers, self._start_again, clock=context.clock, warn=warn
         )
         self._restarts.gather()
+        self._warn = warn
         self._watchers: set[asyncio.Task[None]] = set()
         self.oom = OomWatch(context)
 
@@ -251,6 +253,11 @@ class Lifecycle:
         self._keep(asyncio.create_task(self._watch(container, shim)))
         self._health.watch(container)
         self.oom.watch(container)
+        shim.on_log_gap = partial(self._warn_of_gap, container)
+
+    def _warn_of_gap(self, container: Container, missing_bytes: int, reason: str) -> None:
+        what = f"{missing_bytes} bytes of its output were" if missing_bytes else "its output is"
+        self._warn(f"container {container.name}: {what} not kept: {reason}")
 
     def _keep(self, task: "asyncio.Task[None]") -> None:
         self._watchers.add(task)

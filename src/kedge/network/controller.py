@@ -129,16 +129,6 @@ class NetworkController:
             parents=self._parents,
         )
         self._upkeep = TableUpkeep(self._kernel, table, self._publisher, self.reconcile)
-        self._recovery = Recovery(
-            store=store,
-            catalogue=self._catalogue,
-            addresses=self._addresses,
-            driver=self._driver,
-            publisher=self._publisher,
-            preparation=self._preparation,
-            departures=self._departures,
-            upkeep=self._upkeep,
-        )
         self._is_closed = False
         self._publisher.has_packet_filter = options.packet_filter
         self._ensure_predefined()
@@ -436,8 +426,18 @@ class NetworkController:
         Args:
             active: Ids of the containers that run. Everything of others is removed.
         """
+        recovery = Recovery(
+            store=self._store,
+            catalogue=self._catalogue,
+            addresses=self._addresses,
+            driver=self._driver,
+            publisher=self._publisher,
+            preparation=self._preparation,
+            departures=self._departures,
+            upkeep=self._upkeep,
+        )
         with self._lock:
-            return self._recovery.restore(active)
+            return recovery.restore(active)
 
     def reconcile(self) -> None:
         """Make the packet filter table anew, for when somebody has flushed it."""

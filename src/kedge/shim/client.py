@@ -95,6 +95,8 @@ class Shim:
         """Where asked for: the name server's UDP and TCP sockets, and a netfilter socket."""
         self.on_oom: _Told = _nothing
         """Called when the container runs out of memory, after `watch_memory`."""
+        self.on_log_gap: Callable[[int, str], None] = lambda _missing, _reason: None
+        """Called when output is not kept, with 0; and with how much of it once it is over."""
         self._hello: asyncio.Future[None] = loop.create_future()
         self._created: asyncio.Future[CreatedInfo] = loop.create_future()
         self._exit: asyncio.Future[ExitStatus] = loop.create_future()
@@ -369,6 +371,8 @@ class Shim:
             _resolve(self._exit, parse_exit(part(body, "exit")))
         elif kind == "oom":
             self.on_oom()
+        elif kind == "log_gap":
+            self.on_log_gap(integer(body, "missing_bytes"), text(body, "reason"))
         elif kind == "exec_exited":
             self._end_exec(text(body, "exec_id"), parse_exit(part(body, "exit")))
 

@@ -9,6 +9,7 @@ time stamp. `kedge.logdrivers.jsonfile` reads the files back with the same trick
 Lines above 16 KiB are cut into entries without a newline at their end, as Docker cuts them.
 """
 
+import errno
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -115,6 +116,13 @@ def cut_before(data: bytes, end: int) -> int:
 Later: TypeAlias = Callable[[Callable[[], None]], object]
 """Runs an action once there is nothing more urgent."""
 
+OnGap: TypeAlias = Callable[[int, str], None]
+"""Told that output is not kept, and why, when that begins; and how much of it once it is over."""
+
+
+def _tell_nobody(_missing_bytes: int, _reason: str) -> None:
+    """Leave it to the line in the log."""
+
 
 def _never(_action: Callable[[], None]) -> None:
     """Leave compression to the next rotation."""
@@ -124,16 +132,21 @@ class LogFile:
     """One container's log: appended to, rotated by size, complete after `close`.
 
     A file that cannot be written, for example on a full disk, never stops the container: what does
-    not fit is dropped in whole entries and counted in `dropped_bytes`.
+    not fit is dropped in whole entries. The first entry that fits again comes with one before it,
+    on standard error, that says how much is missing and why.
     """
 
     __slots__ = (
-        "_attrs", "_clock", "_config", "_fd", "_growth", "_later", "_packer", "_size", "_tails",
-        "dropped_bytes",
+        "_attrs", "_clock", "_config", "_fd", "_growth", "_later", "_missing", "_on_gap",
+        "_packer", "_reason", "_size", "_tails",
     )  # fmt: skip
 
     def __init__(
-        self, config: LogConfig, clock: Clock = SYSTEM_CLOCK, later: Later = _never
+        self,
+        config: LogConfig,
+        clock: Clock = SYSTEM_CLOCK,
+        later: Later = _never,
+        on_gap: OnGap = _tell_nobody,
     ) -> None:
         """Open or create the file.
 
@@ -141,6 +154,7 @@ class LogFile:
             config: Where, and how much.
             clock: Stamps the lines.
             later: Has older files compressed between other work.
+            on_gap: Told when output cannot be kept.
 
         Raises:
             OSError: The directory is missing or not writable.
@@ -148,7 +162,9 @@ class LogFile:
         self._config = config
         self._clock = clock
         self._tails = {STDOUT: b"", STDERR: b""}
-        self.dropped_bytes = 0
+        self._missing = 0
+        self._reason = ""
+        self._on_gap = on_gap
         self._size = 0
         self._growth = 1.0
         self._later = later
@@ -194,8 +210,7 @@ class LogFile:
     def _append(self, stream: int, piece: bytes) -> None:
         if not piece:
             return
-        stamp = format_rfc3339(self._clock.time_ns()).encode()
-        end = b'","stream":"%b",%b"time":"%b"}\n' % (_STREAM_NAMES[stream], self._attrs, stamp)
+        end = self._end_of_entry(stream)
         if piece[-1] != 0x0A:
             self._store(escape(piece) + end, piece)
             return
@@ -203,6 +218,10 @@ class LogFile:
         start = 0
         while start < len(piece):
             start = self._append_block(piece, start, separator)
+
+    def _end_of_entry(self, stream: int) -> bytes:
+        stamp = format_rfc3339(self._clock.time_ns()).encode()
+        return b'","stream":"%b",%b"time":"%b"}\n' % (_STREAM_NAMES[stream], self._attrs, stamp)
 
     def _append_block(self, piece: bytes, start: int, separator: bytes) -> int:
         """Store the lines from ``start`` that fit into the file; return where the next ones are."""
@@ -234,27 +253,42 @@ class LogFile:
 
     def _store(self, rest: bytes | memoryview, source: bytes) -> None:
         """Write the head of an entry and ``rest``, which ends with a whole entry."""
-        length = len(_HEAD) + len(rest)
+        head = self._describe_gap() + _HEAD if self._missing else _HEAD
+        length = len(head) + len(rest)
         limit = self._config.max_size
         if limit and self._size and self._size + length > limit:
             self._rotate()
         try:
             if self._fd < 0:
                 self._fd = self._open()
-            written = os.writev(self._fd, (_HEAD, rest))
+            written = os.writev(self._fd, (head, rest))
             if written < length:
-                written += os.write(self._fd, (_HEAD + bytes(rest))[written:])
-        except OSError:
-            written = 0
-        if written == length:
-            self._size += length
+                written += os.write(self._fd, (head + bytes(rest))[written:])
+        except OSError as error:
+            self._miss(source, error)
             return
-        self.dropped_bytes += len(source)
-        try:
+        if written < length:
+            self._miss(source, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+            return
+        self._size += length
+        if self._missing:
+            missing, self._missing = self._missing, 0
+            self._on_gap(missing, self._reason)
+
+    def _miss(self, source: bytes, error: OSError) -> None:
+        """Note what cannot be kept, and take back what of it has been written."""
+        begins = not self._missing
+        self._missing += len(source)
+        self._reason = (error.strerror or str(error)).lower()
+        with suppress(OSError):
             # Half an entry would make the next one unreadable.
             os.ftruncate(self._fd, self._size)
-        except OSError:
-            return
+        if begins:
+            self._on_gap(0, self._reason)
+
+    def _describe_gap(self) -> bytes:
+        text = f"kedge: {self._missing} bytes of output are missing here: {self._reason}"
+        return _HEAD + escape(text.encode()) + b"\\n" + self._end_of_entry(STDERR)
 
     def _open(self) -> int:
         fd = os.open(self._config.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)

@@ -7,7 +7,7 @@ A file takes what it is given at once. A service may be slow: then either the pr
 from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
-from kedge.shim.jsonlog import LogFile
+from kedge.shim.jsonlog import LogFile, OnGap
 from kedge.shim.logconfig import LogConfig
 from kedge.shim.reactor import Reactor
 
@@ -79,7 +79,7 @@ class TeeSink:
         self._service.close()
 
 
-def open_sink(config: LogConfig, reactor: Reactor, host_netns: int) -> LogSink:
+def open_sink(config: LogConfig, reactor: Reactor, host_netns: int, *, on_gap: OnGap) -> LogSink:
     """Open what ``config`` asks for.
 
     Args:
@@ -87,13 +87,14 @@ def open_sink(config: LogConfig, reactor: Reactor, host_netns: int) -> LogSink:
         reactor: Where to wait.
         host_netns: The host's network namespace, where this process is in another one; else -1.
             The sink owns it.
+        on_gap: Told when the file cannot be written.
 
     Raises:
         OSError: The file cannot be made, or the service is not there.
     """
     file = None
     if config.path:
-        file = LogFile(config, later=lambda action: reactor.call_later(0, action))
+        file = LogFile(config, later=lambda action: reactor.call_later(0, action), on_gap=on_gap)
     if config.forward is None:
         assert file is not None
         return FileSink(file)

@@ -182,11 +182,16 @@ class Monitor:
         if config is None:
             return None
         try:
-            return open_sink(config, self._reactor, self._host_netns)
+            return open_sink(config, self._reactor, self._host_netns, on_gap=self._tell_of_gap)
         except OSError as error:
             raise SystemFailureError(
                 f"failed to initialize logging driver: {one_line(error)}"
             ) from error
+
+    def _tell_of_gap(self, missing_bytes: int, reason: str) -> None:
+        self._control.broadcast(
+            {"event": "log_gap", "missing_bytes": missing_bytes, "reason": reason}
+        )
 
     def _describe(self) -> JsonObject:
         """Return the first message on a connection: everything there is to know."""

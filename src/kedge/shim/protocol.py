@@ -15,7 +15,7 @@ from typing import Final
 
 from kedge.lib.jsontypes import JsonObject
 
-PROTOCOL: Final = 1
+PROTOCOL: Final = 2
 OLDEST: Final = 1
 
 

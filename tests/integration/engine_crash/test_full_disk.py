@@ -1,6 +1,7 @@
 """A data root without room: one line each time, and an engine that goes on when there is some."""
 
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,8 @@ from tests.integration.engine_crash.truth import assert_true, state, until
 pytestmark = pytest.mark.integration
 
 _SIZE = "40m"
+_FULL = "no space left on device"
+_GAP = rf"kedge: \d+ bytes of output are missing here: {_FULL}"
 
 
 @pytest.fixture
@@ -192,6 +195,15 @@ def test_a_log_without_room_leaves_lines_out_and_goes_on(small_engine: Engine) -
     last = found[-1]
     assert found[-20:] == list(range(last - 19, last + 1))
     assert full_at in found
+    # The gap is said where it is, and to the administrator.
+    gaps = [x for x in engine.docker("logs", "talk").stderr.splitlines() if "missing here" in x]
+    assert gaps
+    assert all(re.fullmatch(_GAP, line) for line in gaps), gaps
+    warnings = [x for x in engine.log.read_text().splitlines() if "container talk" in x]
+    assert warnings[0] == "warning: container talk: its output is not kept: " + _FULL
+    assert re.fullmatch(
+        f"warning: container talk: \\d+ bytes of its output were not kept: {_FULL}", warnings[1]
+    )
     engine.docker("rm", "-f", "talk")
     assert_true(engine)
 

@@ -13,6 +13,7 @@ import pytest
 from kedge.lib.jsontypes import JsonObject
 from kedge.shim.framing import FrameReader, encode_frame, receive
 from kedge.shim.messages import SOCKET_NAME
+from kedge.shim.protocol import OLDEST, PROTOCOL
 from tests.engine import Engine
 from tests.integration.engine_crash.truth import (
     assert_true,
@@ -94,8 +95,8 @@ def test_a_shim_of_another_version(engine: Engine) -> None:
         engine.start()
         refusal = (
             f"container {key[:12]} was started by a newer kedge (shim protocol 99, this engine "
-            "speaks 1 to 1): it runs on, and can be stopped, killed and removed; restart it to use "
-            "everything else"
+            f"speaks {OLDEST} to {PROTOCOL}): it runs on, and can be stopped, killed and removed; "
+            "restart it to use everything else"
         )
         assert refusal in engine.log.read_text()
         assert (status(engine, "box"), state(engine, "box")["Pid"]) == ("running", pid)

@@ -1,5 +1,7 @@
 import json
 import os
+import resource
+import signal
 from pathlib import Path
 
 import pytest
@@ -205,8 +207,41 @@ def test_half_an_entry_of_a_killed_writer_spoils_only_itself(tmp_path: Path) -> 
     assert json.loads(last)["log"] == "next\n"
 
 
-def test_a_full_disk_drops_and_counts_but_never_fails() -> None:
-    log = LogFile(LogConfig("/dev/full", max_size=0))
+def test_a_full_disk_drops_and_tells_once_but_never_fails() -> None:
+    told: list[tuple[int, str]] = []
+    log = LogFile(LogConfig("/dev/full", max_size=0), on_gap=lambda *gap: told.append(gap))
     log.write(STDOUT, b"lost\n")
-    assert log.dropped_bytes == 5
+    log.write(STDERR, b"lost, too\n")
+    assert told == [(0, "no space left on device")]
     log.close()
+
+
+def test_the_first_line_that_fits_again_comes_with_what_is_missing(tmp_path: Path) -> None:
+    path = tmp_path / "x.log"
+    told: list[tuple[int, str]] = []
+    log = LogFile(LogConfig(str(path)), FixedClock(), on_gap=lambda *gap: told.append(gap))
+    log.write(STDOUT, b"before\n")
+    whole = path.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # Half an entry fits; what the signal of that limit would do is not the shim's concern.
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) + 20, hard))
+    try:
+        log.write(STDOUT, b"lost\n")
+        log.write(STDOUT, b"also\n")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+    assert path.read_bytes() == whole
+    log.write(STDOUT, b"after\n")
+    log.write(STDOUT, b"later\n")
+    log.close()
+    entries = [json.loads(line) for line in path.read_bytes().splitlines()]
+    gap = "kedge: 10 bytes of output are missing here: file too large\n"
+    assert [(entry["stream"], entry["log"]) for entry in entries] == [
+        ("stdout", "before\n"),
+        ("stderr", gap),
+        ("stdout", "after\n"),
+        ("stdout", "later\n"),
+    ]
+    assert told == [(0, "file too large"), (10, "file too large")]
