@@ -209,7 +209,10 @@ def test_half_an_entry_of_a_killed_writer_spoils_only_itself(tmp_path: Path) -> 
 
 def test_a_full_disk_drops_and_tells_once_but_never_fails() -> None:
     told: list[tuple[int, str]] = []
-    log = LogFile(LogConfig("/dev/full", max_size=0), on_gap=lambda *gap: told.append(gap))
+    log = LogFile(
+        LogConfig("/dev/full", max_size=0),
+        on_gap=lambda missing, reason: told.append((missing, reason)),
+    )
     log.write(STDOUT, b"lost\n")
     log.write(STDERR, b"lost, too\n")
     assert told == [(0, "no space left on device")]
@@ -219,7 +222,11 @@ def test_a_full_disk_drops_and_tells_once_but_never_fails() -> None:
 def test_the_first_line_that_fits_again_comes_with_what_is_missing(tmp_path: Path) -> None:
     path = tmp_path / "x.log"
     told: list[tuple[int, str]] = []
-    log = LogFile(LogConfig(str(path)), FixedClock(), on_gap=lambda *gap: told.append(gap))
+    log = LogFile(
+        LogConfig(str(path)),
+        FixedClock(),
+        on_gap=lambda missing, reason: told.append((missing, reason)),
+    )
     log.write(STDOUT, b"before\n")
     whole = path.read_bytes()
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
