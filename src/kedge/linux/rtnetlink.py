@@ -218,6 +218,22 @@ def set_link(
     return Request(RTM_NEWLINK, 0, body, f"change link {link}")
 
 
+def move_link(ifindex: int, netns_fd: int, *, rename: str) -> Request:
+    """Move a link to another network namespace, where it is down.
+
+    Args:
+        ifindex: Of the link, in the socket's namespace.
+        netns_fd: The other namespace.
+        rename: Its name there; ``%d`` in it stands for the first free number.
+    """
+    body = (
+        _link_header(ifindex)
+        + attribute_string(_IFLA_IFNAME, rename)
+        + attribute_u32(_IFLA_NET_NS_FD, netns_fd)
+    )
+    return Request(RTM_NEWLINK, 0, body, f"move link {ifindex}")
+
+
 def set_route_localnet(ifindex: int) -> Request:
     """Let packets with addresses of 127.0.0.0/8 pass this link (``net.ipv4.conf.*``).
 

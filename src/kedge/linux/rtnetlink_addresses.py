@@ -47,6 +47,7 @@ _IFA_LOCAL: Final = 2
 _IFA_BROADCAST: Final = 4
 _IFA_FLAGS: Final = 8
 _IFA_F_NODAD: Final = 0x02
+_IFA_F_PERMANENT: Final = 0x80
 _RTA_DST: Final = 1
 _RTA_OIF: Final = 4
 _RTA_GATEWAY: Final = 5
@@ -123,6 +124,16 @@ def parse_address(message: Message) -> Address:
     packed = values.get(_IFA_LOCAL) or values.get(_IFA_ADDRESS, b"")
     address = ipaddress.ip_address(packed)
     return Address(ifindex, ipaddress.ip_interface(f"{address}/{prefix_length}"))
+
+
+def parse_lasting_address(message: Message) -> Address | None:
+    """Return the address of an answer if it is permanent and valid everywhere, else None."""
+    _family, _length, flags, scope, _ifindex = _IFADDR.unpack_from(message.body)
+    values = parse_attributes(message.body[_IFADDR.size :])
+    flags |= unpack_u32(values, _IFA_FLAGS)
+    if scope != RT_SCOPE_UNIVERSE or not flags & _IFA_F_PERMANENT:
+        return None
+    return parse_address(message)
 
 
 def new_route(

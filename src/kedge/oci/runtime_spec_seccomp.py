@@ -102,6 +102,10 @@ def parse_seccomp(document: JsonObject, path: str = "linux.seccomp") -> Seccomp:
     for index, flag in enumerate(flags):
         if flag not in FLAGS:
             raise InvalidParameterError(f"{path}.flags[{index}]: unknown flag {flag!r}")
+    listener_path = optional_string(document, "listenerPath", path) or ""
+    listener_metadata = optional_string(document, "listenerMetadata", path) or ""
+    if listener_metadata and not listener_path:
+        raise InvalidParameterError(f"{path}.listenerMetadata needs {path}.listenerPath")
     return Seccomp(
         default_action=_read_action(document, "defaultAction", path),
         default_errno_ret=optional_integer(
@@ -109,8 +113,8 @@ def parse_seccomp(document: JsonObject, path: str = "linux.seccomp") -> Seccomp:
         ),
         architectures=read_list(document, "architectures", path, read_string_item),
         flags=flags,
-        listener_path=optional_string(document, "listenerPath", path) or "",
-        listener_metadata=optional_string(document, "listenerMetadata", path) or "",
+        listener_path=listener_path,
+        listener_metadata=listener_metadata,
         syscalls=read_list(document, "syscalls", path, _parse_rule),
     )
 

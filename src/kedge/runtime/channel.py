@@ -18,6 +18,8 @@ CREATED: Final = b"C"
 START: Final = b"S"
 HOOKS: Final = b"H"
 PID: Final = b"P"
+LISTENER: Final = b"L"
+NETWORK: Final = b"N"
 CONTINUE: Final = b"G"
 _ERROR: Final = b"E"
 
@@ -61,6 +63,10 @@ class Channel:
             socket.send_fds(self._socket, [kind + body], list(fds))
         else:
             self._socket.send(kind + body)
+
+    def send_listener(self, listener: int) -> None:
+        """Send the listener of the filter this process is under."""
+        self.send(LISTENER, b"", [listener])
 
     def send_failure(self, error: BaseException) -> None:
         """Send ``error``; if nobody listens any more, that is fine."""

@@ -9,10 +9,15 @@ a subreaper to adopt it.
 import os
 import signal
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from kedge.errdefs import HookFailedError, InvalidParameterError, SystemFailureError
+from kedge.errdefs import (
+    HookFailedError,
+    InvalidParameterError,
+    SystemFailureError,
+    UnavailableError,
+)
 from kedge.linux import namespaces as ns
 from kedge.linux import prctl, process
 from kedge.oci.mounts import Mount
@@ -28,7 +33,9 @@ from kedge.runtime.namespaces import (
     plan_namespaces,
     with_user_namespace,
 )
+from kedge.runtime.net_devices import DeviceMove
 from kedge.runtime.plan import plan_init, plan_launch
+from kedge.runtime.seccomp_agent import notify_agent
 
 
 class Stdio(NamedTuple):
@@ -127,9 +134,13 @@ class Created:
             NotFoundError: No such program, with Docker's text.
             ForbiddenError: It may not be executed, or a limit or privilege was refused.
             HookFailedError: A hook failed; the container has been killed.
+            UnavailableError: So did its seccomp agent; likewise.
         """
         try:
-            request_start(self.line)
+            request_start(self.line, lambda fd: give_to_agent(self._identity, self.pid, fd))
+        except UnavailableError:
+            process.send_signal(self.pidfd, signal.SIGKILL)
+            raise
         finally:
             self.line.close()
         try:
@@ -146,13 +157,31 @@ class Created:
             os.close(self.pty_master)
 
 
-def request_start(line: Channel) -> None:
-    """Tell the process at the other end of ``line`` to go on, and wait for its `execve`."""
+def give_to_agent(identity: Identity, pid: int, listener: int) -> None:
+    """Hand the listener of the container's filter, or of a process in it, to the seccomp agent."""
+    notify_agent(identity.spec, identity.state("created", pid), pid, listener)
+
+
+def request_start(line: Channel, give: Callable[[int], None]) -> None:
+    """Tell the process at the other end of ``line`` to go on, and wait for its `execve`.
+
+    Args:
+        line: Where it waits.
+        give: Takes the listener of a seccomp filter that has one.
+    """
     try:
         line.send(channel.START)
     except OSError as error:
         raise SystemFailureError("the container's process died before it was started") from error
+    await_program(line, give)
+
+
+def await_program(line: Channel, give: Callable[[int], None]) -> None:
+    """Wait until the process at the other end is another program, or raise its failure."""
     message = line.receive()
+    if message.kind == channel.LISTENER:
+        give(message.fds[0])
+        message = line.receive()
     if message.kind:
         raise SystemFailureError(f"unexpected answer to start: {message.kind!r}")
 
@@ -243,20 +272,29 @@ def _fork_and_answer(plan: InitPlan, identity: Identity) -> Created:
         # The process that reports back is a grandchild, and must become a child to be waited for.
         prctl.set_child_subreaper()
     child = Child(-1, -1)
+    moves: list[DeviceMove] = []
     try:
         with children_in_pid_namespace(new=plan.namespaces.new_pid, fd=plan.namespaces.pid_fd):
             child = fork_child(lambda: run_init(plan, theirs))
         theirs.close()
-        return _answer(line, child, identity)
+        return _answer(line, child, identity, moves)
     except BaseException:
         theirs.close()
         line.close()
+        for move in moves:
+            move.undo()
         child.destroy()
         raise
+    finally:
+        for move in moves:
+            move.close()
 
 
-def _answer(line: Channel, child: Child, identity: Identity) -> Created:
-    """Do for the child what it asks for, until it reports that the container is created."""
+def _answer(line: Channel, child: Child, identity: Identity, moves: list[DeviceMove]) -> Created:
+    """Do for the child what it asks for, until it reports that the container is created.
+
+    What is moved into its network is added to ``moves``.
+    """
     while True:
         message = line.receive()
         if message.kind == channel.PID:
@@ -267,6 +305,10 @@ def _answer(line: Channel, child: Child, identity: Identity) -> Created:
             run_hooks("prestart", hooks.prestart, state)
             run_hooks("createRuntime", hooks.create_runtime, state)
             line.send(channel.CONTINUE, state)
+        elif message.kind == channel.NETWORK:
+            moves.append(DeviceMove(message.fds[0]))
+            moves[-1].move(identity.spec.linux.net_devices)
+            line.send(channel.CONTINUE)
         elif message.kind == channel.CREATED:
             text = message.body.decode(errors="surrogateescape")
             return Created(

@@ -81,6 +81,7 @@ def _start(container: Container, process: Process, options: Parsed) -> ExecStart
             process,
             init_pid=container.record.pid,
             container_id=container.container_id,
+            bundle=container.record.bundle,
             stdio=Stdio(0, 1, 2),
             cgroup=container.cgroup(),
             die_with_parent=False,

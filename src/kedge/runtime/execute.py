@@ -12,6 +12,7 @@ import errno
 import gc
 import os
 import select
+from collections.abc import Callable
 from typing import Final, NamedTuple, NoReturn
 
 from kedge.errdefs import ConflictError, SystemFailureError
@@ -22,7 +23,7 @@ from kedge.runtime import channel, launch, program, quick_exec, stdio
 from kedge.runtime.cgroups.protocol import Cgroup
 from kedge.runtime.channel import Channel, open_channel
 from kedge.runtime.child import Child, fork_child, run_reporting
-from kedge.runtime.container import Stdio
+from kedge.runtime.container import Identity, Stdio, await_program, give_to_agent
 from kedge.runtime.launch import Launch
 from kedge.runtime.namespaces import FLAGS, children_in_pid_namespace
 from kedge.runtime.plan import plan_launch
@@ -65,6 +66,7 @@ def exec_process(
     *,
     init_pid: int,
     container_id: str,
+    bundle: str = "",
     stdio: Stdio,
     cgroup: Cgroup | None,
     die_with_parent: bool = True,
@@ -79,6 +81,7 @@ def exec_process(
         process_: What to run; it gets the container's seccomp filter.
         init_pid: The same process by number, for kernels where a pidfd names no namespaces.
         container_id: Names the session keyring to join.
+        bundle: Told to the seccomp agent, if there is one.
         stdio: Standard streams; ignored where a terminal is asked for.
         cgroup: The container's.
         die_with_parent: Kill the process when the caller dies.
@@ -126,7 +129,10 @@ def exec_process(
                 raise ConflictError(f"container {container_id} is not running") from error
             raise
         theirs.close()
-        master = _wait_for_exec(line, plan, container_id)
+        identity = Identity(spec, container_id, bundle)
+        master = _wait_for_exec(
+            line, plan, container_id, lambda fd: give_to_agent(identity, child.pid, fd)
+        )
     except BaseException:
         theirs.close()
         child.destroy()
@@ -148,7 +154,9 @@ def _try_quick(plan: _ExecPlan, spec: Spec, pid_namespace: int) -> ExecStarted |
     return None
 
 
-def _wait_for_exec(line: Channel, plan: _ExecPlan, container_id: str) -> int:
+def _wait_for_exec(
+    line: Channel, plan: _ExecPlan, container_id: str, give: Callable[[int], None]
+) -> int:
     message = line.receive()
     if message.kind != channel.CREATED:
         if _has_ended(plan.init_pidfd):
@@ -156,7 +164,7 @@ def _wait_for_exec(line: Channel, plan: _ExecPlan, container_id: str) -> int:
         raise SystemFailureError("the process died before it joined the container")
     master = message.fds[0] if message.fds else -1
     try:
-        line.receive()
+        await_program(line, give)
     except BaseException:
         if master >= 0:
             os.close(master)
@@ -207,7 +215,7 @@ def _become_exec(plan: _ExecPlan, line: Channel) -> None:
     else:
         stdio.connect_stdio(plan.stdio, plan.launch.user)
     line.send(channel.CREATED, b"", [master] if master >= 0 else [])
-    launch.become(plan.launch, environment, proc_fd)
+    launch.become(plan.launch, environment, proc_fd, line.send_listener)
 
 
 def _join(plan: _ExecPlan) -> None:

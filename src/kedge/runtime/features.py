@@ -37,7 +37,7 @@ def features_document() -> JsonObject:
             "cgroup": {"v1": True, "v2": True, "systemd": False, "systemdUser": False},
             "seccomp": {
                 "enabled": True,
-                "actions": _list(ACTIONS - {"SCMP_ACT_NOTIFY"}),
+                "actions": _list(ACTIONS),
                 "operators": _list(OPERATORS),
                 "archs": [f"SCMP_ARCH_{native_architecture().name.upper()}"],
                 "knownFlags": _list(FLAGS),
@@ -47,7 +47,7 @@ def features_document() -> JsonObject:
             "selinux": {"enabled": False},
             "intelRdt": {"enabled": False},
             "mountExtensions": {"idmap": {"enabled": True}},
-            "netDevices": {"enabled": False},
+            "netDevices": {"enabled": True},
         },
         "annotations": {"org.kedge.runtime.version": __version__},
     }

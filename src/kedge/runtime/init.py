@@ -67,6 +67,8 @@ class InitPlan(NamedTuple):
     keep_host_root: bool
     root_ids: HostIds
     """What root of the container is on the host."""
+    wants_devices: bool
+    """Whether interfaces of the host are to be moved here, which the parent does."""
 
     def close(self) -> None:
         """Close the descriptors of namespaces, in the parent."""
@@ -141,7 +143,19 @@ def _enter_namespaces(plan: InitPlan, line: Channel) -> Prepared:
         raise refusal("cannot make the container's namespaces", error) from error
     if plan.time_offsets:
         _set_time_offsets(plan.time_offsets)
+    if plan.wants_devices:
+        _have_devices_moved(line)
     return prepared
+
+
+def _have_devices_moved(line: Channel) -> None:
+    network = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        line.send(channel.NETWORK, b"", [network])
+    finally:
+        os.close(network)
+    if line.receive().kind != channel.CONTINUE:
+        os._exit(1)
 
 
 def _set_time_offsets(lines: str) -> None:
@@ -187,7 +201,7 @@ def _become_container(plan: InitPlan, line: Channel, prepared: Prepared) -> None
         if plan.hooks.start_container:
             state = state_seen_inside(built.state, "created")
             run_hooks("startContainer", plan.hooks.start_container, state)
-        launch.become(plan.launch, environment, proc_fd)
+        launch.become(plan.launch, environment, proc_fd, gate.send_listener)
 
     run_reporting(gate, "start the container", execute)
 

@@ -10,6 +10,7 @@ CAP_SYS_ADMIN, so that capability is kept until then and one `capset` follows as
 import errno
 import os
 import signal
+from collections.abc import Callable
 from typing import Final, NamedTuple, NoReturn
 
 from kedge.errdefs import (
@@ -20,7 +21,7 @@ from kedge.errdefs import (
 )
 from kedge.linux import capabilities as caps
 from kedge.linux import prctl, process
-from kedge.linux.seccomp import set_filter
+from kedge.linux.seccomp import FILTER_FLAG_NEW_LISTENER, set_filter
 from kedge.oci.runtime_spec.types import (
     Capabilities,
     ConsoleSize,
@@ -33,7 +34,13 @@ from kedge.oci.runtime_spec.types import (
 from kedge.runtime.failures import reason, refusal
 from kedge.runtime.limits import Limit, raise_hard_limits, set_limits, set_oom_score
 from kedge.runtime.program import find_program
-from kedge.runtime.scheduling import apply_io_priority, apply_personality, apply_scheduler
+from kedge.runtime.scheduling import (
+    PlannedPolicy,
+    apply_io_priority,
+    apply_memory_policy,
+    apply_personality,
+    apply_scheduler,
+)
 
 DEFAULT_UMASK: Final = 0o022
 
@@ -70,6 +77,7 @@ class Launch(NamedTuple):
     scheduler: Scheduler | None
     io_priority: IoPriority | None
     personality: Personality | None
+    memory_policy: PlannedPolicy | None
 
 
 def plan_capabilities(process_: Process, *, in_user_namespace: bool) -> CapabilityMasks:
@@ -136,6 +144,7 @@ def take_host_rights(launch: Launch) -> None:
     apply_scheduler(launch.scheduler)
     apply_io_priority(launch.io_priority)
     apply_personality(launch.personality)
+    apply_memory_policy(launch.memory_policy)
 
 
 def join_keyring(name: str) -> None:
@@ -208,8 +217,20 @@ def _change_user(launch: Launch, *, keep: int) -> None:
     caps.set_ambient(masks.ambient)
 
 
-def become(launch: Launch, environment: tuple[str, ...], proc_fd: int) -> NoReturn:
+def become(
+    launch: Launch,
+    environment: tuple[str, ...],
+    proc_fd: int,
+    hand_over: Callable[[int], None],
+) -> NoReturn:
     """Drop privileges and execute the program.
+
+    Args:
+        launch: What to execute, and as whom.
+        environment: Its variables, complete.
+        proc_fd: The host's /proc.
+        hand_over: Takes the listener of a filter that has one. The filter is in force by then,
+            and lets it be sent (`kedge.runtime.seccomp_agent`).
 
     Raises:
         KedgeError: Why it did not work.
@@ -233,7 +254,9 @@ def become(launch: Launch, environment: tuple[str, ...], proc_fd: int) -> NoRetu
     set_limits(launch.limits)
     process.set_cloexec_from(3 + launch.preserve_fds)
     if launch.seccomp:
-        set_filter(launch.seccomp, launch.seccomp_flags)
+        listener = set_filter(launch.seccomp, launch.seccomp_flags)
+        if launch.seccomp_flags & FILTER_FLAG_NEW_LISTENER:
+            hand_over(listener)
     if keep:
         masks = launch.masks
         caps.set_capabilities(

@@ -14,6 +14,7 @@ from kedge.errdefs import (
     HookFailedError,
     InvalidParameterError,
     NotFoundError,
+    UnavailableError,
 )
 from kedge.lib.atomicfile import write_atomic
 from kedge.lib.clock import SYSTEM_CLOCK
@@ -29,6 +30,7 @@ from kedge.runtime.container import (
     Options,
     Stdio,
     create_container,
+    give_to_agent,
     request_start,
     run_poststart,
     run_poststop,
@@ -163,6 +165,7 @@ def start(call: Invocation, container: Container) -> None:
 
     Raises:
         HookFailedError: A hook failed; the container has been killed and deleted.
+        UnavailableError: The seccomp agent is not there; likewise.
         ConflictError: It is not in the state created.
         NotFoundError: No such program.
         ForbiddenError: The program may not be executed.
@@ -171,15 +174,16 @@ def start(call: Invocation, container: Container) -> None:
         raise ConflictError(
             f"cannot start container {container.container_id}: it is {container.status()}"
         )
+    identity = _identity(container)
     line = Channel(container.directory.connect())
     try:
         try:
-            request_start(line)
+            request_start(line, lambda fd: give_to_agent(identity, container.record.pid, fd))
         finally:
             line.close()
             container.directory.forget_start()
-        run_poststart(_identity(container), container.record.pid)
-    except HookFailedError:
+        run_poststart(identity, container.record.pid)
+    except (HookFailedError, UnavailableError):
         delete(call, container, force=True)
         raise
     call.journal.debug(f"started container {container.container_id}")

@@ -15,7 +15,9 @@ from kedge.runtime.limits import plan_limits
 from kedge.runtime.namespaces import NamespacePlan, open_user_namespace
 from kedge.runtime.prepared import host_ids
 from kedge.runtime.rootfs import PlannedMount
+from kedge.runtime.scheduling import plan_memory_policy
 from kedge.runtime.seccomp import compile_profile, default_program, filter_flags
+from kedge.runtime.seccomp_agent import check_listener
 
 SECCOMP_ANNOTATION: Final = "org.kedge.seccomp"
 _APPARMOR: Final = "/sys/module/apparmor/parameters/enabled"
@@ -69,6 +71,7 @@ def plan_launch(
         scheduler=process.scheduler,
         io_priority=process.io_priority,
         personality=spec.linux.personality,
+        memory_policy=plan_memory_policy(spec.linux.memory_policy),
     )
 
 
@@ -85,9 +88,7 @@ def _plan_seccomp(spec: Spec) -> tuple[bytes, int]:
         process = spec.process
         held = process.capabilities if process is not None else None
         return default_program(held.bounding if held is not None else ()), 0
-    actions = {profile.default_action, *(rule.action for rule in profile.syscalls)}
-    if profile.listener_path or "SCMP_ACT_NOTIFY" in actions:
-        raise NotSupportedError("linux.seccomp: SCMP_ACT_NOTIFY is not supported by kedge")
+    check_listener(profile)
     return compile_profile(profile), filter_flags(profile)
 
 
@@ -160,6 +161,7 @@ def plan_init(
         listener=listener,
         keep_host_root=keep_host_root,
         root_ids=host_ids(linux.uid_mappings, linux.gid_mappings),
+        wants_devices=bool(linux.net_devices),
     )
 
 
@@ -209,6 +211,10 @@ def _check_linux(spec: Spec) -> None:
         raise NotSupportedError(f"linux.{linux.unsupported[0]} is not supported by kedge")
     if (spec.hostname or spec.domainname) and not _has_namespace(linux, "uts"):
         raise InvalidParameterError("hostname needs a uts namespace of the container's own")
+    if linux.net_devices and not _has_namespace(linux, "network"):
+        raise InvalidParameterError(
+            "linux.netDevices needs a network namespace of the container's own"
+        )
     _check_sysctls(linux)
 
 

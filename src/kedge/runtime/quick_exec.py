@@ -19,6 +19,7 @@ from typing import Final, NamedTuple
 
 from kedge.linux import capabilities as caps
 from kedge.linux import prctl, process, vfork
+from kedge.linux.seccomp import FILTER_FLAG_NEW_LISTENER
 from kedge.linux.vfork import Script
 from kedge.linux.vfork import Syscalls as Call
 from kedge.oci.runtime_spec.types import Spec
@@ -63,6 +64,8 @@ def is_usual(launch: Launch, spec: Spec) -> bool:
         launch.scheduler,
         launch.io_priority,
         launch.personality,
+        launch.memory_policy,
+        launch.seccomp_flags & FILTER_FLAG_NEW_LISTENER,
         not launch.args,
         not any(entry.startswith("HOME=/") for entry in launch.env),
         namespaces.keys() & {"user", "time"},

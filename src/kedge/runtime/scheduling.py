@@ -1,11 +1,11 @@
-"""The process's scheduling, I/O priority, execution domain and CPUs, as the spec names them."""
+"""Scheduling, I/O priority, memory policy, execution domain and CPUs, as the spec names them."""
 
 import os
-from typing import Final
+from typing import Final, NamedTuple
 
 from kedge.errdefs import InvalidParameterError
 from kedge.linux import scheduling
-from kedge.oci.runtime_spec.types import IoPriority, Personality, Scheduler
+from kedge.oci.runtime_spec.types import IoPriority, MemoryPolicy, Personality, Scheduler
 from kedge.runtime.failures import refusal
 
 _POLICIES: Final = {
@@ -27,6 +27,24 @@ _FLAGS: Final = {
     "SCHED_FLAG_UTIL_CLAMP_MAX": 0x40,
 }
 _IO_CLASSES: Final = {"IOPRIO_CLASS_RT": 1, "IOPRIO_CLASS_BE": 2, "IOPRIO_CLASS_IDLE": 3}
+# include/uapi/linux/mempolicy.h
+_MEMORY_MODES: Final = {
+    "MPOL_DEFAULT": 0,
+    "MPOL_PREFERRED": 1,
+    "MPOL_BIND": 2,
+    "MPOL_INTERLEAVE": 3,
+    "MPOL_LOCAL": 4,
+    "MPOL_PREFERRED_MANY": 5,
+    "MPOL_WEIGHTED_INTERLEAVE": 6,
+}
+_MEMORY_FLAGS: Final = {
+    "MPOL_F_STATIC_NODES": 1 << 15,
+    "MPOL_F_RELATIVE_NODES": 1 << 14,
+    "MPOL_F_NUMA_BALANCING": 1 << 13,
+}
+_WITHOUT_NODES: Final = frozenset(("MPOL_DEFAULT", "MPOL_LOCAL"))
+_NODES_OPTIONAL: Final = frozenset(("MPOL_PREFERRED",))
+_NODE_MAX: Final = 1023
 _DOMAINS: Final = {"LINUX": 0, "LINUX32": 0x0008}
 
 
@@ -59,6 +77,45 @@ def apply_io_priority(io_priority: IoPriority | None) -> None:
         raise refusal(f"cannot set the I/O priority {io_priority.io_class}", error) from error
 
 
+class PlannedPolicy(NamedTuple):
+    """A memory policy in the kernel's numbers."""
+
+    name: str
+    mode: int
+    nodes: int
+    """As a bit mask."""
+
+
+def plan_memory_policy(policy: MemoryPolicy | None) -> PlannedPolicy | None:
+    """Return ``policy`` in the kernel's numbers.
+
+    Raises:
+        InvalidParameterError: The mode wants nodes and has none, or the other way round.
+    """
+    if policy is None:
+        return None
+    nodes = parse_cpus(policy.nodes)
+    if nodes and policy.mode in _WITHOUT_NODES:
+        raise InvalidParameterError(f"linux.memoryPolicy.nodes: {policy.mode} takes none")
+    if not nodes and policy.mode not in _WITHOUT_NODES | _NODES_OPTIONAL:
+        raise InvalidParameterError(f"linux.memoryPolicy.nodes: {policy.mode} needs at least one")
+    if any(node > _NODE_MAX for node in nodes):
+        raise InvalidParameterError(f"linux.memoryPolicy.nodes: no node is above {_NODE_MAX}")
+    flags = sum(_MEMORY_FLAGS[name] for name in set(policy.flags))
+    mask = sum(1 << node for node in nodes)
+    return PlannedPolicy(policy.mode, _MEMORY_MODES[policy.mode] | flags, mask)
+
+
+def apply_memory_policy(policy: PlannedPolicy | None) -> None:
+    """Set the memory policy."""
+    if policy is None:
+        return
+    try:
+        scheduling.set_memory_policy(policy.mode, policy.nodes)
+    except OSError as error:
+        raise refusal(f"cannot set the memory policy {policy.name}", error) from error
+
+
 def apply_personality(personality: Personality | None) -> None:
     """Set the execution domain."""
     if personality is not None:
@@ -77,7 +134,7 @@ def parse_cpus(text: str) -> frozenset[int]:
         if not part:
             continue
         if not first.isdecimal() or (dash and not last.isdecimal()):
-            raise InvalidParameterError(f"{text!r} is no list of CPUs such as 0-3,8")
+            raise InvalidParameterError(f"{text!r} is no list of numbers such as 0-3,8")
         found.update(range(int(first), int(last if dash else first) + 1))
     return frozenset(found)
 

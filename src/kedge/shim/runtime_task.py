@@ -7,7 +7,7 @@ from contextlib import suppress
 from socket import socket
 from typing import Final
 
-from kedge.errdefs import ConflictError, HookFailedError, NotFoundError
+from kedge.errdefs import ConflictError, HookFailedError, NotFoundError, UnavailableError
 from kedge.lib.jsontypes import Json, JsonObject
 from kedge.linux import process
 from kedge.oci import fields
@@ -20,6 +20,7 @@ from kedge.runtime.container import (
     Identity,
     Stdio,
     create_container,
+    give_to_agent,
     request_start,
     run_poststart,
 )
@@ -76,7 +77,10 @@ class RuntimeTask:
         """Let the init become the user's program; returns when it has."""
         self._maker.wait()
         try:
-            request_start(self._line)
+            request_start(self._line, self._give_to_agent)
+        except UnavailableError:
+            self.signal(signal.SIGKILL)
+            raise
         finally:
             self._line.close()
         if self._made.has_poststart:
@@ -86,6 +90,10 @@ class RuntimeTask:
             except HookFailedError:
                 self.signal(signal.SIGKILL)
                 raise
+
+    def _give_to_agent(self, listener: int) -> None:
+        identity = Identity(self._load(), self._request.id, self._request.bundle)
+        give_to_agent(identity, self.pid, listener)
 
     def exec(self, request: ExecRequest, pipes: Pipes) -> ExecProcess:
         """Start one more process inside."""
@@ -102,6 +110,7 @@ class RuntimeTask:
             parse_process(document),
             init_pid=self._made.pid,
             container_id=self._request.id,
+            bundle=self._request.bundle,
             stdio=Stdio(*pipes.theirs),
             cgroup=self._cgroup,
         )

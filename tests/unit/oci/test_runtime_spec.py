@@ -69,6 +69,24 @@ BROKEN: list[tuple[JsonObject, str]] = [
     ({"ociVersion": "1.0.0", "root": {"path": "r", "readonly": "yes"}}, "root.readonly"),
     ({"ociVersion": "1.0.0", "linux": {"namespaces": [{"type": "x"}]}}, "namespaces[0].type"),
     ({"ociVersion": "1.0.0", "linux": {"netDevices": {"eth0": {"name": 1}}}}, "netDevices.eth0"),
+    ({"ociVersion": "1.0.0", "linux": {"netDevices": {"a b": {}}}}, "linux.netDevices"),
+    (
+        {"ociVersion": "1.0.0", "linux": {"netDevices": {"e": {"name": "%d%d"}}}},
+        "netDevices.e.name",
+    ),
+    ({"ociVersion": "1.0.0", "linux": {"memoryPolicy": {}}}, "linux.memoryPolicy.mode"),
+    ({"ociVersion": "1.0.0", "linux": {"memoryPolicy": {"mode": "MPOL"}}}, "memoryPolicy.mode"),
+    (
+        {"ociVersion": "1.0.0", "linux": {"memoryPolicy": {"mode": "MPOL_BIND", "nodes": "x"}}},
+        "memoryPolicy.nodes",
+    ),
+    (
+        {
+            "ociVersion": "1.0.0",
+            "linux": {"seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "listenerMetadata": "x"}},
+        },
+        "seccomp.listenerMetadata",
+    ),
     ({"ociVersion": "1.0.0", "hooks": {"poststop": [{}]}}, "hooks.poststop[0].path"),
     ({"ociVersion": "1.0.0", "annotations": {"a": 1}}, "annotations.a"),
 ]

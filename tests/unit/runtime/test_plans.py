@@ -2,18 +2,21 @@ from pathlib import Path
 
 import pytest
 
-from kedge.errdefs import InvalidParameterError, KedgeError, NotFoundError, NotSupportedError
+from kedge.errdefs import InvalidParameterError, KedgeError, NotFoundError
 from kedge.lib.jsontypes import Json, JsonObject
 from kedge.linux import namespaces as ns
 from kedge.oci.runtime_spec import Capabilities, Process, SpecMount, parse_spec
-from kedge.oci.runtime_spec.types import Device, Namespace, Rlimit
+from kedge.oci.runtime_spec.types import Device, MemoryPolicy, Namespace, Rlimit
+from kedge.oci.runtime_spec_seccomp import Seccomp, SeccompRule
 from kedge.runtime.container import Stdio, create_container
 from kedge.runtime.devices import DEFAULT_DEVICES, all_devices
 from kedge.runtime.launch import plan_capabilities, ungranted
 from kedge.runtime.limits import plan_limits
 from kedge.runtime.namespaces import plan_namespaces
 from kedge.runtime.rootfs import plan_mounts
-from kedge.runtime.scheduling import parse_cpus
+from kedge.runtime.scheduling import PlannedPolicy, parse_cpus, plan_memory_policy
+from kedge.runtime.seccomp import filter_flags
+from kedge.runtime.seccomp_agent import check_listener
 from kedge.runtime.state import check_id
 
 
@@ -154,6 +157,7 @@ def document(**linux: Json) -> JsonObject:
         (document(sysctl={"net.ipv4.ip_forward": "1"}), "needs a network namespace"),
         (document() | {"hostname": "x"}, "uts namespace"),
         (document(intelRdt={}), "linux.intelRdt is not supported"),
+        (document(netDevices={"eth0": {}}), "linux.netDevices needs a network namespace"),
         (document(timeOffsets={"boottime": {"secs": 1}}), "time namespace"),
         (document(namespaces=[{"type": "mount"}, {"type": "user"}]), "uidMappings"),
         (document() | {"process": {"cwd": "x"}}, "must be absolute"),
@@ -177,10 +181,52 @@ def test_a_bad_spec_is_refused_before_any_fork(
     assert text in str(caught.value)
 
 
-def test_a_seccomp_listener_is_not_supported(tmp_path: Path) -> None:
-    (tmp_path / "rootfs").mkdir()
-    config = document(seccomp={"defaultAction": "SCMP_ACT_NOTIFY", "listenerPath": "/x"})
-    with pytest.raises(NotSupportedError, match="SCMP_ACT_NOTIFY"):
-        create_container(
-            parse_spec(config), container_id="x", bundle=str(tmp_path), stdio=Stdio(), cgroup=None
-        )
+NOTIFY = SeccompRule(("mkdir",), "SCMP_ACT_NOTIFY")
+
+
+@pytest.mark.parametrize(
+    ("profile", "text"),
+    [
+        (Seccomp("SCMP_ACT_ALLOW", syscalls=(NOTIFY,)), "listenerPath is required"),
+        (Seccomp("SCMP_ACT_NOTIFY", listener_path="/x"), "sendmsg"),
+        (
+            Seccomp(
+                "SCMP_ACT_ALLOW",
+                listener_path="/x",
+                syscalls=(NOTIFY._replace(names=("write", "sendmsg")),),
+            ),
+            "sendmsg",
+        ),
+    ],
+)
+def test_a_listener_nobody_could_be_given_is_refused(profile: Seccomp, text: str) -> None:
+    with pytest.raises(InvalidParameterError, match=text):
+        check_listener(profile)
+
+
+def test_a_listener_that_can_be_handed_over() -> None:
+    check_listener(Seccomp("SCMP_ACT_ALLOW", listener_path="/ignored"))
+    allowed = SeccompRule(("sendmsg",), "SCMP_ACT_ALLOW")
+    profile = Seccomp("SCMP_ACT_NOTIFY", listener_path="/x", syscalls=(allowed,))
+    check_listener(profile)
+    assert filter_flags(profile._replace(flags=("SECCOMP_FILTER_FLAG_TSYNC",))) == 0b11001
+
+
+@pytest.mark.parametrize(
+    ("policy", "text"),
+    [
+        (MemoryPolicy("MPOL_BIND"), "needs at least one"),
+        (MemoryPolicy("MPOL_LOCAL", "0"), "takes none"),
+        (MemoryPolicy("MPOL_BIND", "4-2000"), "above 1023"),
+    ],
+)
+def test_memory_policies_that_make_no_sense(policy: MemoryPolicy, text: str) -> None:
+    with pytest.raises(InvalidParameterError, match=text):
+        plan_memory_policy(policy)
+
+
+def test_a_memory_policy_in_numbers() -> None:
+    flags = ("MPOL_F_STATIC_NODES", "MPOL_F_STATIC_NODES")
+    planned = plan_memory_policy(MemoryPolicy("MPOL_INTERLEAVE", "0-1,3", flags))
+    assert planned == PlannedPolicy("MPOL_INTERLEAVE", 1 << 15 | 3, 0b1011)
+    assert plan_memory_policy(None) is None

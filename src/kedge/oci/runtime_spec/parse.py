@@ -20,7 +20,9 @@ from kedge.oci.runtime_spec.types import (
     IdMapping,
     IoPriority,
     Linux,
+    MemoryPolicy,
     Namespace,
+    NetDevice,
     Personality,
     Process,
     Rlimit,
@@ -60,7 +62,23 @@ _DOMAINS: Final = frozenset(("LINUX", "LINUX32"))
 _DEVICE_TYPES: Final = frozenset("cbup")
 # https://semver.org/spec/v2.0.0.html, which the specification demands
 _SEMVER: Final = re.compile(r"\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?", re.ASCII)
-_UNSUPPORTED: Final = ("intelRdt", "netDevices", "memoryPolicy")
+_UNSUPPORTED: Final = ("intelRdt",)
+_MEMORY_MODES: Final = frozenset(
+    f"MPOL_{name}"
+    for name in (
+        "DEFAULT",
+        "BIND",
+        "INTERLEAVE",
+        "WEIGHTED_INTERLEAVE",
+        "PREFERRED",
+        "PREFERRED_MANY",
+        "LOCAL",
+    )
+)
+_MEMORY_FLAGS: Final = frozenset(
+    f"MPOL_F_{name}" for name in ("NUMA_BALANCING", "RELATIVE_NODES", "STATIC_NODES")
+)
+_IFNAMSIZ: Final = 16
 
 
 def _id_mapping(fields: Fields) -> IdMapping:
@@ -198,9 +216,44 @@ def _personality(fields: Fields) -> Personality:
     )
 
 
+def _memory_policy(fields: Fields) -> MemoryPolicy:
+    nodes = fields.string("nodes")
+    if not set(nodes) <= set("0123456789, -"):
+        raise InvalidParameterError(f"{fields.at('nodes')}: {nodes!r} is no list such as 0-3,7")
+    return MemoryPolicy(
+        mode=fields.required_choice("mode", _MEMORY_MODES),
+        nodes=nodes,
+        flags=fields.choices("flags", _MEMORY_FLAGS),
+    )
+
+
+def _net_device(fields: Fields) -> NetDevice:
+    name = fields.string("name")
+    if name and not _is_interface_name(name.replace("%d", "0", 1)):
+        raise InvalidParameterError(f"{fields.at('name')}: {name!r} is no name of an interface")
+    return NetDevice(name)
+
+
+def _net_devices(fields: Fields) -> dict[str, NetDevice]:
+    devices = fields.object_map("netDevices", _net_device)
+    for name in devices:
+        if not _is_interface_name(name):
+            raise InvalidParameterError(
+                f"{fields.at('netDevices')}: {name!r} is no name of an interface"
+            )
+    return devices
+
+
+def _is_interface_name(name: str) -> bool:
+    """Tell whether the kernel takes ``name`` (``dev_valid_name`` in net/core/dev.c)."""
+    return (
+        0 < len(name.encode()) < _IFNAMSIZ
+        and name not in (".", "..")
+        and not any(each in "/:%\0" or each.isspace() for each in name)
+    )
+
+
 def _linux(fields: Fields) -> Linux:
-    # Moving interfaces is not supported, but a wrong document is still a wrong document.
-    fields.object_map("netDevices", lambda device: device.string("name"))
     return Linux(
         namespaces=fields.array("namespaces", _namespace),
         uid_mappings=fields.array("uidMappings", _id_mapping),
@@ -219,6 +272,8 @@ def _linux(fields: Fields) -> Linux:
         mount_label=fields.string("mountLabel"),
         personality=fields.nested("personality", _personality),
         time_offsets=fields.object_map("timeOffsets", _time_offset),
+        memory_policy=fields.nested("memoryPolicy", _memory_policy),
+        net_devices=_net_devices(fields),
         unsupported=tuple(name for name in _UNSUPPORTED if fields.has(name)),
     )
 

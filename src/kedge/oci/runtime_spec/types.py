@@ -151,6 +151,20 @@ class Personality(NamedTuple):
     flags: tuple[str, ...] = ()
 
 
+class MemoryPolicy(NamedTuple):
+    """The arguments of ``set_mempolicy(2)``; ``nodes`` is a list such as ``0-3,7``."""
+
+    mode: str
+    nodes: str = ""
+    flags: tuple[str, ...] = ()
+
+
+class NetDevice(NamedTuple):
+    """What an interface of the host is called in the container; empty for the same."""
+
+    name: str = ""
+
+
 class Linux(NamedTuple):
     """The ``linux`` object."""
 
@@ -168,8 +182,10 @@ class Linux(NamedTuple):
     mount_label: str = ""
     personality: Personality | None = None
     time_offsets: Mapping[str, TimeOffset] = {}
+    memory_policy: MemoryPolicy | None = None
+    net_devices: Mapping[str, NetDevice] = {}
     unsupported: tuple[str, ...] = ()
-    """Present objects that no kedge release implements (``intelRdt``, ``netDevices``, ...)."""
+    """Present objects that no kedge release implements (``intelRdt``)."""
 
 
 class Hook(NamedTuple):

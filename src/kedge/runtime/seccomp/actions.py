@@ -28,7 +28,9 @@ _FLAGS: Final = {
     "SECCOMP_FILTER_FLAG_SPEC_ALLOW": 1 << 2,
     "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV": 1 << 5,
 }
+_TSYNC: Final = 1 << 0
 _NEW_LISTENER: Final = 1 << 3
+_TSYNC_ESRCH: Final = 1 << 4
 _WITH_DATA: Final = frozenset({"SCMP_ACT_ERRNO", "SCMP_ACT_TRACE"})
 _PERMISSIVE: Final = frozenset({"SCMP_ACT_ALLOW", "SCMP_ACT_LOG", "SCMP_ACT_TRACE"})
 _DATA_MAX: Final = 0xFFFF
@@ -72,5 +74,7 @@ def filter_flags(profile: Seccomp) -> int:
     flags = 0
     for name in profile.flags or ("SECCOMP_FILTER_FLAG_SPEC_ALLOW",):
         flags |= _FLAGS[name]
-    actions = {profile.default_action, *(rule.action for rule in profile.syscalls)}
-    return flags | (_NEW_LISTENER if "SCMP_ACT_NOTIFY" in actions else 0)
+    if "SCMP_ACT_NOTIFY" not in {profile.default_action, *(r.action for r in profile.syscalls)}:
+        return flags
+    # The kernel takes both only if a thread that cannot follow is an error and not the result.
+    return flags | _NEW_LISTENER | (_TSYNC_ESRCH if flags & _TSYNC else 0)
