@@ -1,6 +1,7 @@
 """What the specification says of a container's life: hooks that fail, warnings, keyrings."""
 
 import json
+import uuid
 from collections.abc import Callable
 
 import pytest
@@ -77,9 +78,13 @@ def test_a_session_keyring_of_its_own_or_the_caller_s(command: Command, shell_sp
     linux["maskedPaths"] = []
     command.write(document)
     for flags, own in (((), True), (("--no-new-keyring",), False)):
-        command("run", "-d", *flags, "-b", str(command.bundle), "c")
-        assert ("_ses.c:" in command("exec", "c", "cat", "/proc/keys")) is own
-        command("delete", "--force", "c")
+        # A name of its own: the kernel lists keyrings for a while after their last use.
+        name = f"c-{uuid.uuid4().hex}"
+        try:
+            command("run", "-d", *flags, "-b", str(command.bundle), name)
+            assert (f"_ses.{name}:" in command("exec", name, "cat", "/proc/keys")) is own
+        finally:
+            command("delete", "--force", name)
 
 
 @pytest.mark.parametrize(
