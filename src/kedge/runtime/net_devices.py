@@ -9,7 +9,7 @@ about: with its namespace a virtual interface would be destroyed.
 import errno
 import os
 from collections.abc import Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from kedge.errdefs import ConflictError, NotFoundError
@@ -18,8 +18,6 @@ from kedge.oci.runtime_spec.types import NetDevice
 from kedge.runtime.failures import refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from kedge.linux.netlink import NetlinkSocket
     from kedge.linux.rtnetlink import Link
     from kedge.linux.rtnetlink_addresses import IPInterface
@@ -124,29 +122,22 @@ def _links(sock: "NetlinkSocket") -> "list[Link]":
     return [rt.parse_link(each) for each in sock.query(rt.dump_links())]
 
 
-@contextmanager
-def _open_here() -> "Iterator[NetlinkSocket]":
+def _open_here() -> "NetlinkSocket":
     from kedge.linux.netlink import NETLINK_ROUTE, NetlinkSocket  # noqa: PLC0415
 
-    with NetlinkSocket(NETLINK_ROUTE) as found:
-        yield found
+    return NetlinkSocket(NETLINK_ROUTE)
 
 
-@contextmanager
-def _open_there(netns_fd: int) -> "Iterator[NetlinkSocket]":
+def _open_there(netns_fd: int) -> "NetlinkSocket":
     """Open a socket in the namespace: this thread visits it for a moment, a socket stays there."""
-    from kedge.linux.netlink import NETLINK_ROUTE, NetlinkSocket  # noqa: PLC0415
-
     ours = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
         ns.setns(netns_fd, ns.CLONE_NEWNET)
         try:
-            found = NetlinkSocket(NETLINK_ROUTE)
+            return _open_here()
         finally:
             ns.setns(ours, ns.CLONE_NEWNET)
     except OSError as error:
         raise refusal("cannot enter the container's network namespace", error) from error
     finally:
         os.close(ours)
-    with found:
-        yield found
