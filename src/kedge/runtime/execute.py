@@ -12,7 +12,6 @@ import errno
 import gc
 import os
 import select
-from collections.abc import Callable
 from typing import Final, NamedTuple, NoReturn
 
 from kedge.errdefs import ConflictError, SystemFailureError
@@ -129,10 +128,7 @@ def exec_process(
                 raise ConflictError(f"container {container_id} is not running") from error
             raise
         theirs.close()
-        identity = Identity(spec, container_id, bundle)
-        master = _wait_for_exec(
-            line, plan, container_id, lambda fd: give_to_agent(identity, child.pid, fd)
-        )
+        master = _wait_for_exec(line, plan, Identity(spec, container_id, bundle), child)
     except BaseException:
         theirs.close()
         child.destroy()
@@ -154,17 +150,15 @@ def _try_quick(plan: _ExecPlan, spec: Spec, pid_namespace: int) -> ExecStarted |
     return None
 
 
-def _wait_for_exec(
-    line: Channel, plan: _ExecPlan, container_id: str, give: Callable[[int], None]
-) -> int:
+def _wait_for_exec(line: Channel, plan: _ExecPlan, identity: Identity, child: Child) -> int:
     message = line.receive()
     if message.kind != channel.CREATED:
         if _has_ended(plan.init_pidfd):
-            raise ConflictError(f"container {container_id} is not running")
+            raise ConflictError(f"container {identity.container_id} is not running")
         raise SystemFailureError("the process died before it joined the container")
     master = message.fds[0] if message.fds else -1
     try:
-        await_program(line, give)
+        await_program(line, lambda fd: give_to_agent(identity, child.pid, fd))
     except BaseException:
         if master >= 0:
             os.close(master)
