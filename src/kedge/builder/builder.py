@@ -28,10 +28,12 @@ from kedge.builder.exporters.export import Exporting
 from kedge.builder.exporters.result import BuiltImage
 from kedge.builder.failures import BuildCancelledError
 from kedge.builder.files.directory import DigestMemo, DirectoryTree
+from kedge.builder.files.followed import expect
 from kedge.builder.files.tar import TarTree, read_tar
 from kedge.builder.findings import Answer
 from kedge.builder.frontend import parse_wanted, readable
 from kedge.builder.keeping import CacheKeeper
+from kedge.builder.needed import needed_sources
 from kedge.builder.outlets import NO_OUTLETS, Outlets
 from kedge.builder.parallel import Once
 from kedge.builder.perform import Performer, Workshop
@@ -275,6 +277,7 @@ class Builder:
             target_platform=platform,
             contexts=work.request.contexts,
         )
+        expect(work.given.context, needed_sources(plan))
 
         def newest_ns(name: str) -> int | None:
             return work.sources.newest_ns(name, work.given)

@@ -13,6 +13,7 @@ from kedge.builder.events import CacheHit, CacheMiss, Event
 from kedge.builder.failures import BuildCancelledError
 from kedge.builder.files.destination import Destination
 from kedge.builder.files.directory import DigestMemo
+from kedge.builder.files.followed import follow
 from kedge.builder.files.layers import LayersTree
 from kedge.builder.files.tree import NO_FILES, Tree
 from kedge.builder.misses import explain_miss
@@ -114,6 +115,7 @@ class Performer:
                 case CopyOperation():
                     # An ADD of nothing but URLs needs no context.
                     source = find(operation.from_) if operation.sources else NO_FILES
+                    follow(source, operation.sources)
                     remotes = [(each, self.fetching.source(each)) for each in operation.remotes]
                     step = CopyStep(operation, source, below, remotes)
                     layer = self._copy(step, operation, text, parent, below)

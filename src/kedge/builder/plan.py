@@ -215,12 +215,13 @@ def from_names(command: Command) -> list[str]:
     if isinstance(command, Copy):
         return [command.from_] if command.from_ else []
     if isinstance(command, Run):
-        mounts = (parse_mount(text, _keep_nonempty) for text in command.mounts)
+        mounts = (parse_mount(text, keep_nonempty) for text in command.mounts)
         return [mount.from_ for mount in mounts if mount.from_]
     return []
 
 
-def _keep_nonempty(value: str) -> str:
+def keep_nonempty(value: str) -> str:
+    """Stand in for the expansion of a mount's value before there is anything to expand it with."""
     # Variables are expanded later; until then a number or path may not be checkable.
     return "0" if "$" in value else value
 

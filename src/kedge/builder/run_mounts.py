@@ -20,6 +20,7 @@ from kedge.builder.dockerfile.mounts import MountKind, RunMount
 from kedge.builder.files.copying import Copier, CopyRules
 from kedge.builder.files.destination import Destination
 from kedge.builder.files.digests import selection_digest
+from kedge.builder.files.followed import follow
 from kedge.builder.files.selection import Selected
 from kedge.builder.files.tree import MemoryTree, Tree, clip, resolve
 from kedge.errdefs import InvalidParameterError, NotFoundError
@@ -91,6 +92,7 @@ class RunMounts:
         for mount in mounts:
             if mount.kind is MountKind.BIND:
                 tree = find(mount.from_)
+                follow(tree, (mount.source,))
                 digest = selection_digest(tree, _selected(mount, tree), _nothing)
                 found.append({"name": mount.target, "digest": digest})
         return found

@@ -17,6 +17,7 @@ from kedge.builder.contexts import (
     ResultContext,
     TreeContext,
 )
+from kedge.builder.files.followed import EVERYTHING, follow
 from kedge.builder.files.ignored import IGNORE_FILE, IgnoredTree
 from kedge.builder.files.tar import try_read_archive
 from kedge.builder.files.tree import Tree, clip, join, read_text
@@ -132,7 +133,10 @@ class Sources:
             return remote.committed_ns()
         if isinstance(remote, DownloadedFile) and files is None:
             files = remote
-        return newest_ns(files) if files is not None else None
+        if files is None:
+            return None
+        follow(files, (EVERYTHING,))
+        return newest_ns(files)
 
     def _fetched(self, url: str) -> Tree:
         remote = self._fetching.context(url)

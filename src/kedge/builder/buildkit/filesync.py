@@ -66,6 +66,8 @@ class Wanted:
     """``context``, ``dockerfile``, or a named context's."""
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    follow: tuple[str, ...] = ()
+    """Paths and patterns, which bring what their links lead to; everything for none."""
 
 
 async def receive_folder(session: Session, wanted: Wanted, root: str) -> int:
@@ -98,6 +100,7 @@ def _metadata(wanted: Wanted) -> list[tuple[str, str]]:
     _add(pairs, "dir-name", (wanted.name,))
     _add(pairs, "include-patterns", wanted.include)
     _add(pairs, "exclude-patterns", wanted.exclude)
+    _add(pairs, "followpaths", wanted.follow)
     return pairs
 
 

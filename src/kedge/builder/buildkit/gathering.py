@@ -4,6 +4,7 @@ Runs in the build's thread. Folders of the client are kept, by the key the clien
 that a later build transfers what changed; two builds of one folder at a time each get their own.
 """
 
+import dataclasses
 import hashlib
 import os
 import shutil
@@ -22,6 +23,7 @@ from kedge.builder.buildkit.session import Session
 from kedge.builder.buildkit.stores import layout_archive
 from kedge.builder.buildkit.uploads import receive_upload
 from kedge.builder.contexts import NamedContext, TreeContext, parse_context
+from kedge.builder.files.followed import FollowedTree
 from kedge.builder.files.tar import try_read_archive
 from kedge.builder.files.tree import Tree
 from kedge.builder.request import BuildRequest
@@ -173,11 +175,33 @@ class _Gathering:
                 ignore = _read(path, _IGNORE)
         patterns = tuple(line.strip() for line in (ignore or "").splitlines())
         exclude = tuple(each for each in patterns if each and not each.startswith("#"))
-        return self._folder(Wanted(name=name, exclude=exclude)), ignore or ""
+        return self._followed(Wanted(name=name, exclude=exclude)), ignore or ""
+
+    def _followed(self, wanted: Wanted) -> Tree:
+        """Return the client's folder, which comes as steps ask for it."""
+        tree: tuple[str, Tree] | None = None
+
+        def receive(paths: tuple[str, ...]) -> Tree:
+            nonlocal tree
+            asked = dataclasses.replace(wanted, follow=paths)
+            if tree is None:
+                # What another Dockerfile needs of the same folder would be removed in between.
+                key = self._key(wanted, "\0".join(("files", *paths)))
+                path = self._stack.enter_context(self._means.folders.folder(key))
+                self._receive(asked, path)
+                tree = path, self._opened(path)
+            else:
+                self._receive(asked, tree[0])
+            return tree[1]
+
+        return FollowedTree(receive)
 
     def _folder(self, wanted: Wanted) -> Tree:
         path = self._stack.enter_context(self._means.folders.folder(self._key(wanted, "files")))
         self._receive(wanted, path)
+        return self._opened(path)
+
+    def _opened(self, path: str) -> Tree:
         tree = self._means.open_folder(path)
         self._stack.callback(tree.close)
         return tree

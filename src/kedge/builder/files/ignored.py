@@ -53,6 +53,10 @@ class IgnoredTree:
         """Open a file for reading."""
         return self._tree.open(path)
 
+    def look_again(self) -> None:
+        """Decide anew what is visible, as the other tree shows more than before."""
+        self._visible = {"": True}
+
     def rule_against(self, path: str) -> str:
         """Return the pattern that leaves out ``path``; empty where none does.
 
@@ -72,10 +76,12 @@ class IgnoredTree:
         return state
 
     def _is_visible(self, path: str) -> bool:
-        visible = self._visible.get(path)
+        known = self._visible
+        visible = known.get(path)
         if visible is None:
             visible = not self._state(path).matched or self._has_exception_below(path)
-            self._visible[path] = visible
+            # Never what was seen before `look_again` into what is known after it.
+            known[path] = visible
         return visible
 
     def _has_exception_below(self, path: str) -> bool:

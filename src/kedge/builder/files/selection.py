@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from kedge.archive.entry import Kind
+from kedge.builder.files.followed import EVERYTHING, follow
 from kedge.builder.files.ignored import IgnoredTree
 from kedge.builder.files.tree import Tree, clip, join, resolve
 from kedge.errdefs import NotFoundError
@@ -101,6 +102,7 @@ def _missing(tree: Tree, source: str, path: str, instruction: str) -> str:
     rule = tree.rule_against(path) if isinstance(tree, IgnoredTree) else ""
     if rule:
         return f"{message} (the ignore file leaves it out: {rule})"
+    follow(tree, (EVERYTHING,))
     parent = resolve(tree, posixpath.dirname(path))
     names = tree.names(parent) if _is_directory(tree, parent) else ()
     near = difflib.get_close_matches(posixpath.basename(path), names, n=1)

@@ -1,0 +1,47 @@
+"""What ``docker build`` with buildx transfers of a context."""
+
+import pytest
+
+from tests.interop.buildx.client import Buildx
+
+pytestmark = pytest.mark.interop
+
+
+def test_only_what_the_needed_stages_copy_is_transferred(buildx: Buildx) -> None:
+    buildx.write(
+        {
+            "Dockerfile": "FROM scratch AS unused\nCOPY bx-never /\n"
+            "FROM busybox\nCOPY bx-*.txt bx-link /all/\nARG NAME\nCOPY $NAME /all/named\n"
+            "RUN --mount=target=/m,source=bx-mounted cat /m/file > /all/mounted\n",
+            "bx-one.txt": "1", "bx-two.txt": "2", "bx-linked/x": "3", "bx-named": "4",
+            "bx-mounted/file": "5", "bx-never": "no", "bx-nor-this/big": "no",
+        }
+    )  # fmt: skip
+    (buildx.folder / "bx-link").symlink_to("bx-linked/x")
+    words = ("--build-arg", "NAME=bx-named")
+    buildx.build("-t", "bx-needed", *words)
+    copied = ("bx-one.txt", "bx-two.txt", "bx-link", "named", "mounted")
+    assert buildx.output_of("bx-needed", "cat", *(f"/all/{name}" for name in copied)) == "12345"
+    kept = {path.name for path in buildx.engine.root.rglob("bx-*") if "kept-" in str(path)}
+    assert {"bx-one.txt", "bx-two.txt", "bx-linked", "bx-named", "bx-mounted"} <= kept
+    assert not {"bx-never", "bx-nor-this"} & kept
+
+    buildx.write({"bx-named": "other"})
+    buildx.build("-t", "bx-needed", *words)
+    assert buildx.output_of("bx-needed", "cat", "/all/bx-one.txt", "/all/named") == "1other"
+
+
+def test_triggers_of_a_base_image_get_what_they_copy(buildx: Buildx) -> None:
+    buildx.write({"Dockerfile": "FROM busybox\nONBUILD COPY page /page\n"})
+    buildx.build("-t", "bx-onbuild")
+    buildx.write({"Dockerfile": "FROM bx-onbuild\nCOPY other /\n", "page": "p", "other": "o"})
+    buildx.build("-t", "bx-triggered")
+    assert buildx.output_of("bx-triggered", "cat", "/page", "/other") == "po"
+
+
+def test_a_missing_source_names_what_is_nearest(buildx: Buildx) -> None:
+    buildx.write(
+        {"Dockerfile": "FROM busybox\nCOPY requirement.txt /\n", "requirements.txt": "flask"}
+    )
+    log = buildx.build(check=False)
+    assert "did you mean requirements.txt?" in log
