@@ -1,5 +1,6 @@
 """Rules for every test: what needs the host runs alone, as root, and leaves it as it was."""
 
+import compileall
 import os
 import shutil
 import signal
@@ -30,6 +31,12 @@ settings.register_profile(
     "kedge", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
 )
 settings.load_profile("kedge")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile the source once: where Python may write no bytecode, each engine would."""
+    if not hasattr(config, "workerinput"):
+        compileall.compile_dir(_HERE.parent / "src", quiet=1)
 
 
 def on_the_host(node: pytest.Item | pytest.Collector) -> bool:
