@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
@@ -12,17 +11,22 @@ from kedge.errdefs import ConflictError, InvalidParameterError, NotFoundError
 from kedge.lib.clock import format_rfc3339
 from kedge.lib.jsontypes import Json, JsonObject
 from kedge.linux import prctl
-from kedge.oci.fields import read_object
-from kedge.oci.runtime_spec_resources import parse_resources
 from kedge.runtime import lifecycle
-from kedge.runtime.cgroups import Cgroup
 from kedge.runtime.console import relay
 from kedge.runtime.exec_command import EXEC_FLAGS, run_exec
 from kedge.runtime.features import features_document
 from kedge.runtime.journal import Invocation
 from kedge.runtime.options import SWITCH, VALUE, Flag, Parsed, alias
-from kedge.runtime.spec_template import spec_document
-from kedge.runtime.state import Container, StateDirectory, load_all, load_json
+from kedge.runtime.resource_commands import (
+    EVENTS_FLAGS,
+    PS_FLAGS,
+    UPDATE_FLAGS,
+    run_events,
+    run_ps,
+    run_update,
+)
+from kedge.runtime.spec_template import rootless_document, spec_document
+from kedge.runtime.state import Container, StateDirectory, load_all
 from kedge.runtime.waiting import forward_signals, wait_for
 
 
@@ -37,13 +41,7 @@ class Command(NamedTuple):
 
 
 def _container(call: Invocation, options: Parsed) -> Container:
-    return StateDirectory(call.root, _one_id(options)).load()
-
-
-def _one_id(options: Parsed) -> str:
-    if len(options.arguments) != 1:
-        raise InvalidParameterError("exactly one container id is needed")
-    return options.arguments[0]
+    return StateDirectory(call.root, options.one_argument("container id")).load()
 
 
 def _print_json(document: Json) -> None:
@@ -63,7 +61,7 @@ def _create_options(options: Parsed, *, keeps_terminal: bool = False) -> lifecyc
 
 
 def _create(call: Invocation, options: Parsed) -> int:
-    lifecycle.create(call, _one_id(options), _create_options(options))
+    lifecycle.create(call, options.one_argument("container id"), _create_options(options))
     return 0
 
 
@@ -75,7 +73,7 @@ def _start(call: Invocation, options: Parsed) -> int:
 def _run(call: Invocation, options: Parsed) -> int:
     detach = options.switch("detach")
     keeps_terminal = not detach and not options.value("console-socket")
-    container_id = _one_id(options)
+    container_id = options.one_argument("container id")
     prctl.set_child_subreaper()
     created = lifecycle.create(
         call, container_id, _create_options(options, keeps_terminal=keeps_terminal)
@@ -111,6 +109,7 @@ def _state(call: Invocation, options: Parsed) -> int:
             "rootfs": _rootfs(container),
             "created": format_rfc3339(container.record.created_ns),
             "annotations": dict(container.spec.annotations),
+            "owner": container.directory.owner(),
         }
     )
     return 0
@@ -150,7 +149,7 @@ def _kill(call: Invocation, options: Parsed) -> int:
 
 def _delete(call: Invocation, options: Parsed) -> int:
     force = options.switch("force")
-    container_id = _one_id(options)
+    container_id = options.one_argument("container id")
     try:
         container = StateDirectory(call.root, container_id).load()
     except NotFoundError:
@@ -178,13 +177,17 @@ def _list(call: Invocation, options: Parsed) -> int:
             "status": container.status(),
             "bundle": container.record.bundle,
             "created": format_rfc3339(container.record.created_ns),
+            "ociVersion": container.spec.oci_version,
+            "rootfs": _rootfs(container),
+            "annotations": dict(container.spec.annotations),
+            "owner": container.directory.owner(),
         }
         for container in containers
     ]
     if options.value("format", "table") == "json":
         _print_json([*rows])
         return 0
-    names = ("id", "pid", "status", "bundle", "created")
+    names = ("id", "pid", "status", "bundle", "created", "owner")
     _print_table(
         [[name.upper() for name in names], *([str(row[n]) for n in names] for row in rows)]
     )
@@ -198,40 +201,13 @@ def _print_table(rows: Sequence[Sequence[str]]) -> None:
         sys.stdout.write("   ".join(cells).rstrip() + "\n")
 
 
-def _cgroup(container: Container) -> Cgroup:
-    cgroup = container.cgroup()
-    if cgroup is None or not cgroup.exists():
-        raise ConflictError(f"container {container.container_id} is not running")
-    return cgroup
-
-
-def _ps(call: Invocation, options: Parsed) -> int:
-    if not options.arguments:
-        raise InvalidParameterError("ps needs a container id")
-    container = StateDirectory(call.root, options.arguments[0]).load()
-    pids = _cgroup(container).pids()
-    if options.value("format", "table") == "json":
-        _print_json([*pids])
-        return 0
-    rows = [["PID", "COMMAND"]]
-    for pid in pids:
-        try:
-            with open(f"/proc/{pid}/cmdline", "rb") as file:
-                words = file.read().rstrip(b"\0").replace(b"\0", b" ")
-        except OSError:
-            continue  # it ended meanwhile
-        rows.append([str(pid), words.decode(errors="replace")])
-    _print_table(rows)
-    return 0
-
-
 def _pause(call: Invocation, options: Parsed) -> int:
     container = _container(call, options)
     if container.status() not in ("running", "created"):
         raise ConflictError(
             f"cannot pause container {container.container_id}: it is {container.status()}"
         )
-    _cgroup(container).freeze()
+    container.living_cgroup().freeze()
     return 0
 
 
@@ -239,17 +215,7 @@ def _resume(call: Invocation, options: Parsed) -> int:
     container = _container(call, options)
     if container.status() != "paused":
         raise ConflictError(f"container {container.container_id} is not paused")
-    _cgroup(container).thaw()
-    return 0
-
-
-def _update(call: Invocation, options: Parsed) -> int:
-    container = _container(call, options)
-    source = options.value("resources")
-    if not source:
-        raise InvalidParameterError("update needs --resources FILE (- for standard input)")
-    document = load_json("/proc/self/fd/0" if source == "-" else source)
-    _cgroup(container).update(parse_resources(read_object(document, "resources"), "resources"))
+    container.living_cgroup().thaw()
     return 0
 
 
@@ -257,7 +223,11 @@ def _spec(_call: Invocation, options: Parsed) -> int:
     path = os.path.join(options.value("bundle", "."), "config.json")
     try:
         with open(path, "x", encoding="utf-8") as file:
-            json.dump(spec_document(), file, indent=2)
+            json.dump(
+                rootless_document() if options.switch("rootless") else spec_document(),
+                file,
+                indent=2,
+            )
             file.write("\n")
     except FileExistsError as error:
         raise ConflictError(f"{path} exists already; remove it first") from error
@@ -266,40 +236,6 @@ def _spec(_call: Invocation, options: Parsed) -> int:
 
 def _features(_call: Invocation, _options: Parsed) -> int:
     _print_json(features_document())
-    return 0
-
-
-def _events(call: Invocation, options: Parsed) -> int:
-    container = _container(call, options)
-    interval = options.value("interval", "5s").removesuffix("s")
-    if not interval.isdecimal() or interval == "0":
-        raise InvalidParameterError(f"--interval takes seconds such as 5s, not {interval!r}")
-    while container.is_alive():
-        stats = _cgroup(container).stats()
-        document: JsonObject = {
-            "type": "stats",
-            "id": container.container_id,
-            "data": {
-                "cpu": {
-                    "usage": {
-                        "total": stats.cpu.usage_ns,
-                        "percpu": [*stats.cpu.percpu_ns],
-                        "user": stats.cpu.user_ns,
-                        "kernel": stats.cpu.system_ns,
-                    }
-                },
-                "memory": {
-                    "usage": {"usage": stats.memory.usage, "limit": stats.memory.limit},
-                    "raw": dict(stats.memory.stat),
-                },
-                "pids": {"current": stats.pids.current, "limit": stats.pids.limit},
-            },
-        }
-        sys.stdout.write(json.dumps(document) + "\n")
-        sys.stdout.flush()
-        if options.switch("stats"):
-            break
-        time.sleep(int(interval))
     return 0
 
 
@@ -338,20 +274,28 @@ COMMANDS: Final = {
         failure_code=255,
     ),
     "list": Command(_list, _FORMAT_FLAGS, "[-q] [-f table|json]", "list containers"),
-    "ps": Command(_ps, _FORMAT_FLAGS, "[-f table|json] ID", "list a container's processes"),
+    "ps": Command(
+        run_ps, PS_FLAGS, "[-f table|json] ID [PS OPTIONS]", "list a container's processes"
+    ),
     "pause": Command(_pause, {}, "ID", "freeze every process of a container"),
     "resume": Command(_resume, {}, "ID", "let a paused container go on"),
     "update": Command(
-        _update,
-        {"resources": VALUE, "r": alias("resources")},
-        "--resources FILE ID",
+        run_update,
+        UPDATE_FLAGS,
+        "[--memory SIZE] [--cpu-quota US] ... | --resources FILE ID",
         "change limits",
     ),
     "events": Command(
-        _events, {"stats": SWITCH, "interval": VALUE}, "[--stats] ID", "print counters as JSON"
+        run_events,
+        EVENTS_FLAGS,
+        "[--stats] [--interval 5s] ID",
+        "print counters, and when memory runs out, as JSON",
     ),
     "spec": Command(
-        _spec, {"bundle": VALUE, "b": alias("bundle")}, "[-b DIR]", "write a config.json"
+        _spec,
+        {"bundle": VALUE, "b": alias("bundle"), "rootless": SWITCH},
+        "[--rootless] [-b DIR]",
+        "write a config.json",
     ),
     "features": Command(_features, {}, "", "print what this runtime supports as JSON"),
 }

@@ -50,6 +50,12 @@ class Parsed:
         """Return every value given."""
         return self._values.get(name, [])
 
+    def one_argument(self, what: str) -> str:
+        """Return the only argument, which is a ``what``."""
+        if len(self.arguments) != 1:
+            raise InvalidParameterError(f"exactly one {what} is needed")
+        return self.arguments[0]
+
     def number(self, name: str) -> int:
         """Return a value that must be a number, 0 when absent."""
         text = self.value(name, "0")

@@ -1,9 +1,11 @@
 """The config.json that `kedge-runtime spec` writes: a shell with Docker's usual confinement."""
 
+import os
 from typing import Final
 
 from kedge.lib.jsontypes import Json, JsonObject
 from kedge.oci.confinement import MASKED_PATHS, READONLY_PATHS
+from kedge.oci.fields import read_object
 from kedge.runtime.features import SPEC_VERSION
 
 _CAPABILITIES: Final = ("CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE")
@@ -30,15 +32,36 @@ _MOUNTS: Final = (
 _NAMESPACES: Final = ("pid", "network", "ipc", "uts", "mount", "cgroup")
 
 
+def rootless_document() -> JsonObject:
+    """Return a spec for a user without privileges, who is root in it (``--rootless``).
+
+    The host's network is kept and its /sys bound, for neither can be made; and there are no limits.
+    """
+    document = spec_document()
+    linux = read_object(document["linux"], "linux")
+    del linux["resources"]
+    kinds = ("pid", "ipc", "uts", "mount", "cgroup", "user")
+    linux["namespaces"] = [{"type": name} for name in kinds]
+    for name, own in (("uidMappings", os.geteuid()), ("gidMappings", os.getegid())):
+        linux[name] = [{"containerID": 0, "hostID": own, "size": 1}]
+    document["mounts"] = [
+        _mount(destination, kind, source, tuple(each for each in options if each != "gid=5"))
+        for destination, kind, source, options in _MOUNTS
+        if destination != "/sys"
+    ] + [_mount("/sys", "none", "/sys", ("rbind", "nosuid", "noexec", "nodev", "rro"))]
+    return document
+
+
+def _mount(destination: str, kind: str, source: str, options: tuple[str, ...]) -> Json:
+    return {"destination": destination, "type": kind, "source": source, "options": [*options]}
+
+
 def spec_document() -> JsonObject:
     """Return a complete spec to start from."""
     capabilities: JsonObject = {
         name: list(_CAPABILITIES) for name in ("bounding", "effective", "permitted")
     }
-    mounts: list[Json] = [
-        {"destination": destination, "type": kind, "source": source, "options": list(options)}
-        for destination, kind, source, options in _MOUNTS
-    ]
+    mounts: list[Json] = [_mount(*each) for each in _MOUNTS]
     return {
         "ociVersion": SPEC_VERSION,
         "process": {

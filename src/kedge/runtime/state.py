@@ -9,6 +9,7 @@ crash. A pid counts only together with its start time.
 import contextlib
 import json
 import os
+import pwd
 import socket
 import string
 from typing import Final, NamedTuple
@@ -117,6 +118,14 @@ class StateDirectory:
             for name in os.listdir(self.path):
                 os.unlink(os.path.join(self.path, name))
             os.rmdir(self.path)
+
+    def owner(self) -> str:
+        """Return the name, or else the number, of the user the container was made by."""
+        uid = os.stat(self.path).st_uid
+        try:
+            return pwd.getpwuid(uid).pw_name
+        except KeyError:
+            return str(uid)
 
     def listen(self) -> socket.socket:
         """Return a socket on which the container's process waits for `connect`."""
@@ -227,6 +236,17 @@ class Container:
     def cgroup(self) -> Cgroup | None:
         """Return where the container lives."""
         return make_cgroup(self.record.cgroup_path) if self.record.cgroup_path else None
+
+    def living_cgroup(self) -> Cgroup:
+        """Return where the container lives.
+
+        Raises:
+            ConflictError: It does not any more.
+        """
+        cgroup = self.cgroup()
+        if cgroup is None or not cgroup.exists():
+            raise ConflictError(f"container {self.container_id} is not running")
+        return cgroup
 
     def status(self) -> str:
         """Return ``created``, ``running``, ``paused`` or ``stopped``."""

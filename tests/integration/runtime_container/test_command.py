@@ -84,6 +84,35 @@ def test_exec(command: Command, shell_spec: Spec) -> None:
     assert "executable file not found" in command("exec", "c", "nosuch", code=255)
 
 
+def test_limits_counters_and_processes(command: Command, shell_spec: Spec) -> None:
+    document = shell_spec("exec sleep 60")
+    document["annotations"] = {"a": "b"}
+    command.write(document)
+    command("run", "-d", "-b", str(command.bundle), "c")
+    command("update", "--memory", "64m", "--cpu-share", "300", "--pids-limit", "40", "c")
+    event = json.loads(command("events", "--stats", "c"))
+    assert event["type"] == "stats"
+    assert event["data"]["memory"]["usage"]["limit"] == 64 << 20
+    assert event["data"]["pids"] == {"current": 1, "limit": 40}
+    assert "needs a limit" in command("update", "c", code=1)
+    row = json.loads(command("list", "--format", "json"))[0]
+    assert row["annotations"] == {"a": "b"}
+    assert row["owner"] == "root"
+    pid = str(row["pid"])
+    assert json.loads(command("ps", "-f", "json", "c")) == [row["pid"]]
+    heading, line = command("ps", "c", "-o", "comm,pid").splitlines()
+    assert heading.split() == ["COMMAND", "PID"]
+    assert line.split()[1] == pid
+
+
+def test_the_template_for_users_without_privileges_runs(command: Command) -> None:
+    command("spec", "--rootless", "-b", str(command.bundle))
+    document = json.loads((command.bundle / "config.json").read_text())
+    document["process"] |= {"terminal": False, "args": ["sh", "-c", "cat /proc/self/uid_map"]}
+    command.write(document)
+    assert command("run", "-b", str(command.bundle), "c").split() == ["0", "0", "1"]
+
+
 def test_a_terminal_goes_to_the_console_socket(
     command: Command, shell_spec: Spec, tmp_path: Path
 ) -> None:
