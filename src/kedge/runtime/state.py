@@ -9,7 +9,6 @@ crash. A pid counts only together with its start time.
 import contextlib
 import json
 import os
-import pwd
 import socket
 import string
 from typing import Final, NamedTuple
@@ -121,6 +120,8 @@ class StateDirectory:
 
     def owner(self) -> str:
         """Return the name, or else the number, of the user the container was made by."""
+        import pwd  # noqa: PLC0415 - for those who look only
+
         uid = os.stat(self.path).st_uid
         try:
             return pwd.getpwuid(uid).pw_name
