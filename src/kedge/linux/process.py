@@ -20,6 +20,10 @@ _SYS_PIDFD_SEND_SIGNAL: Final = ctypes.c_long(424)
 _SYS_CLOSE_RANGE: Final = ctypes.c_long(436)
 _KEYCTL: Final = ctypes.c_long({"x86_64": 250}.get(os.uname().machine, 219))
 _KEYCTL_JOIN_SESSION_KEYRING: Final = ctypes.c_int(1)
+_KEYCTL_SETPERM: Final = ctypes.c_int(5)
+# What the kernel gives a named session keyring (all to who possesses it; view, read and link to its
+# user), and search to its user.
+_SEARCHABLE_SESSION: Final = ctypes.c_uint(0x3F1B0000)
 
 _syscall = LIBC.syscall
 _syscall.restype = ctypes.c_long
@@ -138,9 +142,22 @@ def set_filesystem_ids(uid: int, gid: int) -> None:
         raise PermissionError(errno.EPERM, f"cannot make files as {uid}:{gid}")
 
 
-def join_session_keyring(name: str) -> None:
-    """Start a new session keyring called ``name``, so that the host's keys are out of reach."""
-    check(
+def join_session_keyring(name: str) -> int:
+    """Join the session keyring called ``name``, or start one; return its serial number.
+
+    One that is there is found by who may search it (see `let_user_search`), else a second one of
+    that name is made.
+    """
+    return check(
         int(_syscall(_KEYCTL, _KEYCTL_JOIN_SESSION_KEYRING, os.fsencode(name), None, None, None)),
         name,
+    )
+
+
+def let_user_search(keyring: int) -> None:
+    """Let other processes of the user find and join a session keyring that this one has started."""
+    serial = ctypes.c_int(keyring)
+    check(
+        int(_syscall(_KEYCTL, _KEYCTL_SETPERM, serial, _SEARCHABLE_SESSION, None, None)),
+        f"keyring {keyring}",
     )

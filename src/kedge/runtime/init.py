@@ -178,7 +178,7 @@ def _fork_into_pid_namespace(line: Channel) -> None:
 
 def _become_container(plan: InitPlan, line: Channel, prepared: Prepared) -> None:
     if plan.launch.keyring:
-        launch.join_keyring(plan.launch.keyring)
+        launch.start_keyring(plan.launch.keyring)
     if plan.hostname:
         socket.sethostname(plan.hostname)
     if plan.domainname:

@@ -147,8 +147,17 @@ def take_host_rights(launch: Launch) -> None:
     apply_memory_policy(launch.memory_policy)
 
 
+def start_keyring(name: str) -> None:
+    """Start the container's session keyring, so that the host's is out of reach."""
+    try:
+        process.let_user_search(process.join_session_keyring(name))
+    except OSError as error:
+        if error.errno != errno.ENOSYS:
+            raise refusal("cannot start a session keyring", error) from error
+
+
 def join_keyring(name: str) -> None:
-    """Join the container's session keyring, made if missing, so that the host's is out of reach."""
+    """Join the container's session keyring, where the kernel has such a thing."""
     try:
         process.join_session_keyring(name)
     except OSError as error:

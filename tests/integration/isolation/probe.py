@@ -42,18 +42,19 @@ _CODE = bytes.fromhex(
     "31ff"  # xor edi, edi
     "0f05"  # syscall
 )
+DATA = _BASE + 64 + 56 + len(_CODE)
 
 
-def program() -> bytes:
-    """Return the ELF file, for x86_64."""
-    size = 64 + 56 + len(_CODE)
+def program(data: bytes = b"") -> bytes:
+    """Return the ELF file, for x86_64; ``data`` is at `DATA` in its memory."""
+    size = 64 + 56 + len(_CODE) + len(data)
     header = struct.pack(
         "<16sHHIQQQIHHHHHH",
         b"\x7fELF\x02\x01\x01".ljust(16, b"\0"),
         2, 62, 1, _BASE + 120, 64, 0, 0, 64, 56, 1, 0, 0, 0,
     )  # fmt: skip
     segment = struct.pack("<IIQQQQQQ", 1, 5, 0, _BASE, _BASE, size, size, 0x1000)
-    return header + segment + _CODE
+    return header + segment + _CODE + data
 
 
 def request(number: int, *arguments: int) -> bytes:
