@@ -89,10 +89,11 @@ class Outcome:
             sys.stderr.write("".join(self._held))
             sys.stderr.write(f"kedge: build failed: {self._error}\n")
             return self._code
-        image = self._image or text(self._metadata, "containerimage.config.digest")
+        # A build that was asked to be quiet says nothing but the id.
+        held = "".join(self._held).strip()
+        image = self._image or text(self._metadata, "containerimage.config.digest") or held
         if self._progress == "quiet" and not self._outputs.takes_stdout:
-            held = "".join(self._held).strip()
-            sys.stdout.write(f"{image or held}\n")
+            sys.stdout.write(f"{image}\n")
         if iidfile:
             _write(iidfile, image)
         if metadata:

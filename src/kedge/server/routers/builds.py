@@ -145,8 +145,8 @@ def parse_build_options(request: Request) -> BuildOptions:
         labels=_json_parameter(request, "labels", dict[str, str]) or {},
         cache_from=_caches(request, "cachefrom"),
         cache_to=_caches(request, "cacheto"),
-        extra_hosts=_extra_hosts(request),
-        security_opt=tuple(_json_parameter(request, "securityopt", list[str]) or ()),
+        extra_hosts=_texts(request, "extrahosts"),
+        security_opt=_texts(request, "securityopt"),
         ulimits=_ulimits(request),
         cgroup_parent=request.text("cgroupparent"),
         memory=request.integer("memory"),
@@ -220,18 +220,18 @@ def _secrets(request: Request) -> dict[str, bytes]:
         raise InvalidParameterError("a secret of the build is no base64") from None
 
 
-def _extra_hosts(request: Request) -> tuple[str, ...]:
-    # The CLI repeats the parameter, docker-py sends one JSON object or list.
-    hosts: list[str] = []
-    for text in request.texts("extrahosts"):
+def _texts(request: Request, key: str) -> tuple[str, ...]:
+    """Return a list: the CLI repeats the parameter, docker-py sends one JSON object or list."""
+    found: list[str] = []
+    for text in request.texts(key):
         if text.startswith("{"):
             by_name = codec.decode(text.encode(), dict[str, str])
-            hosts += [f"{name}:{address}" for name, address in by_name.items()]
+            found += [f"{name}:{content}" for name, content in by_name.items()]
         elif text.startswith("["):
-            hosts += codec.decode(text.encode(), list[str])
+            found += codec.decode(text.encode(), list[str])
         elif text:
-            hosts.append(text)
-    return tuple(hosts)
+            found.append(text)
+    return tuple(found)
 
 
 def _ulimits(request: Request) -> tuple[str, ...]:
