@@ -37,6 +37,8 @@ class Engine:
         self.socket = root / "k.sock"
         self.flags = flags
         self.log = root / "kedged.log"
+        self.before: tuple[str, ...] = ()
+        """What starts the engine, by exec, such as ``nsenter``."""
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -52,7 +54,7 @@ class Engine:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [
-                    sys.executable, "-m", "kedge.daemon",
+                    *self.before, sys.executable, "-m", "kedge.daemon",
                     "--data-root", str(self.root / "data"),
                     "--exec-root", str(self.root / "exec"),
                     "-H", self.host, "--live-restore=false", *self.flags,

@@ -8,6 +8,7 @@ from kedge.errdefs import InvalidParameterError
 from kedge.lib.durations import parse_duration
 
 _UNIX: Final = re.compile(r"\d+(\.\d+)?")
+_DECIMALS: Final = re.compile(r"[.,](\d+)")
 _FRACTION: Final = re.compile(r"(\.\d{6})\d+")
 
 
@@ -29,7 +30,10 @@ def engine_moment(text: str, now_s: float) -> str:
         raise InvalidParameterError(
             f"invalid time: {text}: want a duration such as 10m, or a date: 2026-01-31T12:00:00"
         ) from None
-    return f"{moment.astimezone().timestamp():.9f}"
+    # Neither a float nor a datetime holds the nanoseconds of a line's stamp.
+    found = _DECIMALS.search(text)
+    seconds = int(moment.astimezone().replace(microsecond=0).timestamp())
+    return f"{seconds}.{(found[1] if found else '')[:9]:0<9}"
 
 
 def go_time(text: str) -> str:

@@ -68,9 +68,16 @@ async def make_log_config(context: EngineContext, record: ContainerRecord) -> Lo
     if driver == logoptions.LOCAL:
         return LogConfig(path, *logoptions.file_options(driver, options))
     kept = logoptions.cache_options(options)
+    shown = json_attributes(extra_attributes(record, options))
     make = _journald if driver == logoptions.JOURNALD else _syslog
     forward = await context.run_job(lambda: make(record, options))
-    return LogConfig(path, *kept, forward=forward, buffer_size=logoptions.buffer_size(options))
+    return LogConfig(
+        path,
+        *kept,
+        attrs=shown,
+        forward=forward,
+        buffer_size=logoptions.buffer_size(options),
+    )
 
 
 def _journald(record: ContainerRecord, options: Mapping[str, str]) -> LogForward:
