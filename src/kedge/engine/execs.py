@@ -18,6 +18,7 @@ from kedge.api.types.exec import (
     ExecStartRequest,
     ProcessConfig,
 )
+from kedge.engine import sharing
 from kedge.engine.announce import announce
 from kedge.engine.containers import Container
 from kedge.engine.context import EngineContext
@@ -126,6 +127,7 @@ class ExecService:
                     stderr=wish.attach_stderr and attached,
                     terminal=wish.tty,
                     ends_with_client=session.ends_with_client,
+                    alone=not sharing.is_process_donor(self._context, container),
                 )
             )
             session.running, session.pid = True, session.process.pid

@@ -7,7 +7,7 @@ IPC namespace, so it is shown from the other container's mounts; nothing is moun
 from kedge.engine.containers import Container
 from kedge.engine.context import EngineContext
 from kedge.engine.spec import BindMount
-from kedge.errdefs import ConflictError, InvalidParameterError
+from kedge.errdefs import ConflictError, InvalidParameterError, NotFoundError
 
 _JOIN = "container:"
 
@@ -47,6 +47,22 @@ def pid_namespace(context: EngineContext, mode: str) -> str | None:
     if not mode.startswith(_JOIN):
         return ""
     return f"/proc/{_running(context, mode, 'PID').record.pid}/ns/pid"
+
+
+def is_process_donor(context: EngineContext, container: Container) -> bool:
+    """Tell whether another container runs, or is about to, in the pid namespace of this one."""
+    for other in context.containers:
+        mode = other.record.host_config.pid_mode
+        if not mode.startswith(_JOIN):
+            continue
+        try:
+            donor = context.containers.get(mode.removeprefix(_JOIN))
+        except (NotFoundError, InvalidParameterError):
+            # It was renamed since: whose namespace that is cannot be told any more.
+            return True
+        if donor is container:
+            return True
+    return False
 
 
 def shared_memory(context: EngineContext, mode: str) -> tuple[BindMount, ...]:

@@ -1,7 +1,9 @@
 """``prctl(2)``: the attributes of a process the runtime sets. Numbers of linux/prctl.h."""
 
+import contextlib
 import ctypes
 import signal
+from collections.abc import Generator
 from typing import Final
 
 from kedge.linux.libc import LIBC, check
@@ -11,6 +13,7 @@ _PR_SET_DUMPABLE: Final = 4
 PR_SET_KEEPCAPS: Final = 8
 _PR_SET_NAME: Final = 15
 _PR_SET_CHILD_SUBREAPER: Final = 36
+_PR_GET_CHILD_SUBREAPER: Final = 37
 PR_SET_NO_NEW_PRIVS: Final = 38
 
 _prctl = LIBC.prctl
@@ -46,6 +49,21 @@ def set_keep_capabilities(*, enabled: bool) -> None:
 def set_child_subreaper(*, enabled: bool = True) -> None:
     """Become the parent of orphaned descendants."""
     prctl(_PR_SET_CHILD_SUBREAPER, int(enabled))
+
+
+@contextlib.contextmanager
+def adopting_orphans() -> Generator[None]:
+    """Be the parent of orphaned descendants inside the block, and after it only if so before."""
+    found = ctypes.c_int()
+    prctl(_PR_GET_CHILD_SUBREAPER, ctypes.addressof(found))
+    if found.value:
+        yield
+        return
+    set_child_subreaper()
+    try:
+        yield
+    finally:
+        set_child_subreaper(enabled=False)
 
 
 def set_no_new_privileges() -> None:

@@ -1,10 +1,12 @@
 """Running another process in a container that runs.
 
-The caller's own child joins everything: the cgroup first, while the host's paths are visible; the
-pid namespace by the caller before the fork, because only children can be in another one; the
-other namespaces by one `setns` with the pidfd. So there is one fork, and the caller can wait for
-the process without being a subreaper. What most execs are, `kedge.runtime.quick_exec` does without
-a copy of this process; what it cannot or may not do, and whatever fails there, is done here.
+A child joins everything: the cgroup first, while the host's paths are visible, then all namespaces
+by one `setns` with the pidfd. Only a child of that child is in the pid namespace, and is the
+process; so nobody in the container ever sees one whose root or descriptors are still the host's,
+not even with CAP_SYS_PTRACE (CVE-2016-9962). The child in between ends, and the caller, a
+subreaper meanwhile, adopts the process. What most execs are, `kedge.runtime.quick_exec` does
+without a copy of this process; what it cannot or may not do, and whatever fails there, is done
+here.
 """
 
 import contextlib
@@ -14,7 +16,7 @@ import os
 import select
 from typing import Final, NamedTuple, NoReturn
 
-from kedge.errdefs import ConflictError, SystemFailureError
+from kedge.errdefs import ConflictError, KedgeError, SystemFailureError
 from kedge.linux import namespaces as ns
 from kedge.linux import prctl, process
 from kedge.oci.runtime_spec.types import CpuAffinity, Process, Spec
@@ -23,7 +25,9 @@ from kedge.runtime.cgroups.protocol import Cgroup
 from kedge.runtime.channel import Channel, open_channel
 from kedge.runtime.child import Child, fork_child, run_reporting
 from kedge.runtime.container import Identity, Stdio, await_program, give_to_agent
+from kedge.runtime.filesystems import new_filesystem
 from kedge.runtime.launch import Launch
+from kedge.runtime.mount_options import MountOptions
 from kedge.runtime.namespaces import FLAGS, children_in_pid_namespace
 from kedge.runtime.plan import plan_launch
 from kedge.runtime.prepared import HostIds, host_ids
@@ -71,6 +75,7 @@ def exec_process(
     die_with_parent: bool = True,
     preserve_fds: int = 0,
     new_keyring: bool = True,
+    alone: bool = False,
 ) -> ExecStarted:
     """Return when the program of ``process_`` runs in the container.
 
@@ -86,6 +91,7 @@ def exec_process(
         die_with_parent: Kill the process when the caller dies.
         preserve_fds: How many descriptors from 3 on it keeps.
         new_keyring: Whether the container has a session keyring of its own.
+        alone: No other container is in its pid namespace, which makes the quick way safe.
 
     Raises:
         NotFoundError: No such program, with Docker's text.
@@ -104,7 +110,7 @@ def exec_process(
             die_with_parent=die_with_parent,
             preserve_fds=preserve_fds,
         ),
-        flags=flags & ~ns.CLONE_NEWPID,
+        flags=flags,
         init_pid=init_pid,
         init_pidfd=init_pidfd,
         cgroup=cgroup,
@@ -113,22 +119,17 @@ def exec_process(
         cpus=parse_cpus(affinity.final),
         root_ids=host_ids(spec.linux.uid_mappings, spec.linux.gid_mappings),
     )
-    pid_namespace = init_pidfd if flags & ns.CLONE_NEWPID else -1
-    quick = _try_quick(plan, spec, pid_namespace)
+    quick = _try_quick(plan, spec) if alone else None
     if quick is not None:
         return quick
     line, theirs = open_channel()
     child = Child(-1, -1)
     try:
-        try:
-            with children_in_pid_namespace(fd=pid_namespace):
-                child = fork_child(lambda: _run_exec(plan, theirs))
-        except OSError as error:
-            if error.errno in (errno.ESRCH, errno.ENOMEM):
-                raise ConflictError(f"container {container_id} is not running") from error
-            raise
-        theirs.close()
-        master = _wait_for_exec(line, plan, Identity(spec, container_id, bundle), child)
+        with prctl.adopting_orphans():
+            child = fork_child(lambda: _run_exec(plan, theirs))
+            theirs.close()
+            identity = Identity(spec, container_id, bundle)
+            master = _wait_for_exec(line, plan, identity, child)
     except BaseException:
         theirs.close()
         child.destroy()
@@ -138,20 +139,29 @@ def exec_process(
     return ExecStarted(child.pid, child.pidfd, master)
 
 
-def _try_quick(plan: _ExecPlan, spec: Spec, pid_namespace: int) -> ExecStarted | None:
+def _try_quick(plan: _ExecPlan, spec: Spec) -> ExecStarted | None:
     if plan.first_cpus or plan.cpus or not quick_exec.is_usual(plan.launch, spec):
         return None
     files = () if plan.cgroup is None else plan.cgroup.join_files()
-    joining = quick_exec.Joining(plan.init_pidfd, plan.flags, files)
+    joining = quick_exec.Joining(plan.init_pidfd, plan.flags & ~ns.CLONE_NEWPID, files)
     # A container that has ended fails in the ordinary way as well, which says so.
-    with contextlib.suppress(OSError), children_in_pid_namespace(fd=pid_namespace):
+    with contextlib.suppress(OSError), children_in_pid_namespace(fd=plan.init_pidfd):
         started = quick_exec.try_start(plan.launch, joining, plan.stdio)
         return None if started is None else ExecStarted(started.pid, started.pidfd, -1)
     return None
 
 
 def _wait_for_exec(line: Channel, plan: _ExecPlan, identity: Identity, child: Child) -> int:
-    message = line.receive()
+    try:
+        message = line.receive()
+        if message.kind == channel.PID:
+            child.replace(int(message.body))
+            line.send(channel.CONTINUE)
+            message = line.receive()
+    except (KedgeError, OSError) as error:
+        if _has_ended(plan.init_pidfd):
+            raise ConflictError(f"container {identity.container_id} is not running") from error
+        raise
     if message.kind != channel.CREATED:
         if _has_ended(plan.init_pidfd):
             raise ConflictError(f"container {identity.container_id} is not running")
@@ -189,8 +199,10 @@ def _become_exec(plan: _ExecPlan, line: Channel) -> None:
     process.close_from(3, keep=[fd for fd in keep if fd >= 0])
     os.setsid()
     launch.take_host_rights(plan.launch)
-    proc_fd = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    proc_fd = -1
     if plan.flags & ns.CLONE_NEWUSER:
+        # Nobody in there may look at a process that was made undumpable out here.
+        proc_fd = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         stdio.give_stdio(plan.stdio, *plan.root_ids)
     _join(plan)
     if plan.flags & ns.CLONE_NEWUSER:
@@ -198,6 +210,10 @@ def _become_exec(plan: _ExecPlan, line: Channel) -> None:
         os.setresgid(0, 0, 0)
         os.setresuid(0, 0, 0)
     prctl.set_dumpable(enabled=False)
+    if plan.flags & ns.CLONE_NEWPID:
+        _fork_inside(line)
+    if plan.launch.apparmor_profile and proc_fd < 0:
+        proc_fd = new_filesystem("proc", "proc", MountOptions())
     if plan.launch.keyring:
         launch.join_keyring(plan.launch.keyring)
     environment = program.complete_environment(plan.launch.env, plan.launch.user.uid)
@@ -210,6 +226,18 @@ def _become_exec(plan: _ExecPlan, line: Channel) -> None:
         stdio.connect_stdio(plan.stdio, plan.launch.user)
     line.send(channel.CREATED, b"", [master] if master >= 0 else [])
     launch.become(plan.launch, environment, proc_fd, line.send_listener)
+
+
+def _fork_inside(line: Channel) -> None:
+    """Go on in a child, born in the pid namespace, and end; the caller adopts the child."""
+    pid = os.fork()  # noqa: TID251 - the runtime's own fork
+    if pid:
+        line.send(channel.PID, str(pid).encode())
+        os._exit(0)
+    os.setsid()
+    # Not before the process in between is gone: its death is not that of who watches over this one.
+    if line.receive().kind != channel.CONTINUE:
+        os._exit(1)
 
 
 def _join(plan: _ExecPlan) -> None:

@@ -195,6 +195,8 @@ def _become_container(plan: InitPlan, line: Channel, prepared: Prepared) -> None
     line.send(channel.CREATED, body, [built.master] if built.master >= 0 else [])
     if built.master >= 0:
         os.close(built.master)
+    if not plan.launch.apparmor_profile:
+        os.close(proc_fd)  # the host's: not to be found in here by whoever may trace this process
     gate = _await_start(plan, line)
 
     def execute() -> None:

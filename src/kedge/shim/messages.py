@@ -65,6 +65,8 @@ class ExecRequest(NamedTuple):
     terminal: bool = False
     ends_with_client: bool = False
     """Kill it, and what it started, when its client hangs up."""
+    alone: bool = False
+    """No other container is in the container's pid namespace."""
 
 
 class CreatedInfo(NamedTuple):
@@ -193,6 +195,7 @@ def parse_exec(document: JsonObject) -> ExecRequest:
         stderr=flag(document, "stderr"),
         terminal=flag(document, "terminal"),
         ends_with_client=flag(document, "ends_with_client"),
+        alone=flag(document, "alone"),
     )
 
 

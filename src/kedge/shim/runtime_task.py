@@ -113,6 +113,7 @@ class RuntimeTask:
             bundle=self._request.bundle,
             stdio=Stdio(*pipes.theirs),
             cgroup=self._cgroup,
+            alone=request.alone,
         )
         return ExecProcess(started.pid, started.pidfd, started.pty_master)
 

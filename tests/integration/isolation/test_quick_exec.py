@@ -46,7 +46,7 @@ class Box:
             started = execute.exec_process(
                 pidfd, spec, parse_process(document), init_pid=self.init, container_id=self.id,
                 stdio=Stdio(-1, output.fileno(), output.fileno()),
-                cgroup=make_cgroup(f"kedge/{self.id}"),
+                cgroup=make_cgroup(f"kedge/{self.id}"), alone=True,
             )  # fmt: skip
             code = os.waitstatus_to_exitcode(os.waitpid(started.pid, 0)[1])
             os.close(started.pidfd)
