@@ -1,6 +1,7 @@
 """``commit`` and ``import``: images made from what a container changed, or from a tar stream."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import BinaryIO, Final, cast
 
@@ -23,7 +24,12 @@ from kedge.engine.lifecycle import Lifecycle
 from kedge.engine.merge import merge_config
 from kedge.engine.pipe import BodyPipe
 from kedge.engine.state import Status
-from kedge.errdefs import InvalidParameterError, NotFoundError, UnavailableError
+from kedge.errdefs import (
+    ConflictError,
+    InvalidParameterError,
+    NotFoundError,
+    UnavailableError,
+)
 from kedge.images.image import Image, NewLayer
 from kedge.images.layering import write_layer_blob
 from kedge.images.unpack import PlannedLayer
@@ -63,16 +69,16 @@ class CommitService:
         if config is not None:
             own = _image_config(merge_config(config, own))
         changed = apply_changes(own, options.changes, platform)
-        pauses = options.pause and container.record.status is Status.RUNNING
-        if pauses:
-            await self._lifecycle.pause(container)
+        pauses = options.pause and await self._try_pause(container)
         try:
             image = await context.run_blocking(
                 lambda: self._commit(container, base, changed, options, name)
             )
         finally:
-            if pauses and container.record.status is Status.PAUSED:
-                await self._lifecycle.unpause(container)
+            if pauses:
+                # Somebody may have ended or thawed it meanwhile.
+                with contextlib.suppress(ConflictError, NotFoundError):
+                    await self._lifecycle.unpause(container)
         facts = {"comment": options.comment, "imageID": image.id}
         announce(
             context, container, "commit", {**facts, "imageRef": name.familiar() if name else ""}
@@ -80,6 +86,17 @@ class CommitService:
         if name is not None:
             context.events.publish("image", "tag", image.id, {"name": name.familiar()})
         return CommitResponse(id=image.id)
+
+    async def _try_pause(self, container: Container) -> bool:
+        """Pause a container that runs; tell whether it is ours to let go on."""
+        if container.record.status is not Status.RUNNING:
+            return False
+        try:
+            await self._lifecycle.pause(container)
+        except ConflictError:
+            # Paused by somebody else, or ended: nothing changes in it either way.
+            return False
+        return True
 
     def _commit(
         self,

@@ -1,6 +1,7 @@
 """Container use cases, one method for each operation of the API; the work is done beside."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Sequence
 
 from msgspec.structs import replace
@@ -161,7 +162,9 @@ class ContainerService:
                 pass
             finally:
                 container.outlives_exit = False
-        await self._lifecycle.start(container)
+        # Somebody else may have been faster to start it.
+        with contextlib.suppress(NotModifiedError):
+            await self._lifecycle.start(container)
         announce(self._context, container, "restart")
 
     async def kill(self, ref: str, *, signal: str) -> None:
@@ -210,7 +213,7 @@ class ContainerService:
             raise InvalidParameterError(
                 "Renaming a container with the same name as its current name"
             )
-        async with container.lock:
+        async with container.held():
             self._lifecycle.rename(container, name.removeprefix("/"))
         announce(self._context, container, "rename", {"oldName": f"/{old}"})
 

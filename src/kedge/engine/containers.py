@@ -5,8 +5,9 @@ connection, the waiters, the exec sessions. All of it belongs to the event loop'
 """
 
 import asyncio
+import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from typing import Final, Protocol
 
 from kedge.engine.links import parse_link
@@ -75,6 +76,8 @@ class Container:
         """Whether ``--rm`` does not apply to the next exit: a restart or a removal causes it."""
         self.copies_in = 0
         """How often something was copied into it since this process knows it."""
+        self.is_gone = False
+        """Whether it has been removed; it has no record any more, and gets none."""
         self.is_settled = True
         """Off while a full disk keeps the last exit from the record, or the addresses taken."""
         self._store = store
@@ -90,12 +93,29 @@ class Container:
         """The name without a slash."""
         return self.record.name
 
+    @contextlib.asynccontextmanager
+    async def held(self) -> AsyncGenerator[ContainerRecord]:
+        """Hold the lock, to change a container that somebody may have removed meanwhile.
+
+        Raises:
+            NotFoundError: Somebody has.
+        """
+        async with self.lock:
+            self._check_is_there()
+            yield self.record
+
+    def _check_is_there(self) -> None:
+        if self.is_gone:
+            raise NotFoundError(f"No such container: {self.id}")
+
     def become(self, status: Status, *, durable: bool = False) -> None:
         """Change the status by the state machine's table and write the record.
 
         Raises:
             ConflictError: The table forbids it.
+            NotFoundError: It has been removed.
         """
+        self._check_is_there()
         before = self.record.status
         self.record.status = follow(before, status, container=self.name)
         try:
@@ -120,7 +140,12 @@ class Container:
         return True
 
     def save(self, *, durable: bool = False) -> None:
-        """Write the record as it is."""
+        """Write the record as it is.
+
+        Raises:
+            NotFoundError: It has been removed.
+        """
+        self._check_is_there()
         self._store.save(self.record, durable=durable)
 
     def announce_exit(self) -> None:
@@ -176,6 +201,7 @@ class ContainerIndex:
 
     def discard(self, container: Container) -> None:
         """Forget a container."""
+        container.is_gone = True
         self._by_id.pop(container.id, None)
         self._by_name.pop(container.name, None)
 

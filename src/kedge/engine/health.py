@@ -32,7 +32,7 @@ from kedge.engine.healthrules import (
     timeout_text,
 )
 from kedge.engine.state import Status
-from kedge.errdefs import KedgeError, SystemFailureError
+from kedge.errdefs import KedgeError, NotFoundError, SystemFailureError
 
 _CHUNK: Final = 65536
 _FRAME_HEADER: Final = 8
@@ -114,7 +114,7 @@ class HealthChecks:
         before = health.status
         if apply_result(plan, health, result, started_ns=container.record.started_ns):
             # A full disk keeps the news from the next engine only, which asks for itself.
-            with contextlib.suppress(SystemFailureError):
+            with contextlib.suppress(SystemFailureError, NotFoundError):
                 container.save()
         if health.status is not before:
             container.changes.tell()

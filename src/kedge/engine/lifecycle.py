@@ -92,8 +92,7 @@ class Lifecycle:
             NotModifiedError: It runs.
             KedgeError: It cannot be started; its state says why and everything is taken back.
         """
-        async with container.lock:
-            record = container.record
+        async with container.held() as record:
             if record.status is Status.PAUSED:
                 raise ConflictError("cannot start a paused container, try unpause instead")
             if record.active:
@@ -354,8 +353,9 @@ class Lifecycle:
         if stays_down:
             note_stop(container)
         if number == signal.SIGKILL and record.status is Status.PAUSED:
-            # A frozen process cannot die.
-            await shim.resume()
+            # A frozen process cannot die; somebody else may have been faster to thaw it.
+            with contextlib.suppress(ConflictError):
+                await shim.resume()
         exited = asyncio.shield(container.exited)
         await shim.kill(number)
         announce(self._context, container, "kill", {"signal": str(number)})
@@ -416,8 +416,10 @@ class Lifecycle:
         exited = asyncio.shield(container.exited)
         if by_user:
             note_stop(container)
-        if record.status is Status.PAUSED:
-            await self.unpause(container)
+        with contextlib.suppress(ConflictError):
+            # Somebody else may have been faster.
+            if record.status is Status.PAUSED:
+                await self.unpause(container)
         with contextlib.suppress(KedgeError):
             await shim.kill(number)
             announce(self._context, container, "kill", {"signal": str(number)})
@@ -434,8 +436,8 @@ class Lifecycle:
 
     async def pause(self, container: Container) -> None:
         """Freeze every process of a running container."""
-        async with container.lock:
-            if container.record.status is Status.PAUSED:
+        async with container.held() as record:
+            if record.status is Status.PAUSED:
                 raise ConflictError(f"container {container.id} is already paused")
             shim = running_shim(container)
             await shim.pause()
@@ -449,8 +451,8 @@ class Lifecycle:
 
     async def unpause(self, container: Container) -> None:
         """Let a frozen container go on."""
-        async with container.lock:
-            if container.record.status is not Status.PAUSED:
+        async with container.held() as record:
+            if record.status is not Status.PAUSED:
                 raise ConflictError(f"Container {container.id} is not paused")
             await running_shim(container).resume()
             container.arrive(Status.RUNNING)
@@ -464,26 +466,37 @@ class Lifecycle:
             ConflictError: It runs and ``force`` is off, or another removal is going on.
         """
         record = container.record
-        if record.active:
-            if not force:
-                state = str(record.status)
-                raise ConflictError(
-                    f'cannot remove container "/{container.name}": container is {state}: '
-                    + ("unpause and then stop" if state == "paused" else "stop")
-                    + " the container before removing or force remove"
-                )
-            if not await self._stay_down(container):
-                await kill_for_removal(self._context, container)
-        async with container.lock:
-            if container.id not in self._context.containers:
-                if force:
-                    return
-                raise ConflictError(f"removal of container {container.id} is already in progress")
-            record.takes_volumes |= volumes or record.host_config.auto_remove
-            container.become(Status.REMOVING)
-            await delete_container(self._context, container)
+        while True:
+            if record.active:
+                await self._end_for_removal(container, force=force)
+            async with container.lock:
+                if container.is_gone:
+                    if force:
+                        return
+                    raise ConflictError(
+                        f"removal of container {container.id} is already in progress"
+                    )
+                comes_back = container.shim is not None or record.status is Status.RESTARTING
+                if record.active and comes_back:
+                    # Somebody has started it again meanwhile.
+                    continue
+                record.takes_volumes |= volumes or record.host_config.auto_remove
+                container.become(Status.REMOVING)
+                await delete_container(self._context, container)
+                break
         container.announce_removal()
         announce(self._context, container, "destroy")
+
+    async def _end_for_removal(self, container: Container, *, force: bool) -> None:
+        if not force:
+            state = str(container.record.status)
+            raise ConflictError(
+                f'cannot remove container "/{container.name}": container is {state}: '
+                + ("unpause and then stop" if state == "paused" else "stop")
+                + " the container before removing or force remove"
+            )
+        if not await self._stay_down(container):
+            await kill_for_removal(self._context, container)
 
     async def close(self) -> None:
         """Stop watching; the containers run on."""

@@ -86,8 +86,7 @@ class NetworkService:
         container = self._context.containers.get(request.container)
         wish = request.endpoint_config or EndpointSettings()
         check_wish(network, wish)
-        async with container.lock:
-            record = container.record
+        async with container.held() as record:
             check_can_join(record, network)
             if record.alive:
                 await self._membership.join(container, network.name, wish)
@@ -110,8 +109,7 @@ class NetworkService:
             if request.force:
                 return
             raise
-        async with container.lock:
-            record = container.record
+        async with container.held() as record:
             if record.host_config.network_mode == "host":
                 raise ForbiddenError(
                     "container cannot be disconnected from host network or connected to host "

@@ -45,7 +45,7 @@ async def open_root(context: EngineContext, container: Container) -> AsyncGenera
     """
     maps = mapping_for(container.record.host_config, context.settings.id_maps)
     if not container.record.alive:
-        async with container.lock:
+        async with container.held():
             if not container.record.alive:
                 async with _open_stopped(context, container) as root:
                     yield OpenRoot(root, RootIds(maps, is_translated=False))

@@ -69,8 +69,9 @@ async def kill_for_removal(context: EngineContext, container: Container) -> None
     container.outlives_exit = True
     record.stopped_by_user = True
     exited = asyncio.shield(container.exited)
-    if record.status is Status.PAUSED:
-        await shim.resume()
+    with contextlib.suppress(KedgeError):
+        if record.status is Status.PAUSED:
+            await shim.resume()
     with contextlib.suppress(KedgeError):
         await shim.kill(signal.SIGKILL)
         announce(context, container, "kill", {"signal": "9"})

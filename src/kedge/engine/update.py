@@ -51,8 +51,7 @@ async def update_container(container: Container, request: UpdateRequest) -> list
         ConflictError: The container is being removed.
         KedgeError: A value was refused, here or by the kernel; everything is as before.
     """
-    async with container.lock:
-        record = container.record
+    async with container.held() as record:
         if record.status in {Status.REMOVING, Status.DEAD}:
             raise ConflictError(
                 f"Cannot update container {record.id}: container is marked for removal and "
