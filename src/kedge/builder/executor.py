@@ -107,6 +107,7 @@ class Execution:
         total = len(scope.dockerfile.global_args) + sum(
             1 + len(plan.stages[index].commands) for index in plan.order
         )
+        total += bool(scope.request.labels)
         self._turns = Turns(plan.order, total, performer.on_event)
 
     def run(self) -> StageState:
@@ -122,9 +123,7 @@ class Execution:
             needs = {index: plan.stages[index].needs for index in plan.order}
             run_stages(plan.order, needs, self._build, self._performer.cancel.set)
         state = self._states[self._scope.plan.target]
-        labels = self._scope.request.labels
-        if labels:
-            state.change(labels={**state.config.labels, **labels})
+        self._label(state)
         self._warn()
         return state
 
@@ -135,6 +134,17 @@ class Execution:
     def bases(self) -> dict[str, BaseImage]:
         """Return the images that were asked for, by name."""
         return {key.partition(" ")[0]: image for key, image in self._images.items()}
+
+    def _label(self, state: StageState) -> None:
+        """Give the target the labels of the request, as a step of its own."""
+        labels = self._scope.request.labels
+        if not labels:
+            return
+        words = " ".join(f"{name}={content}" for name, content in labels.items())
+        stage = self._scope.plan.stages[self._scope.plan.target]
+        self._turns.tell(_started(f"LABEL {words}", stage.label, 0))
+        state.change(labels={**state.config.labels, **labels})
+        self._done(state, self._turns.tell)
 
     def _warn(self) -> None:
         scope = self._scope

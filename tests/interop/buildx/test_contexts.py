@@ -1,7 +1,13 @@
 """What ``docker build`` with buildx transfers of a context."""
 
+import os
+import re
+import subprocess
+import sys
+
 import pytest
 
+from tests.engine import DOCKER
 from tests.interop.buildx.client import Buildx
 
 pytestmark = pytest.mark.interop
@@ -46,3 +52,24 @@ def test_a_missing_source_names_what_is_nearest(buildx: Buildx) -> None:
     )
     log = buildx.build(check=False)
     assert "did you mean requirements.txt?" in log
+
+
+UNPRIVILEGED = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search", "--")
+"""Root that may read no more than its own files."""
+
+
+def test_a_file_its_user_may_not_read_is_named(buildx: Buildx) -> None:
+    buildx.write({"Dockerfile": "FROM busybox\nCOPY . /all\n", "theirs": "secret"})
+    os.chown(buildx.folder / "theirs", 4711, 4711)
+    (buildx.folder / "theirs").chmod(0o600)
+    kedge = (sys.executable, "-c", "from kedge.cli.main import main; main()")
+    for client in ((str(DOCKER),), kedge):
+        for switch in ("0", "1"):
+            done = subprocess.run(
+                [*UNPRIVILEGED, *client, "build", "."], cwd=buildx.folder,
+                env={**buildx.environment, "DOCKER_BUILDKIT": switch}, stdin=subprocess.DEVNULL,
+                capture_output=True, text=True, timeout=90, check=False,
+            )  # fmt: skip
+            assert done.returncode != 0
+            assert re.search(r"theirs['\"]?(:|$)", done.stderr, re.MULTILINE), done.stderr
+            assert "permission" in done.stderr

@@ -1,6 +1,7 @@
 """Everyday verbs of the official docker CLI."""
 
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -81,7 +82,10 @@ def test_ps_filters(engine: Engine) -> None:
 
 
 def test_build_arguments_targets_and_labels(engine: Engine) -> None:
-    build(engine, "-t", "app:1", "--build-arg", "WHO=kedge", "--label", "by=flag")
+    words = ("--build-arg", "WHO=kedge", "--label", "by=flag")
+    said = build(engine, "-t", "app:1", *words).stdout
+    assert " : LABEL by=flag\n" in said
+    assert re.findall(r"---> (\w+)$", said, re.MULTILINE)[-1] in said.split("Successfully built")[1]
     assert engine.docker("run", "--rm", "app:1").stdout == "hello kedge\n"
     labels = json.loads(engine.docker("inspect", "-f", "{{json .Config.Labels}}", "app:1").stdout)
     assert labels == {"from": "file", "by": "flag"}

@@ -234,6 +234,12 @@ class _Receiver:
                 view = view[os.write(coming.descriptor, view) :]
             self.transferred += len(data)
             return
+        if number(coming.stat, "size") and not os.fstat(coming.descriptor).st_size:
+            # What it cannot open, Go's client sends as an empty file, without a word.
+            raise InvalidParameterError(
+                f"cannot read {text(coming.stat, 'path')}: its client sent nothing of it, perhaps "
+                "for want of permission: list it in .dockerignore, or run as a user who can"
+            )
         os.fchmod(coming.descriptor, _permissions(number(coming.stat, "mode")))
         os.close(coming.descriptor)
         # Only a whole file gets its time, by which the next transfer knows it.
