@@ -71,11 +71,12 @@ def resolve_user(
 
 
 def _find_user(text: str, users: Sequence[_Passwd]) -> _Passwd:
-    for entry in users:
-        if entry.name == text:
-            return entry
-    if not text.isdigit():
+    if not _is_number(text):
+        for entry in users:
+            if entry.name == text:
+                return entry
         raise NotFoundError(f"unable to find user {text}: no matching entries in passwd file")
+    # A number is an id and nothing else: an image may call root "1000" (CVE-2016-3697).
     uid = _check_id(text)
     for entry in users:
         if entry.uid == uid:
@@ -84,12 +85,16 @@ def _find_user(text: str, users: Sequence[_Passwd]) -> _Passwd:
 
 
 def _find_group(text: str, groups: Sequence[_Group]) -> int:
+    if _is_number(text):
+        return _check_id(text)
     for entry in groups:
         if entry.name == text:
             return entry.gid
-    if not text.isdigit():
-        raise NotFoundError(f"unable to find group {text}: no matching entries in group file")
-    return _check_id(text)
+    raise NotFoundError(f"unable to find group {text}: no matching entries in group file")
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()
 
 
 def _check_id(text: str) -> int:
@@ -103,7 +108,7 @@ def _parse_passwd(text: str) -> list[_Passwd]:
     entries: list[_Passwd] = []
     for line in text.splitlines():
         parts = line.strip().split(":")
-        if len(parts) >= 4 and parts[2].isdigit() and parts[3].isdigit():
+        if len(parts) >= 4 and _is_number(parts[2]) and _is_number(parts[3]):
             home = parts[5] if len(parts) > 5 else ""
             entries.append(_Passwd(parts[0], int(parts[2]), int(parts[3]), home or "/"))
     return entries
@@ -113,7 +118,7 @@ def _parse_group(text: str) -> list[_Group]:
     entries: list[_Group] = []
     for line in text.splitlines():
         parts = line.strip().split(":")
-        if len(parts) >= 3 and parts[2].isdigit():
+        if len(parts) >= 3 and _is_number(parts[2]):
             members = tuple(
                 name for name in (parts[3] if len(parts) > 3 else "").split(",") if name
             )

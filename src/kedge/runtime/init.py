@@ -248,6 +248,7 @@ def _build_root(plan: InitPlan, line: Channel, proc_fd: int, prepared: Prepared)
         null = devices.open_null(root)
         rootfs.mask_paths(root, plan.masked_paths, null=null)
         os.close(null)
+    root.unpin(*rootfs.KERNEL_FILES)
     if plan.root_readonly:
         rootfs.make_root_readonly(root)
     rootfs.pivot(root, keep_host_root=plan.keep_host_root)

@@ -32,6 +32,8 @@ from kedge.runtime.filesystems import (
 from kedge.runtime.mount_options import MountOptions, parse_mount_options
 from kedge.runtime.rootpath import RootPath
 
+KERNEL_FILES: Final = ("/proc", "/sys")
+"""Where paths are hidden and protected, by what was mounted there and not by its name."""
 _NO_OPTIONS: Final = MountOptions()
 # What the root itself becomes once it is "/"; until then it has to be bound, moved and pivoted to.
 _FINAL_PROPAGATION: Final = {"shared": lm.MS_SHARED, "unbindable": lm.MS_UNBINDABLE}
@@ -215,6 +217,8 @@ def _attach(root: RootPath, mount: PlannedMount, source: Source) -> None:
             lm.move_mount(fd, target)
         finally:
             os.close(target)
+        if place in KERNEL_FILES:
+            root.pin(place, fd)
         if source.classic:
             change_classic(fd, options)
         if options.propagation:
@@ -321,7 +325,7 @@ def _open_existing(root: RootPath, path: str) -> int:
     somewhere else and leave the real one bare.
     """
     try:
-        return root.open(path, no_symlinks=path.startswith(("/proc/", "/sys/")))
+        return root.open_pinned(os.path.normpath(path))
     except (FileNotFoundError, NotADirectoryError):
         return -1
     except OSError as error:

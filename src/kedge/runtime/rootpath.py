@@ -23,14 +23,40 @@ _RETRIES: Final = 128
 class RootPath:
     """A root directory, what was created in it, and lookups that stay inside."""
 
-    __slots__ = ("_device", "_prefix", "created", "fd")
+    __slots__ = ("_device", "_pinned", "_prefix", "created", "fd")
 
     def __init__(self, fd: int) -> None:
         """Use the directory ``fd`` as root."""
         self.fd = fd
         self._device = os.fstat(fd).st_dev
         self._prefix = ""
+        self._pinned: dict[str, RootPath] = {}
         self.created: list[str] = []
+
+    def pin(self, place: str, fd: int) -> None:
+        """Have `open_pinned` begin at ``fd`` for what is at or below ``place``; duplicates it."""
+        self.unpin(place)
+        self._pinned[place] = RootPath(os.dup(fd))
+
+    def unpin(self, *places: str) -> None:
+        """Forget what was pinned."""
+        for place in places:
+            if place in self._pinned:
+                os.close(self._pinned.pop(place).fd)
+
+    def open_pinned(self, path: str) -> int:
+        """Open ``path``, below what is pinned without looking at the names that lead there.
+
+        Whoever shares the folder that holds the root can exchange its names for a moment, so that
+        what is hidden under a path is not what will be found there later.
+
+        Raises:
+            OSError: As ``openat2``; ELOOP for a symlink below /proc or /sys.
+        """
+        for place, pinned in self._pinned.items():
+            if path == place or path.startswith(f"{place}/"):
+                return pinned.open(path[len(place) :] or "/", no_symlinks=True)
+        return self.open(path, no_symlinks=path.startswith(("/proc/", "/sys/")))
 
     def open(self, path: str, flags: int = os.O_PATH, *, no_symlinks: bool = False) -> int:
         """Open ``path``, which is absolute or relative to the root.

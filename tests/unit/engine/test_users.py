@@ -45,3 +45,10 @@ def test_unknown_names_have_dockers_text(user: str) -> None:
 def test_numbers_have_a_range() -> None:
     with pytest.raises(InvalidParameterError, match="0-2147483647"):
         resolve("4294967296")
+
+
+def test_a_number_is_never_a_name() -> None:
+    """CVE-2016-3697: an image may call root by a number, and a group that may do everything."""
+    passwd, group = "1000:x:0:0::/:/bin/sh\n", "1000:x:0:1000\n7:x:0:\n"
+    found = resolve_user("1000:7", passwd=passwd, group=group, group_add=["1000"])
+    assert (found.uid, found.gid, found.additional_gids) == (1000, 7, (7, 1000))
