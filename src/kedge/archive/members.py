@@ -7,7 +7,7 @@ left out. Nothing here knows the tar format or where the entries go.
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from kedge.archive.entry import Entry, Kind, Segment, entry_of
@@ -25,7 +25,7 @@ class Member(NamedTuple):
     """An entry with its stored content, which is readable until the next member is taken."""
 
     entry: Entry
-    content: Iterator[bytes]
+    content: Iterable[bytes]
     path: str
     """Where it stands in the stack."""
     is_opaque: bool
@@ -58,7 +58,14 @@ def read_members(
     skip = len(top.path) + 1 if top.path else 0
     prefix = f"{name.rstrip('/')}/" if name else ""
     for found in stack.walk(top, keep_whiteouts=keep_whiteouts):
-        yield from _member(found, prefix + found.path[skip:], inodes)
+        status = found.status
+        name = prefix + found.path[skip:]
+        if stat.S_ISREG(status.st_mode) and status.st_size <= _READ_BYTES:
+            member = _small_file(found, name)
+            if member is not None:
+                yield member if status.st_nlink == 1 else _linked(member, found, inodes)
+        else:
+            yield from _member(found, name, inodes)
 
 
 def read_member(stack: LayerStack, node: Node, name: str, inodes: Inodes) -> Iterator[Member]:
@@ -88,6 +95,36 @@ def _member(found: Found, name: str, inodes: Inodes) -> Iterator[Member]:
             return
         entry = entry._replace(link_target=target)
     yield _linked(Member(entry, iter(()), found.path, is_opaque=False), found, inodes)
+
+
+def _small_file(found: Found, name: str) -> Member | None:
+    """Return what most files of most trees are, read at once; nothing for what has vanished."""
+    descriptor = _open(found)
+    if descriptor is None:
+        return None
+    status = found.status
+    size = status.st_size
+    try:
+        xattrs = read_xattrs(descriptor)
+        content = os.read(descriptor, size) if size else b""
+    except OSError as error:
+        reason = os.strerror(error.errno or 0).lower()
+        raise InvalidParameterError(f"cannot read /{found.path}: {reason}") from None
+    finally:
+        os.close(descriptor)
+    if len(content) != size:
+        content = content.ljust(size, b"\0")
+    entry = Entry(
+        name,
+        Kind.REGULAR,
+        stat.S_IMODE(status.st_mode),
+        status.st_uid,
+        status.st_gid,
+        size,
+        status.st_mtime_ns,
+        xattrs=xattrs,
+    )
+    return Member(entry, (content,), found.path, is_opaque=False)
 
 
 def _open(found: Found) -> int | None:

@@ -155,6 +155,9 @@ def write_layer(
         stack = opened.enter_context(LayerStack((upper,)))
         below = opened.enter_context(LayerStack(lower)) if lower else None
         for member in read_members(stack, stack.require(""), "", keep_whiteouts=True):
+            if change is None and member.entry.kind is Kind.REGULAR:
+                writer.add(whole_seconds(member.entry), member.content)
+                continue
             for entry in _layer_entries(member, below):
                 changed = entry if change is None else change(entry)
                 if changed is not None:
