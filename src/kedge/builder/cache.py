@@ -106,9 +106,14 @@ class BuildCache:
 
         A power cut may lose that, as it may lose the layer: then the step is carried out again.
         """
-        marks = ", ".join("?" * len(_COLUMNS.split(",")))
-        with self._lock, self._database.transaction(durable=False):
+        with self._lock:
+            # Before the transaction: who frees blobs asks the store while nothing can be leased.
             self._lease.add(record.chain_id, record.blob.digest)
+            self._write(record)
+
+    def _write(self, record: CacheRecord) -> None:
+        marks = ", ".join("?" * len(_COLUMNS.split(",")))
+        with self._database.transaction(durable=False):
             self._database.execute(
                 f"INSERT OR REPLACE INTO build_cache ({_COLUMNS}) VALUES ({marks})",  # noqa: S608
                 (

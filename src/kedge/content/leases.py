@@ -90,6 +90,9 @@ class Leases:
 
     @contextmanager
     def unless_held(self, name: str) -> Generator[bool, None, None]:
-        """Yield whether ``name`` may be removed; nobody can lease it inside the block."""
+        """Yield whether ``name`` may be removed; nobody can lease it inside the block.
+
+        The metadata store may be asked inside, so nobody may lease anything inside a transaction.
+        """
         with self._lock:
             yield name not in self._held and name not in self._dropped_meanwhile

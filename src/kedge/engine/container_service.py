@@ -40,6 +40,7 @@ from kedge.engine.top import list_processes
 from kedge.engine.update import update_container
 from kedge.engine.writablesizes import WritableSizes
 from kedge.errdefs import (
+    ConflictError,
     InvalidParameterError,
     NotFoundError,
     NotModifiedError,
@@ -265,8 +266,12 @@ class ContainerService:
                 or filters.excludes_labels(record.config.labels)
             ):
                 continue
-            size, _ = await self._sizes(container)
-            await self._lifecycle.remove(container, force=False)
+            try:
+                size, _ = await self._sizes(container)
+                await self._lifecycle.remove(container, force=False)
+            except (ConflictError, NotFoundError):
+                # Somebody was faster to start or to remove it.
+                continue
             response.containers_deleted.append(record.id)
             response.space_reclaimed += size
         return response

@@ -150,6 +150,10 @@ async def _save(
         for item in saved:
             lease.add(*(layer.blob.digest for layer in item.image.layers if layer.blob))
             lease.add(item.image.id)
+        for item in saved:
+            # Whoever removes it forgets it first and then looks for leases.
+            if context.images.find(item.image.id) is None:
+                raise NotFoundError(f"No such image: {item.image.id}")
         yield b""
         async with contextlib.aclosing(
             stream_written(lambda out: write_images(context.images, saved, out, known=known))

@@ -12,12 +12,12 @@ import pytest
 from kedge.client.http import EngineClient, Query
 from kedge.errdefs import KedgeError, SystemFailureError
 from kedge.lib.jsontypes import JsonObject
-from tests.engine import Engine
+from tests.engine import Engine, make_tar
 
 pytestmark = pytest.mark.integration
 
 _NAMES = ("aa", "bb")
-_CLIENTS, _CALLS = 6, 70
+_CLIENTS = 6
 
 
 Call: TypeAlias = Callable[[EngineClient], bytes]
@@ -31,8 +31,12 @@ def get(path: str, query: Query | None = None) -> Call:
     return lambda client: client.get(path, query or {}).read()
 
 
+def delete(path: str, query: Query | None = None) -> Call:
+    return lambda client: client.delete(path, query or {}).read()
+
+
 def remove(container: str) -> Call:
-    return lambda client: client.delete(f"/containers/{container}", {"force": True}).read()
+    return delete(f"/containers/{container}", {"force": True})
 
 
 def calls_on(name: str, other: str) -> list[Call]:
@@ -65,7 +69,7 @@ def calls_on(name: str, other: str) -> list[Call]:
         get(f"{path}/changes"),
         get(f"{path}/archive", {"path": "/etc/passwd"}),
         get(f"{path}/logs", {"stdout": True}),
-        lambda client: client.delete(path).read(),
+        delete(path),
         remove(name),
     ]
 
@@ -108,18 +112,62 @@ def test_a_container_that_is_gone_is_not_written_down_again(engine: Engine) -> N
     engine.docker("network", "rm", "together")
 
 
-def test_calls_that_meet(engine: Engine) -> None:
-    engine.docker("network", "create", "together")
+def calls_on_things(choice: random.Random) -> list[Call]:
+    """Return what clients may want of images, volumes and networks."""
+    image, volume, network = (
+        choice.choice(pair) for pair in (("i1", "i2"), ("v1", "v2"), ("n1", "n2"))
+    )
+    steps = f"FROM busybox\nENV A={choice.randrange(6)}\nRUN echo {choice.randrange(4)} > /x\n"
+    context = make_tar({"Dockerfile": steps.encode()})
+    host: JsonObject = {"AutoRemove": True, "Binds": [f"{volume}:/v"], "NetworkMode": network}
+    body: JsonObject = {"Image": image, "Cmd": ["true"], "HostConfig": host}
+
+    def send(path: str, data: bytes, client: EngineClient) -> bytes:
+        kind = "application/x-tar"
+        return client.request("POST", path, {"t": image}, body=data, content_type=kind).read()
+
+    def build(client: EngineClient) -> bytes:
+        return send("/build", context, client)
+
+    def load(client: EngineClient) -> bytes:
+        return send("/images/load", client.get(f"/images/{image}/get").read(), client)
+
+    def run(client: EngineClient) -> bytes:
+        made = client.post("/containers/create", {}, body).object()
+        try:
+            return client.post(f"/containers/{made['Id']}/start").read()
+        except KedgeError:
+            return remove(str(made["Id"]))(client)
+
+    return [
+        *[build] * 3,
+        *[load, run] * 2,
+        get(f"/images/{image}/get"),
+        post("/images/busybox/tag", {"repo": image}),
+        *[delete(f"/images/{image}", {"force": True})] * 2,
+        post("/images/prune"),
+        post("/containers/prune"),
+        post("/volumes/create", {}, {"Name": volume}),
+        delete(f"/volumes/{volume}"),
+        post("/volumes/prune", {"filters": json.dumps({"all": ["1"]})}),
+        post("/networks/create", {}, {"Name": network}),
+        delete(f"/networks/{network}"),
+        post("/networks/prune"),
+        get("/system/df"),
+        get("/images/json", {"all": True, "shared-size": True}),
+    ]
+
+
+def meet(engine: Engine, choose: Callable[[random.Random], Call], calls: int) -> None:
+    """Have several clients call at once; no answer may be a failure of the engine's own."""
     broken: list[str] = []
 
     def work(seed: int) -> None:
         choice = random.Random(seed)
-        for _ in range(_CALLS):
-            name, other = choice.choice(_NAMES), choice.choice((*_NAMES, "cc"))
-            call = choice.choice(calls_on(name, other))
+        for _ in range(calls):
             with contextlib.closing(engine.client()) as client:
                 try:
-                    call(client)
+                    choose(choice)(client)
                 except SystemFailureError as error:
                     broken.append(str(error))
                 except KedgeError:
@@ -130,9 +178,21 @@ def test_calls_that_meet(engine: Engine) -> None:
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join()
+        worker.join(120)
+    assert not any(worker.is_alive() for worker in workers), "the engine does not answer any more"
     assert broken == []
     assert "Traceback" not in engine.log.read_text()
+
+
+def test_calls_that_meet(engine: Engine) -> None:
+    engine.docker("network", "create", "together")
+    meet(
+        engine,
+        lambda choice: choice.choice(
+            calls_on(choice.choice(_NAMES), choice.choice((*_NAMES, "cc")))
+        ),
+        70,
+    )
     # What the engine knows is what it has written down; `--rm` containers that ended go.
     before = listed(engine)
     engine.kill()
@@ -142,3 +202,9 @@ def test_calls_that_meet(engine: Engine) -> None:
         engine.docker("rm", "-f", name, check=False)
     assert listed(engine) == []
     engine.docker("network", "rm", "together")
+
+
+def test_images_volumes_and_networks_that_meet(engine: Engine) -> None:
+    meet(engine, lambda choice: choice.choice(calls_on_things(choice)), 40)
+    engine.docker("run", "--rm", "busybox", "true")
+    engine.docker("network", "prune", "-f")
