@@ -21,6 +21,7 @@ from kedge.builder.cachesession import CacheSession, Made
 from kedge.builder.checks.around import BuildChecks
 from kedge.builder.checks.calls import Call, answer_call
 from kedge.builder.checks.checking import CheckRequest
+from kedge.builder.clientfolders import ClientFolders
 from kedge.builder.dockerfile.instructions import Dockerfile
 from kedge.builder.events import Event
 from kedge.builder.executor import BuildScope, Execution, build_scope
@@ -77,6 +78,7 @@ class Builder:
         *,
         scratch: str,
         caches: str = "",
+        folders: str = "",
         private: str = "",
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
@@ -91,6 +93,7 @@ class Builder:
             resolver: Finds base images.
             scratch: Directory for temporary files, on a disk with room for a context.
             caches: Directory of cache mounts; next to ``scratch`` where none is given.
+            folders: Directory of clients' folders; next to ``scratch`` where none is given.
             private: Directory for secrets, preferably no disk; emptied now.
             clock: Where times come from.
         """
@@ -109,7 +112,16 @@ class Builder:
         )
         self._workshop.layering.remove_leftovers()
         self._cache_mounts = CacheMounts(database, caches or f"{scratch}-caches", clock)
-        self._keeper = CacheKeeper(self._workshop.cache, self._cache_mounts, images, scratch, clock)
+        self.folders: Final = ClientFolders(folders or f"{scratch}-folders")
+        """Folders of clients, kept between builds."""
+        self._keeper = CacheKeeper(
+            self._workshop.cache,
+            self._cache_mounts,
+            self.folders,
+            images=images,
+            root=scratch,
+            clock=clock,
+        )
         self._private = private or f"{scratch}-private"
         shutil.rmtree(self._private, ignore_errors=True)
         os.makedirs(self._private, mode=0o700)

@@ -133,7 +133,7 @@ class CacheMounts:
             CacheFolder(
                 name=name,
                 id=cache_id,
-                size_bytes=_size_of(os.path.join(self._root, name)),
+                size_bytes=disk_bytes(os.path.join(self._root, name)),
                 created_ns=created_ns,
                 last_used_ns=last_used_ns,
                 uses=uses,
@@ -161,7 +161,7 @@ class CacheMounts:
         return removed, freed
 
 
-def _size_of(path: str) -> int:
+def disk_bytes(path: str) -> int:
     """Return the bytes of disk below ``path``; what vanishes meanwhile counts nothing."""
     total = 0
     for folder, names, files in os.walk(path):

@@ -25,7 +25,7 @@ class Item(NamedTuple):
 
     id: str
     kind: str
-    """``regular`` or ``exec.cachemount``."""
+    """``regular``, ``exec.cachemount`` or ``source.local``."""
     description: str
     size_bytes: int
     """What removing it gives back; 0 for what an image holds, too."""

@@ -1,7 +1,8 @@
 """The build cache as a whole: what it takes, what is removed by hand, and what by itself.
 
-Joins remembered steps and cache mounts. A removal forgets records first and frees layers and blobs
-after that, so a crash in between leaves garbage that the next collection finds.
+Joins remembered steps, cache mounts and kept folders of clients. A removal forgets records first
+and frees layers and blobs after that, so a crash in between leaves garbage that the next collection
+finds.
 """
 
 import os
@@ -11,12 +12,14 @@ from typing import NamedTuple
 
 from kedge.builder.cache import BuildCache
 from kedge.builder.cache_mounts import CacheMounts
+from kedge.builder.clientfolders import ClientFolders
 from kedge.builder.evictions import Disk, Item, Policy, select_evicted
 from kedge.images.store import ImageStore
 from kedge.lib.clock import Clock
 
 REGULAR = "regular"
 MOUNT = "exec.cachemount"
+FOLDER = "source.local"
 
 
 class Kept(NamedTuple):
@@ -38,11 +41,19 @@ class CacheKeeper:
     """The cache of one engine; thread-safe."""
 
     def __init__(
-        self, cache: BuildCache, mounts: CacheMounts, images: ImageStore, root: str, clock: Clock
+        self,
+        cache: BuildCache,
+        mounts: CacheMounts,
+        folders: ClientFolders,
+        *,
+        images: ImageStore,
+        root: str,
+        clock: Clock,
     ) -> None:
-        """Look after ``cache`` and ``mounts``, which are on the disk of ``root``."""
+        """Look after steps, cache mounts and clients' folders, all on the disk of ``root``."""
         self._cache = cache
         self._mounts = mounts
+        self._folders = folders
         self._images = images
         self._root = root
         self._clock = clock
@@ -81,6 +92,22 @@ class CacheKeeper:
                 is_used=folder.is_used,
             )
             kept.append(Kept(item, folder.size_bytes, folder.uses))
+        return kept + self._client_folders()
+
+    def _client_folders(self) -> list[Kept]:
+        kept: list[Kept] = []
+        for folder in self._folders.folders():
+            item = Item(
+                id=folder.name,
+                kind=FOLDER,
+                description="files of a client's folder",
+                size_bytes=folder.size_bytes,
+                created_ns=folder.last_used_ns,
+                last_used_ns=folder.last_used_ns,
+                is_shared=False,
+                is_used=folder.is_used,
+            )
+            kept.append(Kept(item, folder.size_bytes, 1))
         return kept
 
     def prune(self, policies: Sequence[Policy]) -> Pruned:
@@ -100,9 +127,11 @@ class CacheKeeper:
                 if steps:
                     self._cache.forget(*steps, now_ns=self._clock.time_ns())
                     freed += self._images.collect_garbage().freed_bytes
-                gone, freed_bytes = self._mounts.prune(names)
-                ids += [*steps, *gone]
-                freed += freed_bytes
+                folders = [item.id for item in evicted if item.kind == FOLDER]
+                ids += steps
+                for gone, freed_bytes in (self._mounts.prune(names), self._folders.prune(folders)):
+                    ids += gone
+                    freed += freed_bytes
             return Pruned(tuple(ids), freed)
 
     def _disk(self) -> Disk:

@@ -80,7 +80,7 @@ class BuildKitService:
         if self._server is None:
             from kedge.builder.buildkit.service import BuildkitServer  # noqa: PLC0415
 
-            self._server = BuildkitServer(self, self._context.paths.build_contexts)
+            self._server = BuildkitServer(self, self._builds.builder.folders)
         return self._server
 
     # -- what the services ask

@@ -156,6 +156,7 @@ class BuildService:
             EngineBaseResolver(context, puller),
             scratch=context.paths.scratch,
             caches=context.paths.build_caches,
+            folders=context.paths.build_contexts,
             private=context.paths.build_secrets,
             clock=context.clock,
         )

@@ -33,9 +33,16 @@ def test_only_what_the_needed_stages_copy_is_transferred(buildx: Buildx) -> None
     assert {"bx-one.txt", "bx-two.txt", "bx-linked", "bx-named", "bx-mounted"} <= kept
     assert not {"bx-never", "bx-nor-this"} & kept
 
+    types = ("--filter", "type=source.local")
+    listed = buildx.run("buildx", "du", *types, "--verbose").stdout
+    assert listed.count("files of a client's folder") == 1
+    assert "Total:" in buildx.engine.kedge("builder", "du", *types).stdout
+
     buildx.write({"bx-named": "other"})
     buildx.build("-t", "bx-needed", *words)
     assert buildx.output_of("bx-needed", "cat", "/all/bx-one.txt", "/all/named") == "1other"
+    buildx.engine.docker("builder", "prune", "-af", *types)
+    assert not list((buildx.engine.root / "data/build-contexts").iterdir())
 
 
 def test_triggers_of_a_base_image_get_what_they_copy(buildx: Buildx) -> None:

@@ -5,13 +5,10 @@ that a later build transfers what changed; two builds of one folder at a time ea
 """
 
 import dataclasses
-import hashlib
 import os
-import shutil
 import tempfile
-import threading
 from collections.abc import Callable, Generator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO, Final, Protocol
 
@@ -22,6 +19,7 @@ from kedge.builder.buildkit.options import SESSION_URL, FrontendOptions
 from kedge.builder.buildkit.session import Session
 from kedge.builder.buildkit.stores import layout_archive
 from kedge.builder.buildkit.uploads import receive_upload
+from kedge.builder.clientfolders import ClientFolders
 from kedge.builder.contexts import NamedContext, TreeContext, parse_context
 from kedge.builder.files.followed import FollowedTree
 from kedge.builder.files.tar import try_read_archive
@@ -35,7 +33,6 @@ _LOCAL: Final = "local:"
 _INPUT: Final = "input:"
 _LAYOUT: Final = "oci-layout://"
 _IGNORE: Final = ".dockerignore"
-_KEPT: Final = 24
 
 
 class OpenFolder(Protocol):
@@ -58,7 +55,7 @@ class ClosableTree(Tree, Protocol):
 class Means:
     """What gathering works with."""
 
-    folders: "FolderStore"
+    folders: ClientFolders
     open_folder: OpenFolder
     private: str
     """Where sockets of agents go."""
@@ -155,7 +152,7 @@ class _Gathering:
         name = self._options.filename
         own = f"{name}{_IGNORE}"
         wanted = Wanted(name=self._options.dockerfile_name, include=(name, own, name.lower()))
-        with self._means.folders.folder(self._key(wanted, "dockerfile")) as path:
+        with self._means.folders.folder("") as path:
             self._receive(wanted, path)
             text = _read(path, name)
             if text is None:
@@ -170,7 +167,7 @@ class _Gathering:
         name = self._options.context_name
         if ignore is None:
             wanted = Wanted(name=name, include=(_IGNORE,))
-            with self._means.folders.folder(self._key(wanted, "ignore")) as path:
+            with self._means.folders.folder("") as path:
                 self._receive(wanted, path)
                 ignore = _read(path, _IGNORE)
         patterns = tuple(line.strip() for line in (ignore or "").splitlines())
@@ -236,61 +233,6 @@ class _Gathering:
         )
         with archive as file:
             return self._means.load_layout(name, file, self._stack)
-
-
-class FolderStore:
-    """Folders of clients that are kept between builds; thread-safe."""
-
-    def __init__(self, root: str) -> None:
-        """Keep them below ``root``; what an earlier engine left there stays usable."""
-        self.root = root
-        os.makedirs(root, mode=0o700, exist_ok=True)
-        self._lock = threading.Lock()
-        self._taken: set[str] = set()
-
-    @contextmanager
-    def folder(self, key: str) -> Generator[str, None, None]:
-        """Lend the folder of ``key`` to one build at a time; others get an empty one."""
-        name = f"kept-{hashlib.sha256(key.encode(errors='surrogateescape')).hexdigest()}"
-        with self._lock:
-            free = bool(key) and name not in self._taken
-            if free:
-                self._taken.add(name)
-        if not free:
-            path = tempfile.mkdtemp(dir=self.root)
-            try:
-                yield path
-            finally:
-                shutil.rmtree(path, ignore_errors=True)
-            return
-        try:
-            path = os.path.join(self.root, name)
-            os.makedirs(path, mode=0o700, exist_ok=True)
-            os.utime(path)
-            yield path
-        finally:
-            with self._lock:
-                self._taken.discard(name)
-            self.prune(_KEPT)
-
-    def prune(self, keep: int) -> int:
-        """Remove all but the ``keep`` last used; return how many are gone."""
-        with self._lock:
-            found = [
-                entry.path
-                for entry in os.scandir(self.root)
-                if entry.name.startswith("kept-") and entry.name not in self._taken
-            ]
-            removed = sorted(found, key=_time_of, reverse=True)[keep:]
-            for path in removed:
-                shutil.rmtree(path, ignore_errors=True)
-        return len(removed)
-
-
-def _time_of(path: str) -> int:
-    with suppress(FileNotFoundError):
-        return os.stat(path).st_ctime_ns
-    return 0
 
 
 def _read(folder: str, name: str) -> str | None:

@@ -29,7 +29,6 @@ from kedge.builder.buildkit.answers import (
     told,
     usage_record,
 )
-from kedge.builder.buildkit.gathering import FolderStore
 from kedge.builder.buildkit.history import HISTORY_EVENT, HISTORY_REQUEST, HISTORY_UPDATE, History
 from kedge.builder.buildkit.references import find_reference
 from kedge.builder.buildkit.rpc import ByteStream, CallStream, run_server
@@ -47,6 +46,7 @@ from kedge.builder.buildkit.wire import (
     texts,
 )
 from kedge.builder.checks.calls import Call
+from kedge.builder.clientfolders import ClientFolders
 from kedge.errdefs import KedgeError
 from kedge.lib.ids import new_id
 from kedge.oci.platforms import Platform
@@ -125,12 +125,11 @@ class CacheEngine(BuildEngine, Protocol):
 class BuildkitServer:
     """Everything BuildKit's clients call on one engine."""
 
-    def __init__(self, engine: CacheEngine, scratch: str) -> None:
-        """Serve ``engine``; clients' folders are kept below ``scratch``."""
+    def __init__(self, engine: CacheEngine, folders: ClientFolders) -> None:
+        """Serve ``engine``; clients' folders are kept in ``folders``."""
         self._engine = engine
-        self._folders = FolderStore(scratch)
         self._sessions = Sessions()
-        self._around = Around(self._folders, self._sessions, self._promised_by)
+        self._around = Around(folders, self._sessions, self._promised_by)
         self._solvings: dict[str, Solving] = {}
         self._promised: dict[str, Solving] = {}
         self._history = History(self._drop)
@@ -337,8 +336,6 @@ class BuildkitServer:
             min_free_bytes=number(request, "minFreeSpace"),
         )
         removed = await self._engine.prune(pruning)
-        if pruning.all:
-            await asyncio.to_thread(self._folders.prune, 0)
         for one in removed:
             await stream.send_message(usage_record(one))
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple, Protocol, TypeVar
 
 from kedge.api.buildcaches import BuildCacheSpec
 from kedge.api.buildoutputs import BuildOutput, OutputKind, make_output
-from kedge.builder.buildkit.gathering import FolderStore, Means, OpenFolder, gather
+from kedge.builder.buildkit.gathering import Means, OpenFolder, gather
 from kedge.builder.buildkit.lending import registry_user
 from kedge.builder.buildkit.options import FrontendOptions, parse_options
 from kedge.builder.buildkit.progress import Progress
@@ -23,6 +23,7 @@ from kedge.builder.buildkit.sending import SessionSinks
 from kedge.builder.buildkit.session import Session, Sessions, raise_cancelled
 from kedge.builder.buildkit.stores import SessionStores
 from kedge.builder.checks.calls import Call
+from kedge.builder.clientfolders import ClientFolders
 from kedge.builder.contexts import NamedContext
 from kedge.builder.dockerfile.errors import DockerfileError
 from kedge.builder.events import Event, ExportStarted, StepStarted
@@ -101,7 +102,7 @@ class Place(NamedTuple):
 class Around(NamedTuple):
     """What the builds of one engine share."""
 
-    folders: FolderStore
+    folders: ClientFolders
     sessions: Sessions
     find_promised: "Callable[[str], Solving | None]"
     """Returns the build that can make a result, of whichever client."""
