@@ -168,6 +168,53 @@ def test_a_file_system_that_cannot_be_mounted(engine: Engine) -> None:
     assert host_mounts(engine) == []
 
 
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[str]:
+    """A block device with an empty ext4 file system."""
+    if shutil.which("mkfs.ext4") is None or shutil.which("losetup") is None:
+        pytest.skip("there is no mkfs.ext4 or no losetup here")
+    image = tmp_path / "disk"
+    with image.open("wb") as file:
+        file.truncate(16 << 20)
+    subprocess.run(["mkfs.ext4", "-q", str(image)], check=True)
+    found = subprocess.run(
+        ["losetup", "-f", "--show", str(image)], capture_output=True, text=True, check=False
+    )
+    if found.returncode:
+        pytest.skip(f"this host gives no loop device: {found.stderr.strip()}")
+    yield found.stdout.strip()
+    subprocess.run(["losetup", "-d", found.stdout.strip()], check=True)
+
+
+def test_a_file_system_of_a_disk(engine: Engine, disk: str) -> None:
+    engine.docker("volume", "create", "--opt", "type=ext4", "--opt", f"device={disk}",
+                  "--opt", "o=noatime,errors=remount-ro", "disk")  # fmt: skip
+    look = "grep ' /d ' /proc/mounts; echo hi > /d/f"
+    first = engine.docker("run", "--rm", "-v", "disk:/d", "busybox", "sh", "-c", look).stdout
+    assert first.split()[:3] == [disk, "/d", "ext4"]
+    assert {"rw", "noatime", "errors=remount-ro"} <= set(first.split()[3].split(","))
+    assert host_mounts(engine) == []
+    # The content is on the disk: it is there whenever that is mounted again.
+    assert run(engine, "-v", "disk:/d:ro", "busybox", "cat", "/d/f").stdout == "hi\n"
+    refused = run(engine, "-v", "disk:/d:ro", "busybox", "touch", "/d/g", check=False)
+    assert "Read-only file system" in refused.stderr
+    engine.docker("volume", "rm", "disk")
+
+
+def test_a_file_system_of_a_server(engine: Engine) -> None:
+    """Where the kernel knows NFS nobody answers at that address; here the kernel's word is told."""
+    engine.docker("volume", "create", "--opt", "type=nfs", "--opt", "device=:/export",
+                  "--opt", "o=addr=127.0.0.1,nolock,soft,timeo=1,retrans=0", "far")  # fmt: skip
+    failed = run(engine, "-v", "far:/f", "busybox", "true", check=False)
+    assert failed.returncode == 125
+    assert "failed to mount local volume: mount :/export:" in failed.stderr
+    assert "data: addr=127.0.0.1,nolock,soft,timeo=1,retrans=0: " in failed.stderr
+    if "nfs" not in Path("/proc/filesystems").read_text().split():
+        assert failed.stderr.rstrip().endswith(": no such device")
+    assert host_mounts(engine) == []
+    engine.docker("volume", "rm", "far")
+
+
 def test_a_volume_that_is_a_folder_of_the_host(engine: Engine, tmp_path: Path) -> None:
     engine.kedge("volume", "create", "there", "-o", "type=none", "-o", "o=bind",
                  "-o", f"device={tmp_path}")  # fmt: skip
