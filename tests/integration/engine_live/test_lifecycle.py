@@ -1,5 +1,6 @@
 """Containers over their whole life, through the official client."""
 
+import contextlib
 import socket
 import time
 
@@ -175,3 +176,22 @@ def test_diff_shows_what_changed(engine: Engine) -> None:
 def test_hundreds_of_output_lines_arrive_in_order(engine: Engine) -> None:
     out = engine.docker("run", "--rm", "busybox", "seq", "20000").stdout
     assert out == "".join(f"{number}\n" for number in range(1, 20001))
+
+
+def test_disk_usage_looks_at_no_layer(engine: Engine) -> None:
+    """Sizes are on record since the layers were written: they are known with those out of reach."""
+    engine.build("FROM busybox\nRUN echo 1 > /a\nRUN seq 9999 > /b\n", "layers")
+    layers, away = engine.root / "data/snapshots", engine.root / "data/away"
+    kinds = {"type": ["image", "build-cache"]}
+    with contextlib.closing(engine.client()) as client:
+        before = client.get("/system/df", kinds).object()
+        layers.rename(away)
+        try:
+            during = client.get("/system/df", kinds).object()
+        finally:
+            away.rename(layers)
+    assert during == before
+    size = before["LayersSize"]
+    assert isinstance(size, int)
+    assert size > 48_889
+    engine.docker("rmi", "layers")
