@@ -41,7 +41,8 @@ def create_container(options: Options, client: EngineClient) -> str:
     except NotFoundError as error:
         if policy != "missing" or not str(error).startswith("No such image"):
             raise
-        sys.stderr.write(f"Unable to find image '{options.words[0]}' locally\n")
+        named = str(error).partition(": ")[2] or options.words[0]
+        sys.stderr.write(f"Unable to find image '{named}' locally\n")
         pull_image(options.words[0], options, client)
         answer = client.post("/containers/create", query, request).object()
     for warning in texts(answer, "Warnings"):
@@ -74,7 +75,12 @@ def _add_console_size(request: JsonObject) -> None:
 def pull_image(image: str, options: Options, client: EngineClient) -> None:
     """Pull an image for ``run``; progress goes to standard error."""
     from kedge.cli.pulling import pull  # noqa: PLC0415 - rarely needed
+    from kedge.oci.references import parse_reference  # noqa: PLC0415
 
+    reference = parse_reference(image)
+    if not (reference.tag or reference.digest):
+        # Nobody who runs a container is told of the tag.
+        image += ":latest"
     try:
         pull(
             client,

@@ -129,6 +129,15 @@ def test_both_clients_end_with_the_same_code(both: Engine, here: Kedge, line: st
     assert error.startswith("kedge: ")
 
 
+@pytest.mark.parametrize("image", ["127.0.0.1:1/nope", "127.0.0.1:1/a/b:c", "busybox:nope"])
+def test_both_clients_name_what_is_missing(both: Engine, here: Kedge, image: str) -> None:
+    theirs = both.docker("run", "--rm", image, check=False)
+    code, _, error = here("run", "--rm", image)
+    assert code == theirs.returncode == 125
+    assert error.splitlines()[0] == theirs.stderr.splitlines()[0]
+    assert "Using default tag" not in error
+
+
 def content_of(path: Path) -> str:
     if path.is_symlink():
         return str(path.readlink())
