@@ -14,14 +14,13 @@ from typing import Final, NamedTuple
 
 from kedge.errdefs import (
     HookFailedError,
-    InvalidParameterError,
     SystemFailureError,
     UnavailableError,
 )
 from kedge.linux import namespaces as ns
 from kedge.linux import prctl, process
 from kedge.oci.mounts import Mount
-from kedge.oci.runtime_spec.types import Spec
+from kedge.oci.runtime_spec.types import Process, Spec
 from kedge.runtime import channel
 from kedge.runtime.cgroups.protocol import Cgroup
 from kedge.runtime.channel import Channel, open_channel
@@ -64,6 +63,7 @@ class Options(NamedTuple):
 
 
 DEFAULT_OPTIONS: Final = Options()
+_NO_PROCESS: Final = Process(cwd="/")
 
 
 class Identity(NamedTuple):
@@ -204,7 +204,7 @@ def create_container(
     a hook failed, the poststop hooks have been run after that.
 
     Args:
-        spec: The parsed config.json.
+        spec: The parsed config.json; one without a process can be created and never started.
         container_id: Names the session keyring.
         bundle: Directory that relative paths of the spec are relative to.
         rootfs: Mounts to put on the spec's root path, inside the new mount namespace only.
@@ -216,8 +216,6 @@ def create_container(
     Raises:
         KedgeError: Whatever went wrong, on either side of the fork.
     """
-    if spec.process is None:
-        raise InvalidParameterError("config.json.process is required")
     linux = spec.linux
     namespaces = plan_namespaces(linux.namespaces, inherit_network=inherit_network)
     try:
@@ -225,7 +223,7 @@ def create_container(
             namespaces, linux.uid_mappings, linux.gid_mappings, inherit_network=inherit_network
         )
         launch = plan_launch(
-            spec.process,
+            spec.process or _NO_PROCESS,
             spec,
             keyring=container_id if options.new_keyring else "",
             die_with_parent=options.die_with_parent,

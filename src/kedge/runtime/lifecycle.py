@@ -167,12 +167,17 @@ def start(call: Invocation, container: Container) -> None:
         HookFailedError: A hook failed; the container has been killed and deleted.
         UnavailableError: The seccomp agent is not there; likewise.
         ConflictError: It is not in the state created.
+        InvalidParameterError: It has no process to run.
         NotFoundError: No such program.
         ForbiddenError: The program may not be executed.
     """
     if container.status() != "created":
         raise ConflictError(
             f"cannot start container {container.container_id}: it is {container.status()}"
+        )
+    if container.spec.process is None:
+        raise InvalidParameterError(
+            f"cannot start container {container.container_id}: config.json has no process"
         )
     identity = _identity(container)
     line = Channel(container.directory.connect())

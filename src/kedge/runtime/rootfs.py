@@ -124,9 +124,27 @@ def open_shared_sources(mounts: Sequence[PlannedMount]) -> dict[int, Source]:
     return {
         position: _open_source(mount)
         for position, mount in enumerate(mounts)
-        if mount.kind == "bind"
-        and any(flag == lm.MS_SHARED for flag, _ in mount.options.propagation)
+        if mount.kind == "bind" and _is_shared(mount)
     }
+
+
+def _is_shared(mount: PlannedMount) -> bool:
+    return any(flag == lm.MS_SHARED for flag, _ in mount.options.propagation)
+
+
+def _renew(source: Source) -> Source:
+    """Return a copy of the detached ``source``, in its peer group, that is the youngest mount.
+
+    Since Linux 6.8 mountinfo lists mounts by age; what was opened early would come first.
+    """
+    try:
+        fd = clone_fd(source.fd, recursive=True)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # what Linux before 6.15 says of detached mounts
+            raise
+        return source
+    os.close(source.fd)
+    return source._replace(fd=fd)
 
 
 def _open_source(mount: PlannedMount) -> Source:
@@ -181,10 +199,11 @@ def make_mounts(
             if mount.kind == "cgroup":
                 mount_cgroup(root, mount.spec.destination, mount.options, cgroups)
             elif mount.kind == "bind" or position in sources:
-                _attach(root, mount, sources.get(position) or _open_source(mount))
+                source = sources.get(position) or _open_source(mount)
+                _attach(root, mount, _renew(source) if _is_shared(mount) else source)
             else:
-                source = mount.spec.source or mount.kind
-                fd = new_filesystem(mount.kind, source, _writable(mount.options))
+                named = mount.spec.source or mount.kind
+                fd = new_filesystem(mount.kind, named, _writable(mount.options))
                 _attach(root, mount, Source(fd, classic=False))
         except OSError as error:
             raise refusal(

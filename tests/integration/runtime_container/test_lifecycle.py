@@ -59,6 +59,17 @@ def test_a_hook_that_fails_at_create_is_followed_by_poststop(
     assert command("list", "-q") == ""
 
 
+def test_without_a_process_it_can_be_created_and_not_started(
+    command: Command, shell_spec: Spec
+) -> None:
+    document = shell_spec("")
+    del document["process"]
+    command.write(document)
+    command("create", "-b", str(command.bundle), "c")
+    assert "config.json has no process" in command("start", "c", code=1)
+    assert command.state("c")["status"] == "created"
+
+
 def test_a_capability_nobody_can_grant_is_a_warning(command: Command, shell_spec: Spec) -> None:
     document = shell_spec("exit 5")
     process = document["process"]

@@ -163,7 +163,6 @@ def document(**linux: Json) -> JsonObject:
         (document() | {"process": {"cwd": "x"}}, "must be absolute"),
         (document() | {"process": {"cwd": "/", "args": ["a\0b"]}}, "process.args[0]"),
         (document() | {"root": {"path": "missing"}}, "is not a directory"),
-        (document() | {"process": None}, "process is required"),
     ],
 )
 def test_a_bad_spec_is_refused_before_any_fork(
