@@ -4,10 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 
-.PHONY: help install install-dev demo test test-unit lint bench clean
+.PHONY: help install install-dev demo test test-unit lint conformance bench clean
 
 help: ## Show the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(VENV)/.installed ## Put kedge, kedged and kedge-runtime into .venv/bin
 
@@ -40,6 +40,9 @@ test-unit: install-dev ## Run the tests that need neither root nor network
 
 lint: install-dev ## Linters, types, import contracts
 	@$(BIN)/python -m pytest tests/meta -m "" -q
+
+conformance: install ## Run the validation programs of OCI runtime-tools (needs root and Go; ten minutes)
+	@$(BIN)/python scripts/oci-validation --write
 
 bench: install ## Measure kedge beside the engines that are installed, in one run
 	@$(BIN)/python bench/run.py
