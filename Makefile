@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 
-.PHONY: help install install-dev demo test test-unit lint conformance bench clean
+.PHONY: help install install-dev demo test test-unit test-vm lint conformance bench clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,12 @@ test: ## Run every test, with its own set-up
 
 test-unit: install-dev ## Run the tests that need neither root nor network
 	@$(BIN)/python -m pytest tests/unit tests/contract -q
+
+test-vm: ## Boot Linux 6.12 and 6.1 under emulation: cgroup v2 and a real reboot
+	@if [ "$$(id -u)" != 0 ]; then echo "kedge: make test-vm needs root to share the host's tree: run  sudo make test-vm" >&2; exit 1; fi
+	@$(MAKE) --no-print-directory install-dev
+	@./scripts/test-setup
+	@./scripts/test-vm
 
 lint: install-dev ## Linters, types, import contracts
 	@$(BIN)/python -m pytest tests/meta -m "" -q

@@ -26,7 +26,9 @@ from kedge.lib.jsontypes import JsonObject
 
 DOCKER = shutil.which("docker")
 BUSYBOX = shutil.which("busybox")
-_START_S = 20.0
+# An emulated machine is some thirty times slower than a real one (``make test-vm``).
+PATIENCE = float(os.environ.get("KEDGE_TEST_PATIENCE", "1"))
+_START_S = 20.0 * PATIENCE
 
 
 class Engine:
@@ -89,7 +91,7 @@ class Engine:
         """End the engine as an administrator does; return its exit code."""
         assert self._process is not None
         self._process.terminate()
-        code = self._process.wait(timeout=60)
+        code = self._process.wait(timeout=60 * PATIENCE)
         self._process = None
         return code
 
@@ -133,7 +135,7 @@ class Engine:
         }  # fmt: skip
         done = subprocess.run(
             command, input=text, capture_output=True, text=True, env=environment,
-            timeout=timeout_s, check=False,
+            timeout=timeout_s * PATIENCE, check=False,
         )  # fmt: skip
         assert not check or done.returncode == 0, f"{command}: {done.stdout}\n{done.stderr}"
         return done

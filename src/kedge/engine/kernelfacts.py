@@ -53,7 +53,7 @@ def _read_v2(root: str, *, cgroup_namespaces: bool, apparmor: bool) -> KernelFac
     controllers = set(_read(f"{root}/cgroup.controllers").split())
     return KernelFacts(
         memory="memory" in controllers,
-        swap="memory" in controllers and _in_child(root, "memory.swap.max"),
+        swap="memory" in controllers and counts_swap(root),
         swappiness=False,
         reservation="memory" in controllers,
         oom_kill_disable=False,
@@ -101,14 +101,18 @@ def _read_v1(root: str, *, cgroup_namespaces: bool, apparmor: bool) -> KernelFac
     )
 
 
-def _in_child(root: str, name: str) -> bool:
-    """Whether a file that the topmost cgroup lacks is in one below it."""
+def counts_swap(root: str) -> bool:
+    """Whether swap can be limited: the topmost cgroup lacks the file, those below it have it.
+
+    Where nobody has switched the memory controller on for them yet, whether the kernel swaps
+    at all decides.
+    """
     with os.scandir(root) as entries:
-        return any(
-            os.path.exists(f"{entry.path}/{name}")
-            for entry in entries
-            if entry.is_dir(follow_symlinks=False)
-        )
+        below = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+    counting = [path for path in below if os.path.exists(f"{path}/memory.max")]
+    if not counting:
+        return os.path.exists("/proc/swaps")
+    return any(os.path.exists(f"{path}/memory.swap.max") for path in counting)
 
 
 def _read(path: str) -> str:

@@ -192,7 +192,7 @@ def _become_exec(plan: _ExecPlan, line: Channel) -> None:
     prctl.set_dumpable(enabled=False)
     apply_cpus(plan.first_cpus)
     if plan.cgroup is not None:
-        plan.cgroup.join_self()
+        plan.cgroup.join_self(beside=plan.init_pid)
     apply_cpus(plan.cpus)
     keep = {line.fileno(), plan.init_pidfd, *plan.stdio}
     keep.update(range(3, 3 + plan.launch.preserve_fds))

@@ -4,7 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from kedge.runtime.cgroups import Cgroup
 
@@ -17,22 +17,29 @@ def sleeper(cgroup: Cgroup) -> Generator[int]:
         wait_until(lambda: pid in cgroup.pids())
         yield pid
     finally:
-        try:
+        # The test may have waited for it.
+        with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            return
-        if cgroup.is_frozen():
-            cgroup.thaw()
-        os.waitpid(pid, 0)
+            if cgroup.is_frozen():
+                cgroup.thaw()
+            os.waitpid(pid, 0)
 
 
 def fork_into(cgroup: Cgroup, work: Callable[[], object]) -> int:
     """Fork a child that joins ``cgroup``, does ``work`` and exits with 0, or 1 if that raised."""
+
+    def joined() -> None:
+        cgroup.join_self()
+        work()
+
+    return _fork(joined)
+
+
+def _fork(work: Callable[[], object]) -> int:
     pid = os.fork()  # noqa: TID251 - the spawner does this for the engine
     if pid == 0:
         code = 1
         try:
-            cgroup.join_self()
             work()
             code = 0
         finally:
@@ -42,9 +49,19 @@ def fork_into(cgroup: Cgroup, work: Callable[[], object]) -> int:
 
 def ask(cgroup: Cgroup, question: Callable[[], str]) -> str:
     """Return what ``question`` answers inside the cgroup."""
+
+    def joined() -> str:
+        cgroup.join_self()
+        return question()
+
+    return ask_outside(joined)
+
+
+def ask_outside(question: Callable[[], str]) -> str:
+    """Return what ``question`` answers in a child that has joined nothing; empty if it raised."""
     reader, writer = os.pipe()
     try:
-        pid = fork_into(cgroup, lambda: os.write(writer, question().encode()))
+        pid = _fork(lambda: os.write(writer, question().encode()))
         os.close(writer)
         writer = -1
         answer = os.read(reader, 65536).decode()

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from kedge.lib.jsontypes import JsonObject
 from kedge.network.names import engine_tag
-from tests.engine import Engine
+from tests.engine import PATIENCE, Engine
 
-_PATIENCE_S = 30.0
+_PATIENCE_S = 30.0 * PATIENCE
 
 
 def until(condition: Callable[[], object], what: str, within_s: float = _PATIENCE_S) -> None:

@@ -29,6 +29,8 @@ def flags_engine() -> Iterator[Engine]:
         engine.start()
         try:
             engine.build_tar(busybox_context(), "busybox")
+            # The default bridge and the packet filter's table are there from the first start on.
+            engine.docker("run", "--rm", "busybox", "true")
             yield engine
         finally:
             assert engine.stop() == 0, engine.log.read_text()

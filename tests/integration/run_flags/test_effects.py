@@ -37,6 +37,32 @@ CGROUP_VALUES = (
     ("--privileged", "ls -d /dev/fuse /dev/loop-control; exec 3<>/dev/net/tun", "/dev/fuse"),
 )
 
+UNIFIED_VALUES = (
+    (
+        "--memory 64m --memory-swap 96m --memory-reservation 32m --oom-kill-disable=false",
+        "cat memory.max memory.swap.max memory.low",
+        f"{64 << 20}\n{32 << 20}\n{32 << 20}",
+    ),
+    ("--memory 64m", "cat memory.swap.max", str(64 << 20)),
+    (
+        "--cpus 1.5 --cpu-shares 300 --cpuset-cpus 0 --cpuset-mems 0 --pids-limit 20",
+        "cat cpu.max cpu.weight cpuset.cpus cpuset.mems pids.max",
+        "150000 100000\n39\n0\n0\n20",
+    ),
+    ("--cpu-period 50000 --cpu-quota 20000", "cat cpu.max", "20000 50000"),
+    ("--pids-limit -1 --blkio-weight 300", "cat pids.max io.*weight", "max\ndefault 2930"),
+    (
+        (
+            "--device-read-bps /dev/loop0:1mb --device-write-bps /dev/loop0:2mb "
+            "--device-read-iops /dev/loop0:9 --device-write-iops /dev/loop0:8"
+        ),
+        "cat io.max",
+        "7:0 rbps=1048576 wbps=2097152 riops=9 wiops=8",
+    ),
+    ("--privileged", "ls -d /dev/fuse /dev/loop-control; exec 3<>/dev/net/tun", "/dev/fuse"),
+    ("", "exec 3<>/dev/null && cat /proc/self/cgroup", "0::/"),
+)
+
 SEEN = (
     ("--oom-score-adj 300", "cat /proc/self/oom_score_adj", "300"),
     ("--ulimit nofile=100:200", "ulimit -n; ulimit -Hn", "100\n200"),
@@ -67,7 +93,7 @@ SEEN = (
     ("--security-opt systempaths=unconfined", "grep -c ' /proc/' /proc/mounts || true", "0"),
     ("--annotation a=b", "echo ok", "ok"),
     ("--env A=1 --env B", "echo $A-$B", "1-"),
-    ("--cgroupns private", "grep memory /proc/self/cgroup", ":memory:/"),
+    ("--cgroupns private", "grep -c kedge /proc/self/cgroup || true", "0"),
 )
 
 NAMESPACES = (
@@ -103,12 +129,10 @@ def inside(engine: Engine, flags: str, script: str) -> str:
 
 
 def test_cgroup_values(engine: Engine) -> None:
-    if Path("/sys/fs/cgroup/cgroup.controllers").exists():
-        pytest.skip("these are the files of cgroup v1")
-    found = look(
-        engine, [(flags, f"cd /sys/fs/cgroup && {script}") for flags, script, _ in CGROUP_VALUES]
-    )
-    check(found, [expected for _, _, expected in CGROUP_VALUES])
+    is_unified = Path("/sys/fs/cgroup/cgroup.controllers").exists()
+    values = UNIFIED_VALUES if is_unified else CGROUP_VALUES
+    found = look(engine, [(flags, f"cd /sys/fs/cgroup && {script}") for flags, script, _ in values])
+    check(found, [expected for _, _, expected in values])
 
 
 def test_what_a_process_sees(engine: Engine) -> None:
@@ -141,10 +165,12 @@ def test_shared_memory_goes_with_the_ipc_namespace(engine: Engine) -> None:
 def test_cgroup_parent(engine: Engine) -> None:
     parent = f"f-{os.getpid()}"
     try:
-        seen = inside(engine, f"--cgroup-parent /{parent}/team", "grep memory /proc/self/cgroup")
-        assert f":memory:/{parent}/team/" in seen
+        flags = f"--cgroupns host --cgroup-parent /{parent}/team"
+        seen = inside(engine, flags, "grep -E ':memory:|^0::' /proc/self/cgroup")
+        assert f":/{parent}/team/" in seen
     finally:
-        for folder in Path("/sys/fs/cgroup").glob(f"*/{parent}/team"):
+        root = Path("/sys/fs/cgroup")
+        for folder in (*root.glob(f"{parent}/team"), *root.glob(f"*/{parent}/team")):
             folder.rmdir()
             folder.parent.rmdir()
 

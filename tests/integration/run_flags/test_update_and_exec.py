@@ -9,14 +9,28 @@ from tests.engine import Engine, busybox_context, running_engine
 pytestmark = pytest.mark.integration
 
 PARENT = ("--cgroup-parent", "/f-own")
-V1 = not Path("/sys/fs/cgroup/cgroup.controllers").exists()
+ROOT = Path("/sys/fs/cgroup")
+V1 = not (ROOT / "cgroup.controllers").exists()
+# The file of each limit, and what 1024 and 77 shares are there.
+FILES = (
+    ("memory/memory.limit_in_bytes", "memory/memory.memsw.limit_in_bytes", "cpu/cpu.cfs_quota_us",
+     "cpu/cpu.shares", "pids/pids.max", "memory/memory.soft_limit_in_bytes")
+    if V1 else
+    ("memory.max", "memory.swap.max", "cpu.max", "cpu.weight", "pids.max", "memory.low")
+)  # fmt: skip
+MEMORY, MEMORY_AND_SWAP, QUOTA, SHARES, PIDS, RESERVATION = FILES
 
 
-def value(engine: Engine, name: str) -> str:
-    return engine.docker("exec", "box", "cat", f"/sys/fs/cgroup/{name}").stdout.strip()
+def value(engine: Engine, *names: str) -> str:
+    paths = [f"/sys/fs/cgroup/{name}" for name in names]
+    return engine.docker("exec", "box", "cat", *paths).stdout.strip()
 
 
-@pytest.mark.skipif(not V1, reason="reads the files of cgroup v1")
+def cgroups_below(parent: str) -> list[Path]:
+    """Return the directories, in every hierarchy there is."""
+    return [*ROOT.glob(parent), *ROOT.glob(f"*/{parent}")]
+
+
 def test_update_changes_a_running_container(engine: Engine) -> None:
     engine.docker("run", "-d", "--name", "box", "--memory", "64m", "busybox", "sleep", "60")
     engine.docker(
@@ -24,28 +38,22 @@ def test_update_changes_a_running_container(engine: Engine) -> None:
         "--cpu-shares", "77", "--cpuset-cpus", "0", "--memory-reservation", "8m",
         "--blkio-weight", "200", "box",
     )  # fmt: skip
-    seen = {
-        name: value(engine, name)
-        for name in (
-            "memory/memory.limit_in_bytes", "memory/memory.memsw.limit_in_bytes",
-            "cpu/cpu.cfs_quota_us", "cpu/cpu.shares", "pids/pids.max",
-            "memory/memory.soft_limit_in_bytes",
-        )
-    }  # fmt: skip
-    assert list(seen.values()) == [
-        str(32 << 20), str(64 << 20), "50000", "77", "9", str(8 << 20)
-    ]  # fmt: skip
+    assert value(engine, *FILES).splitlines() == (
+        [str(32 << 20), str(64 << 20), "50000", "77", "9", str(8 << 20)]
+        if V1 else
+        # Swap alone; half of each period; and on the weights' own scale.
+        [str(32 << 20), str(32 << 20), "50000 100000", "14", "9", str(8 << 20)]
+    )  # fmt: skip
     allowed = engine.docker("exec", "box", "grep", "Cpus_allowed_list", "/proc/1/status").stdout
     assert allowed.split() == ["Cpus_allowed_list:", "0"]
     engine.docker("update", "--pids-limit", "-1", "box")
-    assert value(engine, "pids/pids.max") == "max"
+    assert value(engine, PIDS) == "max"
     shown = engine.docker(
         "inspect", "-f", "{{.HostConfig.Memory}} {{.HostConfig.NanoCpus}}", "box"
     ).stdout
     assert shown == f"{32 << 20} 500000000\n"
 
 
-@pytest.mark.skipif(not V1, reason="reads the files of cgroup v1")
 def test_a_refused_update_changes_nothing(engine: Engine) -> None:
     engine.docker("run", "-d", "--name", "box", "--memory", "64m", "busybox", "sleep", "60")
     before = engine.docker("inspect", "-f", "{{json .HostConfig}}", "box").stdout
@@ -53,14 +61,19 @@ def test_a_refused_update_changes_nothing(engine: Engine) -> None:
         (["--memory", "1m"], "Minimum memory limit allowed is 6MB"),
         (["--memory", "512m"], "Memory limit should be smaller than already set memoryswap limit"),
         (["--cpuset-cpus", "99"], "Requested CPUs are not available - requested 99"),
-        (["--cpu-shares", "99", "--cpu-rt-runtime", "95000"], "cpu.rt_runtime_us"),
+        # The kernel's own refusal, after shares have been set; v2 has no realtime budgets.
+        *(
+            [(["--cpu-shares", "99", "--cpu-rt-runtime", "95000"], "cpu.rt_runtime_us")]
+            if V1
+            else ()
+        ),
     ):
         done = engine.docker("update", *flags, "box", check=False)
         assert done.returncode == 1
         assert text in done.stderr
     assert engine.docker("inspect", "-f", "{{json .HostConfig}}", "box").stdout == before
-    assert value(engine, "cpu/cpu.shares") == "1024"
-    assert value(engine, "memory/memory.limit_in_bytes") == str(64 << 20)
+    assert value(engine, SHARES) == ("1024" if V1 else "100")
+    assert value(engine, MEMORY) == str(64 << 20)
 
 
 def test_exec_gets_what_the_container_has(engine: Engine) -> None:
@@ -101,11 +114,11 @@ def test_an_engine_that_died_leaves_no_cgroup_of_a_parent() -> None:
         with running_engine() as engine:
             engine.build_tar(busybox_context(), "busybox")
             engine.docker("run", "-d", "--name", "box", *PARENT, "busybox", "sleep", "9")
-            assert list(Path("/sys/fs/cgroup").glob("*/f-own/*/cgroup.procs"))
+            assert cgroups_below("f-own/*/cgroup.procs")
             engine.kill()
             engine.start()
             engine.docker("rm", "-f", "box")
-            assert list(Path("/sys/fs/cgroup").glob("*/f-own/*/cgroup.procs")) == []
+            assert cgroups_below("f-own/*/cgroup.procs") == []
     finally:
-        for folder in Path("/sys/fs/cgroup").glob("*/f-own"):
+        for folder in cgroups_below("f-own"):
             folder.rmdir()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from kedge.errdefs import NotSupportedError, SystemFailureError, UnavailableError
+from kedge.errdefs import ConflictError, NotSupportedError, SystemFailureError, UnavailableError
 from kedge.lib.jsontypes import JsonObject
 from kedge.oci.runtime_spec_resources import DeviceRule, parse_resources
 from kedge.runtime.cgroups import BlkioEntry, Cgroup, device_filter, make_cgroup, v2
@@ -200,7 +200,7 @@ def test_a_threaded_cgroup_cannot_be_joined(
     cgroup = create(v2_host, {})
     (v2_host.root / "kedge/web/cgroup.type").write_text("threaded\n")
     monkeypatch.setattr(v2, "write_value", write)
-    with pytest.raises(SystemFailureError, match="its type is 'threaded'"):
+    with pytest.raises(ConflictError, match="its type is 'threaded'"):
         cgroup.join_self()
 
 

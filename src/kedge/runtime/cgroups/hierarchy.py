@@ -28,6 +28,11 @@ class Hierarchy(NamedTuple):
         own = self._read_own()
         return {controller: self._bases(controller, *own) for controller in self.controllers}
 
+    def directory_of(self, pid: int) -> str:
+        """Return the directory in v2's one tree where process ``pid`` is; empty if it is gone."""
+        text = read_text(f"/proc/{pid}/cgroup")
+        return self._bases("", text, read_text(f"{self.proc}/mountinfo"))[-1] if text else ""
+
     def _read_own(self) -> tuple[str, str]:
         return read_text(f"{self.proc}/cgroup"), read_text(f"{self.proc}/mountinfo")
 

@@ -46,8 +46,14 @@ class Cgroup(Protocol):
         """Return the files to each of which a process with one thread writes ``0`` to move in."""
         ...
 
-    def join_self(self) -> None:
-        """Move the calling process, which must have one thread, into the cgroup."""
+    def join_self(self, beside: int = 0) -> None:
+        """Move the calling process, which must have one thread, into the cgroup.
+
+        Args:
+            beside: A process of the container. On v2 a cgroup takes no processes once those
+                inside have divided it among cgroups of their own (an init, an engine); the
+                caller is then moved to where this process is.
+        """
         ...
 
     def join_fd(self) -> int:

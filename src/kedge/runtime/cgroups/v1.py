@@ -142,8 +142,9 @@ class CgroupV1:
             for each in dict.fromkeys(self.directories().values())
         )
 
-    def join_self(self) -> None:
-        """Move the calling thread; the process must have no other."""
+    def join_self(self, beside: int = 0) -> None:
+        """Move the calling thread; the process must have no other. Nothing is ever divided here."""
+        del beside
         for path in self.join_files():
             write_limit(path, "0")
 

@@ -11,7 +11,7 @@ import os
 import time
 from typing import Final
 
-from kedge.errdefs import KedgeError, NotSupportedError, SystemFailureError
+from kedge.errdefs import ConflictError, KedgeError, NotSupportedError, SystemFailureError
 from kedge.oci.runtime_spec_resources import Resources
 from kedge.runtime.cgroups import device_filter, directories, v2_resources, v2_stats
 from kedge.runtime.cgroups.devices import allows_everything, complete_rules
@@ -113,9 +113,15 @@ class CgroupV2:
         """Return the one file that takes processes."""
         return (f"{self._require()}/cgroup.procs",)
 
-    def join_self(self) -> None:
-        """Move the calling process."""
-        self._join("0")
+    def join_self(self, beside: int = 0) -> None:
+        """Move the calling process, into the cgroup of ``beside`` where this one is divided."""
+        try:
+            self._join("0")
+        except ConflictError:
+            inner = self._hierarchy.directory_of(beside) if beside else ""
+            if not inner.startswith(f"{self._require()}/"):
+                raise
+            write_limit(f"{inner}/cgroup.procs", "0")
 
     def join_fd(self) -> int:
         """Return a new descriptor of the directory, for ``CLONE_INTO_CGROUP``."""
@@ -133,9 +139,9 @@ class CgroupV2:
             if error.errno not in {errno.EOPNOTSUPP, errno.EBUSY}:
                 raise refusal(error, f"{directory}/cgroup.procs", pid) from error
             kind = read_text(f"{directory}/cgroup.type").strip()
-            raise SystemFailureError(
-                f"cannot join the cgroup {directory}: its type is {kind!r}"
-            ) from error
+            shared = read_text(f"{directory}/cgroup.subtree_control").strip()
+            reason = f"it is divided by {shared}" if shared else f"its type is {kind!r}"
+            raise ConflictError(f"cannot join the cgroup {directory}: {reason}") from error
 
     def update(self, resources: Resources) -> None:
         """Change the limits mentioned."""

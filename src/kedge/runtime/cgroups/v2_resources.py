@@ -125,12 +125,9 @@ def _apply_bandwidth(directory: str, cpu: CpuResources) -> None:
 
 def _apply_io(directory: str, block_io: BlockIoResources) -> None:
     if block_io.weight:
-        _write_weight(directory, str(block_io.weight), io_weight_from_blkio(block_io.weight))
+        _write_weight(directory, "", block_io.weight)
     for device in block_io.weight_device:
-        value = f"{device.major}:{device.minor} {device.value}"
-        if not os.path.exists(f"{directory}/io.bfq.weight"):
-            raise NotSupportedError(f"this kernel has no BFQ scheduler to weigh {value}")
-        write_limit(f"{directory}/io.bfq.weight", value)
+        _write_weight(directory, f"{device.major}:{device.minor} ", device.value)
     throttles: tuple[tuple[str, tuple[DeviceValue, ...]], ...] = (
         ("rbps", block_io.throttle_read_bps),
         ("wbps", block_io.throttle_write_bps),
@@ -143,13 +140,20 @@ def _apply_io(directory: str, block_io: BlockIoResources) -> None:
             write_limit(f"{directory}/io.max", f"{device.major}:{device.minor} {name}={value}")
 
 
-def _write_weight(directory: str, bfq: str, weight: int) -> None:
+def _write_weight(directory: str, device: str, weight: int) -> None:
     """Write BFQ's weight, which has blkio's range, or else the cost model's, which has its own."""
-    path = f"{directory}/io.bfq.weight"
-    if os.path.exists(path):
-        write_limit(path, bfq)
-        return
-    path = f"{directory}/io.weight"
+    path, value = f"{directory}/io.bfq.weight", f"{device}{weight}"
     if not os.path.exists(path):
-        raise NotSupportedError("this kernel has no I/O weights (BFQ or io.cost)")
-    write_limit(path, f"default {weight}")
+        path = f"{directory}/io.weight"
+        value = f"{device or 'default '}{io_weight_from_blkio(weight)}"
+    try:
+        write_value(path, value)
+    except OSError as error:
+        if error.errno == errno.ENOENT and os.path.isdir(directory):
+            raise NotSupportedError("this kernel has no I/O weights (BFQ or io.cost)") from error
+        if error.errno == errno.EOPNOTSUPP:
+            raise NotSupportedError(
+                f"neither BFQ nor io.cost is switched on for device {device.strip()}, so {value!r} "
+                f"cannot be set"
+            ) from error
+        raise refusal(error, path, value) from error
