@@ -44,7 +44,6 @@ from kedge.builder.remote.fetching import Fetching
 from kedge.builder.request import BuildRequest, BuildResult
 from kedge.builder.run_mounts import RunMounts
 from kedge.builder.run_step import RunStep
-from kedge.builder.shells import Shells
 from kedge.builder.sources import Input, Sources
 from kedge.builder.steps import BaseImage, BaseResolver, StepRunner
 from kedge.content.leases import Lease
@@ -196,7 +195,7 @@ class Builder:
                 resolver=resolver or self._resolver,
                 caches=self._caches(request, outlets, on_event, cancel),
                 begun_ns=self._workshop.clock.time_ns(),
-                shells=outlets.shells,
+                outlets=outlets,
                 on_event=on_event,
                 cancel=cancel,
             )
@@ -313,7 +312,14 @@ class Builder:
     def _build_one(
         self, work: "_Work", scope: BuildScope, performer: Performer, made: "list[Made]"
     ) -> BuiltImage:
-        execution = Execution(scope, work.given.context, work.sources, work.resolver, performer)
+        execution = Execution(
+            scope,
+            work.given.context,
+            work.sources,
+            work.resolver,
+            performer,
+            at_once=work.outlets.shows_stages_at_once,
+        )
         try:
             state = execution.run()
         finally:
@@ -389,7 +395,7 @@ class Builder:
             host_certs=work.request.host_certs,
             hostname=work.request.build_args.get(_HOSTNAME_ARG, ""),
             limits=work.request.limits,
-            shells=work.shells,
+            shells=work.outlets.shells,
             on_event=work.on_event,
             cancel=work.cancel,
         )
@@ -417,7 +423,7 @@ class _Work(NamedTuple):
     resolver: BaseResolver
     caches: CacheSession
     begun_ns: int
-    shells: Shells | None
+    outlets: Outlets
     on_event: Callable[[Event], None]
     cancel: threading.Event
 

@@ -16,6 +16,7 @@ from kedge.builder.events import (
     ExportStarted,
     ImageBuilt,
     ImageTagged,
+    InStage,
     Notice,
     Output,
     OutputReady,
@@ -23,6 +24,7 @@ from kedge.builder.events import (
     RunFinished,
     RunStarted,
     ShellReady,
+    StageFailed,
     StepDone,
     StepStarted,
     Warned,
@@ -77,6 +79,10 @@ def classic_stream(event: Event) -> list[JsonObject]:  # noqa: C901 - one case p
             return [{"aux": {"Export": dict(event.response)}}]
         case OutputReady():
             return [{"aux": {"Output": {"Index": event.index, "Token": event.token}}}]
+        case InStage():
+            return classic_stream(event.event)
+        case StageFailed():
+            return []
         case ShellReady():
             told: JsonObject = {"Token": event.token, "Reason": event.reason, "Shell": event.shell}
             return [{"aux": {"Shell": told}}]

@@ -153,6 +153,19 @@ class OutputReady:
     token: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageFailed:
+    """The stage is what ends the build."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InStage:
+    """What one stage reports while others do, for whoever can show several at once."""
+
+    stage: int
+    event: "Event"
+
+
 Event: TypeAlias = (
     StepStarted
     | CacheHit
@@ -171,4 +184,6 @@ Event: TypeAlias = (
     | ExportDone
     | OutputReady
     | ShellReady
+    | StageFailed
+    | InStage
 )

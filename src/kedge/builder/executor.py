@@ -90,6 +90,8 @@ class Execution:
         sources: Sources,
         resolver: BaseResolver,
         performer: Performer,
+        *,
+        at_once: bool = False,
     ) -> None:
         self._scope = scope
         self._context = context
@@ -108,7 +110,7 @@ class Execution:
             1 + len(plan.stages[index].commands) for index in plan.order
         )
         total += bool(scope.request.labels)
-        self._turns = Turns(plan.order, total, performer.on_event)
+        self._turns = Turns(plan.order, total, performer.on_event, at_once=at_once)
 
     def run(self) -> StageState:
         """Build every needed stage and return what the target became.
@@ -281,7 +283,7 @@ class Execution:
                 line=plan.line,
                 end_line=plan.line,
             )
-            self._on_event(Warned(text=str(warning), check=warning))
+            self._turns.tell(Warned(text=str(warning), check=warning))
 
     def _from_files(self, source: Source, plan: StagePlan, performer: Performer) -> StageState:
         """Return what a stage on a context of files begins with: these files and nothing else."""

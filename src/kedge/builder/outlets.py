@@ -41,6 +41,8 @@ class Outlets:
     """Local caches and layouts, where they do not travel as named contexts and files."""
     shells: Shells | None = None
     """Opens a shell where a step fails."""
+    shows_stages_at_once: bool = False
+    """Stages report as they go, each event in an `InStage`; otherwise one after the other."""
 
 
 NO_OUTLETS: Final = Outlets()

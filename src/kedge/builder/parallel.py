@@ -1,7 +1,8 @@
 """Stages at the same time, told of one after the other; equal steps of several builds once.
 
 A stage runs as soon as what it needs is built. What it reports is held back until the stages
-before it have finished, so a build reads the same however its stages overlapped.
+before it have finished, so a build reads the same however its stages overlapped; only who shows
+several stages side by side is told at once.
 """
 
 import os
@@ -13,7 +14,15 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final
 
-from kedge.builder.events import Event, Notice, Output, ShellReady, StepStarted
+from kedge.builder.events import (
+    Event,
+    InStage,
+    Notice,
+    Output,
+    ShellReady,
+    StageFailed,
+    StepStarted,
+)
 
 _AT_ONCE: Final = max(4, 2 * (os.cpu_count() or 1))
 _MOST_HELD: Final = 20_000
@@ -23,8 +32,19 @@ _WAIT_S: Final = 0.1
 class Turns:
     """Passes on what stages report, stage after stage, and numbers the steps; thread-safe."""
 
-    def __init__(self, order: Sequence[int], total: int, on_event: Callable[[Event], None]) -> None:
-        """Expect reports of the stages in ``order``, and ``total`` steps."""
+    def __init__(
+        self,
+        order: Sequence[int],
+        total: int,
+        on_event: Callable[[Event], None],
+        *,
+        at_once: bool = False,
+    ) -> None:
+        """Expect reports of the stages in ``order``, and ``total`` steps.
+
+        With ``at_once`` nothing is held back, and what a stage reports is told as `InStage`.
+        """
+        self._at_once = at_once
         self._order = deque(order)
         self._held: dict[int, list[Event]] = {index: [] for index in order}
         self._left_out = dict.fromkeys(order, 0)
@@ -37,16 +57,14 @@ class Turns:
     def tell(self, event: Event) -> None:
         """Pass on what belongs to no stage, or to the one whose turn it is."""
         with self._lock:
-            if isinstance(event, StepStarted):
-                self._number += 1
-                total = max(self._total, self._number)
-                event = replace(event, number=self._number, total=total)
-            self._on_event(event)
+            self._on_event(self._numbered(event))
 
     def report(self, index: int, event: Event) -> None:
         """Pass on what a stage reports, or hold it back until its turn."""
         with self._lock:
-            if isinstance(event, ShellReady):
+            if self._at_once:
+                self._on_event(InStage(stage=index, event=self._numbered(event)))
+            elif isinstance(event, ShellReady):
                 # Somebody sits there and waits for it, and wants to know what led to it.
                 self._release(index)
                 self.tell(event)
@@ -69,7 +87,15 @@ class Turns:
     def fail(self, index: int) -> None:
         """Tell what is known of a stage that ends the build, whoever's turn it is."""
         with self._lock:
+            if self._at_once:
+                self._on_event(InStage(stage=index, event=StageFailed()))
             self._release(index)
+
+    def _numbered(self, event: Event) -> Event:
+        if not isinstance(event, StepStarted):
+            return event
+        self._number += 1
+        return replace(event, number=self._number, total=max(self._total, self._number))
 
     def _release(self, index: int) -> None:
         held, self._held[index] = self._held[index], []

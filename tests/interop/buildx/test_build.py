@@ -1,5 +1,6 @@
 """``docker build`` with buildx installed: contexts, cache, options, failures."""
 
+import base64
 import json
 import re
 import signal
@@ -184,6 +185,39 @@ def test_a_failing_step_shows_its_line(buildx: Buildx) -> None:
     assert "exit code: 7" in done.stderr
     assert "Dockerfile:3" in done.stderr
     assert re.search(r"3 \| >>> RUN echo words && exit 7", done.stderr), done.stderr
+
+
+def meeting(own: str, other: str) -> str:
+    """Return a stage that says that it begins, meets another one several times, and says so."""
+    meet = (
+        f"echo {own}-$((6*7)); for i in 1 2 3 4 5; do touch /m/{own}$i; n=0; "
+        f"until [ -e /m/{other}$i ] || [ $n = 300 ]; do sleep 0.1; n=$((n+1)); done; done; "
+        f"echo {own}-$((7*7))"
+    )
+    return f"FROM busybox AS {own}\nRUN --mount=type=cache,id=bx-meeting,target=/m {meet}\n"
+
+
+def test_stages_are_shown_side_by_side(buildx: Buildx) -> None:
+    buildx.write(
+        {
+            "Dockerfile": f"{meeting('first', 'second')}{meeting('second', 'first')}"
+            "FROM busybox AS bad\nRUN exit 3\n"
+            "FROM busybox AS both\nCOPY --from=first /etc/passwd /a\n"
+            "COPY --from=second /etc/passwd /b\n"
+            "FROM both\nCOPY --from=bad /etc/passwd /c\n",
+        }
+    )  # fmt: skip
+    told = buildx.run("build", "--no-cache", "--progress=rawjson", "--target", "both", ".").stderr
+    records = [json.loads(line) for line in told.splitlines() if line.startswith("{")]
+    logs = [log["data"] for record in records for log in record.get("logs") or []]
+    said = b"".join(base64.b64decode(data) for data in logs)
+    assert said.index(b"second-42") < said.index(b"first-49")
+    assert said.index(b"first-42") < said.index(b"second-49")
+    log = buildx.build("--target", "both")
+    assert ended(log, "first-$((6*7))") == ended(log, "second-$((6*7))") == "CACHED"
+    failed = buildx.build(check=False)
+    assert "Dockerfile:6" in failed
+    assert ended(failed, "RUN exit 3") == "ERROR"
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from kedge.builder.events import Event, Notice, ShellReady, StepStarted
+from kedge.builder.events import Event, InStage, Notice, ShellReady, StageFailed, StepStarted
 from kedge.builder.parallel import Once, Turns, run_stages
 from kedge.errdefs import InvalidParameterError, NotFoundError
 
@@ -113,3 +113,16 @@ def test_who_waits_can_be_cancelled() -> None:
 
     with once.hold("k", nothing), pytest.raises(InvalidParameterError), once.hold("k", cancelled):
         pytest.fail("held twice")
+
+
+def test_who_shows_stages_side_by_side_is_told_at_once() -> None:
+    told: list[Event] = []
+    turns = Turns([0, 2], 2, told.append, at_once=True)
+    turns.report(2, step("c"))
+    turns.report(0, step("a"))
+    turns.fail(2)
+    assert told == [
+        InStage(stage=2, event=StepStarted(number=1, total=2, text="c")),
+        InStage(stage=0, event=StepStarted(number=2, total=2, text="a")),
+        InStage(stage=2, event=StageFailed()),
+    ]

@@ -17,9 +17,11 @@ from kedge.builder.events import (
     Event,
     ExportDone,
     ExportStarted,
+    InStage,
     Notice,
     Output,
     PullProgress,
+    StageFailed,
     StepDone,
     StepStarted,
     Warned,
@@ -30,6 +32,9 @@ from kedge.oci.hashing import sha256_digest
 
 _STREAMS: Final = {"stdout": 1, "stderr": 2}
 _BILLION: Final = 1_000_000_000
+_NO_STAGE: Final = -1
+_CANCELLED: Final = "context canceled"
+"""How clients know a step that was not to blame."""
 
 
 class Progress:
@@ -42,7 +47,8 @@ class Progress:
         self._records: list[Record] = []
         self._ended = False
         self._changed = asyncio.Condition()
-        self._step: Record | None = None
+        self._steps: dict[int, Record] = {}
+        self._failed = _NO_STAGE
         self._number = 0
         self._cached = 0
         self._warnings = 0
@@ -52,55 +58,78 @@ class Progress:
     @property
     def steps(self) -> Steps:
         """How it went so far, in numbers."""
-        done = self._number - (self._step is not None)
+        done = self._number - len(self._steps)
         return Steps(self._cached, self._number, done, self._warnings)
 
-    # -- from the build's thread
+    # -- from the build's threads, one at a time
 
-    def tell(self, event: Event) -> None:
-        """Take an event of the builder."""
+    def tell(self, event: Event, lane: int = _NO_STAGE) -> None:
+        """Take an event of the builder.
+
+        Args:
+            event: What happened.
+            lane: The stage in which it did; stages have a step each that runs.
+        """
         match event:
+            case InStage():
+                self.tell(event.event, event.stage)
             case StepStarted():
                 stage = f"{event.stage} " if event.stage else ""
-                self._begin(f"[{stage}{event.number}/{event.total}] {event.text}")
+                self._begin(f"[{stage}{event.number}/{event.total}] {event.text}", lane)
             case CacheHit():
                 self._cached += 1
-                self._change(cached=True)
-            case CacheMiss():
-                self._log(f"not in cache: {event.reason}\n", _STREAMS["stderr"])
-            case Output():
-                self._log(event.text, _STREAMS.get(event.stream, 1))
+                self._change(lane, cached=True)
             case StepDone() | ExportDone():
-                self.complete()
-            case PullProgress():
-                self._layer(event.message)
-            case Notice(is_excerpt=False):
-                self._log(f"{event.text}\n", _STREAMS["stderr"])
+                self._complete(lane)
+            case StageFailed():
+                self._failed = lane
             case Warned():
                 self.warn(event)
             case ExportStarted():
-                self._begin(event.text)
+                self._begin(event.text, lane)
+            case _:
+                self._print(event, lane)
+
+    def _print(self, event: Event, lane: int) -> None:
+        match event:
+            case CacheMiss():
+                self._log(f"not in cache: {event.reason}\n", _STREAMS["stderr"], lane)
+            case Output():
+                self._log(event.text, _STREAMS.get(event.stream, 1), lane)
+            case PullProgress():
+                self._layer(event.message, lane)
+            case Notice(is_excerpt=False):
+                self._log(f"{event.text}\n", _STREAMS["stderr"], lane)
             case _:
                 pass
 
     def begin(self, name: str) -> None:
         """Begin a step that is none of the Dockerfile's."""
-        self._begin(name)
+        self._begin(name, _NO_STAGE)
 
     def complete(self, error: str = "") -> None:
-        """End the step that runs."""
-        if self._step is None:
-            return
+        """End the steps that run; an ``error`` is that of the stage that failed."""
+        blamed = self._failed
+        if blamed not in self._steps:
+            blamed = next(iter(self._steps), _NO_STAGE)
+        for lane in list(self._steps):
+            self._complete(lane, error if lane == blamed else error and _CANCELLED)
+
+    def _complete(self, lane: int, error: str = "") -> None:
         if error:
-            self._change(completed=_now(), error=error)
+            self._change(lane, completed=_now(), error=error)
         else:
-            self._change(completed=_now())
-        self._step = None
+            self._change(lane, completed=_now())
+        self._steps.pop(lane, None)
 
     def warn(self, event: Warned) -> None:
         """Warn about something that is allowed, with the lines of the file where they are known."""
         self._warnings += 1
-        warning: Record = {"vertex": self._vertex(), "level": 1, "short": event.text.encode()}
+        warning: Record = {
+            "vertex": self._vertex(_NO_STAGE),
+            "level": 1,
+            "short": event.text.encode(),
+        }
         check = event.check
         if check is not None:
             warning |= {"detail": [check.rule.description.encode()], "url": check.rule.url}
@@ -116,30 +145,34 @@ class Progress:
         """Say that nothing more comes."""
         self._loop.call_soon_threadsafe(self._end)
 
-    def _begin(self, name: str) -> None:
-        self.complete()
+    def _begin(self, name: str, lane: int) -> None:
+        self._complete(lane)
         self._number += 1
         digest = sha256_digest(f"{self._reference}\0{self._number}".encode())
-        self._step = {"digest": digest, "name": name, "started": _now()}
-        self._add({"vertexes": [dict(self._step)]})
+        self._steps[lane] = {"digest": digest, "name": name, "started": _now()}
+        self._add({"vertexes": [dict(self._steps[lane])]})
 
-    def _vertex(self) -> str:
-        if self._step is None:
-            self._begin("[internal] build")
-        return str(self._step["digest"]) if self._step else ""
+    def _vertex(self, lane: int) -> str:
+        """Return the digest of the step that runs in a lane, or else of any that runs."""
+        step = self._steps.get(lane) or next(iter(self._steps.values()), None)
+        if step is None:
+            self._begin("[internal] build", lane)
+            step = self._steps[lane]
+        return str(step["digest"])
 
-    def _change(self, **changes: Value) -> None:
-        if self._step is not None:
-            self._step |= changes
-            self._add({"vertexes": [dict(self._step)]})
+    def _change(self, lane: int, **changes: Value) -> None:
+        step = self._steps.get(lane)
+        if step is not None:
+            step |= changes
+            self._add({"vertexes": [dict(step)]})
 
-    def _log(self, text: str, stream: int) -> None:
+    def _log(self, text: str, stream: int, lane: int) -> None:
         message = text.encode(errors="surrogateescape")
         self._add(
             {
                 "logs": [
                     {
-                        "vertex": self._vertex(),
+                        "vertex": self._vertex(lane),
                         "timestamp": _now(),
                         "stream": stream,
                         "msg": message,
@@ -148,7 +181,7 @@ class Progress:
             }
         )
 
-    def _layer(self, message: JsonObject) -> None:
+    def _layer(self, message: JsonObject, lane: int) -> None:
         identity, status = message.get("id"), message.get("status")
         if not isinstance(identity, str) or not isinstance(status, str):
             return
@@ -156,7 +189,7 @@ class Progress:
         amounts = detail if isinstance(detail, dict) else {}
         record: Record = {
             "ID": f"{identity} {status.lower()}",
-            "vertex": self._vertex(),
+            "vertex": self._vertex(lane),
             "timestamp": _now(),
             "started": _now(),
         }

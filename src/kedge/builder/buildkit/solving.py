@@ -26,7 +26,7 @@ from kedge.builder.checks.calls import Call
 from kedge.builder.clientfolders import ClientFolders
 from kedge.builder.contexts import NamedContext
 from kedge.builder.dockerfile.errors import DockerfileError
-from kedge.builder.events import Event, ExportStarted, StepStarted
+from kedge.builder.events import Event, InStage, StageFailed, StepStarted
 from kedge.builder.findings import Answer
 from kedge.builder.outlets import Outlets
 from kedge.builder.request import BuildRequest, BuildResult
@@ -188,15 +188,19 @@ class Solving:
             if request.dockerfile_text is not None:
                 content = request.dockerfile_text.encode(errors="surrogateescape")
                 self.progress.source = (request.dockerfile, content)
+            lines: dict[int, int] = {}
             line = 0
 
             def tell(event: Event) -> None:
                 nonlocal line
-                if isinstance(event, StepStarted):
-                    line = event.line
-                elif isinstance(event, ExportStarted):
-                    # No line of the file is to blame for what fails from here on.
-                    line = 0
+                match event:
+                    case InStage(stage=stage, event=StepStarted() as step):
+                        lines[stage] = step.line
+                    case InStage(stage=stage, event=StageFailed()):
+                        # What fails in no stage is no line's fault.
+                        line = lines.get(stage, 0)
+                    case _:
+                        pass
                 self.progress.tell(event)
 
             try:
@@ -212,6 +216,7 @@ class Solving:
                     outlets=Outlets(
                         sinks=SessionSinks(session, numbers, self._check),
                         stores=SessionStores(session, self._check),
+                        shows_stages_at_once=True,
                     ),
                 )
             except KedgeError as error:
