@@ -6,6 +6,7 @@ import re
 import signal
 import time
 
+import msgspec
 import pytest
 
 from tests.interop.buildx.client import Buildx
@@ -187,6 +188,18 @@ def test_a_failing_step_shows_its_line(buildx: Buildx) -> None:
     assert re.search(r"3 \| >>> RUN echo words && exit 7", done.stderr), done.stderr
 
 
+class Log(msgspec.Struct):
+    """Output of a step in ``--progress=rawjson``."""
+
+    data: str
+
+
+class Told(msgspec.Struct):
+    """A line of ``--progress=rawjson``."""
+
+    logs: list[Log] | None = None
+
+
 def meeting(own: str, other: str) -> str:
     """Return a stage that says that it begins, meets another one several times, and says so."""
     meet = (
@@ -208,8 +221,10 @@ def test_stages_are_shown_side_by_side(buildx: Buildx) -> None:
         }
     )  # fmt: skip
     told = buildx.run("build", "--no-cache", "--progress=rawjson", "--target", "both", ".").stderr
-    records = [json.loads(line) for line in told.splitlines() if line.startswith("{")]
-    logs = [log["data"] for record in records for log in record.get("logs") or []]
+    records = [
+        msgspec.json.decode(line, type=Told) for line in told.splitlines() if line.startswith("{")
+    ]
+    logs = [log.data for record in records for log in record.logs or ()]
     said = b"".join(base64.b64decode(data) for data in logs)
     assert said.index(b"second-42") < said.index(b"first-49")
     assert said.index(b"first-42") < said.index(b"second-49")
