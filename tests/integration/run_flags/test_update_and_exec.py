@@ -32,7 +32,7 @@ def cgroups_below(parent: str) -> list[Path]:
 
 
 def test_update_changes_a_running_container(engine: Engine) -> None:
-    engine.docker("run", "-d", "--name", "box", "--memory", "64m", "busybox", "sleep", "60")
+    engine.docker("run", "-d", "--name", "box", "--memory", "64m", "busybox", "sleep", "6000")
     engine.docker(
         "update", "--memory", "32m", "--memory-swap", "64m", "--cpus", "0.5", "--pids-limit", "9",
         "--cpu-shares", "77", "--cpuset-cpus", "0", "--memory-reservation", "8m",
@@ -55,7 +55,7 @@ def test_update_changes_a_running_container(engine: Engine) -> None:
 
 
 def test_a_refused_update_changes_nothing(engine: Engine) -> None:
-    engine.docker("run", "-d", "--name", "box", "--memory", "64m", "busybox", "sleep", "60")
+    engine.docker("run", "-d", "--name", "box", "--memory", "64m", "busybox", "sleep", "6000")
     before = engine.docker("inspect", "-f", "{{json .HostConfig}}", "box").stdout
     for flags, text in (
         (["--memory", "1m"], "Minimum memory limit allowed is 6MB"),
@@ -79,7 +79,7 @@ def test_a_refused_update_changes_nothing(engine: Engine) -> None:
 def test_exec_gets_what_the_container_has(engine: Engine) -> None:
     engine.docker(
         "run", "-d", "--name", "box", "--ulimit", "nofile=100:200", "--oom-score-adj", "300",
-        "--security-opt", "no-new-privileges", "-e", "A=1", "busybox", "sleep", "60",
+        "--security-opt", "no-new-privileges", "-e", "A=1", "busybox", "sleep", "6000",
     )  # fmt: skip
     script = "ulimit -n; cat /proc/self/oom_score_adj; grep NoNewPrivs /proc/self/status; echo $A"
     seen = engine.docker("exec", "box", "sh", "-c", script).stdout.split()
@@ -90,7 +90,7 @@ def test_exec_gets_what_the_container_has(engine: Engine) -> None:
 
 
 def test_exec_refusals(engine: Engine) -> None:
-    engine.docker("run", "-d", "--name", "box", "busybox", "sleep", "60")
+    engine.docker("run", "-d", "--name", "box", "busybox", "sleep", "6000")
     for words, code, text in (
         (["box", "nosuch"], 127, 'exec: "nosuch": executable file not found in $PATH'),
         (["box", "/etc"], 126, "is a directory"),
@@ -113,7 +113,7 @@ def test_an_engine_that_died_leaves_no_cgroup_of_a_parent() -> None:
     try:
         with running_engine() as engine:
             engine.build_tar(busybox_context(), "busybox")
-            engine.docker("run", "-d", "--name", "box", *PARENT, "busybox", "sleep", "9")
+            engine.docker("run", "-d", "--name", "box", *PARENT, "busybox", "sleep", "6000")
             assert cgroups_below("f-own/*/cgroup.procs")
             engine.kill()
             engine.start()
