@@ -79,41 +79,54 @@ def write_build_context(directory: Path) -> None:
 
 
 def write_big_image(
-    directory: Path, *, layers: int = _LAYERS, layer_size: int = _LAYER_SIZE
+    directory: Path, *, layers: int = _LAYERS, layer_size: int = _LAYER_SIZE, variants: int = 1
 ) -> None:
-    """Make an OCI layout, of 100 MB in four layers, filled with files of this host's /usr."""
+    """Make an OCI layout, of 100 MB in four layers, filled with files of this host's /usr.
+
+    Args:
+        directory: The layout.
+        layers: How many.
+        layer_size: Bytes of each.
+        variants: How many images, named ``1`` and so on, that share no layer: an empty file in
+            front of each layer makes the difference.
+    """
     blobs = directory / "blobs" / "sha256"
     blobs.mkdir(parents=True)
 
-    def put(data: bytes, media_type: str) -> dict[str, object]:
+    def put(data: bytes, kind: str) -> dict[str, object]:
         digest = hashlib.sha256(data).hexdigest()
         (blobs / digest).write_bytes(data)
+        media_type = f"application/vnd.oci.image.{kind}"
         return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": len(data)}
 
-    prefix = "application/vnd.oci.image"
-    packed_layers: list[dict[str, object]] = []
-    diff_ids: list[str] = []
-    for data in _layers(layers, layer_size):
-        diff_ids.append(f"sha256:{hashlib.sha256(data).hexdigest()}")
+    packed_layers: list[list[dict[str, object]]] = [[] for _ in range(variants)]
+    diff_ids: list[list[str]] = [[] for _ in range(variants)]
+    for number, data in enumerate(_layers(layers, layer_size)):
         packed = gzip.compress(data, compresslevel=6, mtime=0)
-        packed_layers.append(put(packed, f"{prefix}.layer.v1.tar+gzip"))
-    config = {
-        "architecture": {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine],
-        "os": "linux",
-        "config": {},
-        "rootfs": {"type": "layers", "diff_ids": diff_ids},
-    }
-    manifest = {
-        "schemaVersion": 2,
-        "mediaType": f"{prefix}.manifest.v1+json",
-        "config": put(json.dumps(config).encode(), f"{prefix}.config.v1+json"),
-        "layers": packed_layers,
-    }
-    index = {
-        "schemaVersion": 2,
-        "manifests": [put(json.dumps(manifest).encode(), f"{prefix}.manifest.v1+json")],
-    }
-    (directory / "index.json").write_text(json.dumps(index))
+        for variant in range(variants):
+            mark = tarfile.TarInfo(f"variant-{variant}-{number}").tobuf()
+            diff_ids[variant].append(f"sha256:{hashlib.sha256(mark + data).hexdigest()}")
+            blob = gzip.compress(mark, mtime=0) + packed
+            packed_layers[variant].append(put(blob, "layer.v1.tar+gzip"))
+    manifests: list[dict[str, object]] = []
+    for variant in range(variants):
+        config = {
+            "architecture": {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine],
+            "os": "linux",
+            "config": {},
+            "rootfs": {"type": "layers", "diff_ids": diff_ids[variant]},
+        }
+        manifest = {
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "config": put(json.dumps(config).encode(), "config.v1+json"),
+            "layers": packed_layers[variant],
+        }
+        name = {"org.opencontainers.image.ref.name": str(variant + 1)}
+        manifests.append(
+            {**put(json.dumps(manifest).encode(), "manifest.v1+json"), "annotations": name}
+        )
+    (directory / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": manifests}))
     (directory / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
 
 

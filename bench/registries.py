@@ -11,6 +11,7 @@ import http.client
 import os
 import shutil
 import socket
+import sys
 import threading
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
@@ -18,12 +19,13 @@ from pathlib import Path
 from typing import Final
 
 from bench import engines, material
-from bench.engines import KEDGE_CLI
+from bench.engines import KEDGE_CLI, Daemon
 from bench.measure import Contender, Row
 from bench.processes import MeasureError, Service, run
-from bench.rows import PODMAN, Field, row_pull
+from bench.rows import PODMAN, Field
 
 NAMES: Final = ("r-pull", "r-push", "r-serve", "r-small", "r-crowd")
+_WARM_UPS: Final = 1
 _LAYERS: Final = 10
 _LAYER_SIZE: Final = 30_000_000
 _BLOB_SIZE: Final = 300_000_000
@@ -53,20 +55,52 @@ def _measure_clients(field: Field, wanted: set[str], root: Path, runs: int) -> I
     if not wanted & {"r-pull", "r-push"}:
         return
     layout = root / "large"
-    material.write_big_image(layout, layers=_LAYERS, layer_size=_LAYER_SIZE)
-    with engines.open_registry(root / "registry", layout) as served:
-        if served is None:
-            return
-        reference = served[1]
+    variants = _WARM_UPS + runs
+    material.write_big_image(layout, layers=_LAYERS, layer_size=_LAYER_SIZE, variants=variants)
+    if not engines.has_registry() or shutil.which("skopeo") is None:
+        return
+    address = "127.0.0.1:5010"
+    (root / "registry").mkdir()
+    with engines.debians_registry(root / "registry", address):
+        for number in range(1, variants + 1):
+            copy = ["skopeo", "copy", "-q", "--dest-tls-verify=false"]
+            run([*copy, f"oci:{layout}:{number}", f"docker://{address}/big:{number}"])
         if "r-pull" in wanted:
-            row = row_pull(field, reference, root)
-            row.title = "pull 300 MB of ten layers from loopback"
-            row.measure(runs)
-            yield row
+            yield _measured(_pulling(field, f"{address}/big", variants), runs)
         if "r-push" in wanted:
-            with _pushing(field, reference, layout, root / "pushed") as row:
-                row.measure(runs)
-                yield row
+            with _pushing(field, f"{address}/big:1", layout, root / "pushed") as row:
+                yield _measured(row, runs)
+
+
+def _pulling(field: Field, repository: str, variants: int) -> Row:
+    """Return the row of pulling an image nothing of which is there, another one each time.
+
+    Removing it in between would measure something else: ext4 passes over inodes that were freed
+    a moment ago, one by one, for every file that is made in their group.
+    """
+    contenders = [
+        _pull_contender(name, _api_puller(daemon, repository), variants)
+        for name, daemon in field.daemons()
+    ]
+    if field.podman:
+        words = [*field.podman, "pull", "-q", "--tls-verify=false"]
+
+        def pull(tag: str) -> None:
+            run([*words, f"{repository}:{tag}"])
+
+        contenders.append(_pull_contender(PODMAN, pull, variants))
+    title = "pull 300 MB of ten layers from loopback"
+    return Row(title=title, contenders=contenders, absent=field.absent)
+
+
+def _api_puller(daemon: Daemon, repository: str) -> Callable[[str], None]:
+    client = daemon.client()
+    return lambda tag: client.ask_stream("/images/create", {"fromImage": repository, "tag": tag})
+
+
+def _pull_contender(name: str, pull: Callable[[str], None], variants: int) -> Contender:
+    tags = iter(range(1, variants + 1))
+    return Contender(name=name, run=lambda: pull(str(next(tags))))
 
 
 def _measure_servers(wanted: set[str], root: Path, runs: int) -> Iterator[Row]:
@@ -77,8 +111,14 @@ def _measure_servers(wanted: set[str], root: Path, runs: int) -> Iterator[Row]:
         servers = [stack.enter_context(server) for server in _servers(root)]
         for _, title, ask in rows:
             row = Row(title=title, contenders=[_asking(server, ask) for server in servers])
-            row.measure(runs)
-            yield row
+            yield _measured(row, runs)
+
+
+def _measured(row: Row, runs: int) -> Row:
+    """Measure a row; a run takes seconds, so that one to warm up is enough."""
+    sys.stderr.write(f"measuring: {row.title}\n")
+    row.measure(runs, warm_ups=_WARM_UPS)
+    return row
 
 
 @contextlib.contextmanager
@@ -99,7 +139,7 @@ def _pushing(field: Field, reference: str, layout: Path, root: Path) -> Generato
             run([*words, "tag", reference, target], environment=environment)
             push = [*words, "push", "-q", *flags, target]
             contenders.append(Contender(name=name, run=_bound(push, environment), before=forget))
-        copy = ["skopeo", "copy", "-q", "--dest-tls-verify=false", f"oci:{layout}"]
+        copy = ["skopeo", "copy", "-q", "--dest-tls-verify=false", f"oci:{layout}:1"]
         contenders.append(
             Contender(
                 name="skopeo copy", run=_bound([*copy, f"docker://{target}"], {}), before=forget
