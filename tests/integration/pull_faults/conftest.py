@@ -220,8 +220,9 @@ class FakeRegistry:
             reply = rule(request)
             if reply is not None:
                 return reply
-        parts = request.path.removeprefix("/v2/").rpartition("/")
-        if request.path == "/v2/":
+        path = request.path.partition("?")[0]
+        parts = path.removeprefix("/v2/").rpartition("/")
+        if path == "/v2/":
             return Reply(body=b"{}")
         if parts[0].endswith("/manifests"):
             found = self.manifests.get(f"{parts[0].removesuffix('/manifests')}/{parts[2]}")

@@ -3,10 +3,12 @@
 import gzip
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import zstandard
 
+from kedge.distribution.credentials import Credentials
 from kedge.distribution.endpoints import RegistrySettings
 from kedge.distribution.progress import PullEvent
 from kedge.errdefs import DataLossError, NotFoundError, NotSupportedError
@@ -294,6 +296,31 @@ def test_mirrors_serve_docker_hub(registry: FakeRegistry, world: World) -> None:
     result = world.pull("app")
     assert result.image.repo_tags == ["app:latest"]
     assert world.events[0] == PullEvent("Pulling from library/app", "latest")
+
+
+def test_a_mirror_of_any_registry_under_another_name(
+    registry: FakeRegistry, world: World, tmp_path: Path
+) -> None:
+    registry.push("proxy/app", "1", {"a": b"from the mirror"})
+    (tmp_path / "quay.io").mkdir()
+    (tmp_path / "quay.io/hosts.toml").write_text(
+        f"""
+        [host."{registry.url}".header]
+          X-Team = "blue"
+        [host."{registry.url}".rewrite]
+          "^team/(.*)" = "proxy/$1"
+        """
+    )
+    world.open(RegistrySettings(certs_directories=(str(tmp_path),)))
+    user = Credentials(username="ann", password="s3cret")
+    result = world.pull("quay.io/team/app:1", credentials=user)
+    assert world.file(result, "a") == b"from the mirror"
+    assert result.image.repo_tags == ["quay.io/team/app:1"]
+    asked = [request for request in registry.received if "/proxy/app/" in request.path]
+    assert all("ns=quay.io" in request.path for request in asked)
+    assert {request.headers["x-team"] for request in asked} == {"blue"}
+    # Whoever mirrors a registry is not the registry.
+    assert {request.authorization for request in registry.received} == {""}
 
 
 def test_a_layer_that_holds_nothing(registry: FakeRegistry, world: World) -> None:
