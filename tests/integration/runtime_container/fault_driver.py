@@ -16,6 +16,7 @@ from kedge.runtime import main
 from kedge.runtime.cgroups import make_cgroup
 from tests.integration.runtime_container.faults import run_failing
 
+_ENOUGH: Final = 5
 # Where one of these fails, undoing has failed: the command says so, and a second one must do.
 _UNDOING: Final = frozenset({"unlink", "rmdir", "kill", "pidfd_send_signal"})
 
@@ -97,8 +98,8 @@ class Field:
 
 def try_all(field: Field, *words: str) -> int:
     """Fail each call of the command once; return how many there were."""
-    position = 0
-    while True:
+    position, wrong = 0, 0
+    while wrong < _ENOUGH:
         outcome = run_failing(lambda: field.command(*words), position)
         if outcome.failed is None:
             return position
@@ -106,9 +107,11 @@ def try_all(field: Field, *words: str) -> int:
         if left and outcome.failed in _UNDOING and outcome.code and not field.runs:
             field.whole("delete", "--force", "c")
             left = field.left()
+        wrong += bool(left)
         for what in left:
             sys.stdout.write(f"{position} {outcome.failed}: {what}\n")
         position += 1
+    return position
 
 
 def start() -> None:
