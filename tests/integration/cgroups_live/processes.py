@@ -8,11 +8,13 @@ from contextlib import contextmanager, suppress
 
 from kedge.runtime.cgroups import Cgroup
 
+HELD_BYTES = 4 << 20
+
 
 @contextmanager
 def sleeper(cgroup: Cgroup) -> Generator[int]:
     """A process that has joined the cgroup and waits for a signal."""
-    pid = fork_into(cgroup, signal.pause)
+    pid = fork_into(cgroup, _hold_memory)
     try:
         wait_until(lambda: pid in cgroup.pids())
         yield pid
@@ -23,6 +25,13 @@ def sleeper(cgroup: Cgroup) -> Generator[int]:
             if cgroup.is_frozen():
                 cgroup.thaw()
             os.waitpid(pid, 0)
+
+
+def _hold_memory() -> None:
+    # Enough for every kernel to count: some take a processor's first pages from what is at hand.
+    held = bytearray(HELD_BYTES)
+    signal.pause()
+    del held
 
 
 def fork_into(cgroup: Cgroup, work: Callable[[], object]) -> int:

@@ -15,6 +15,7 @@ from kedge.oci.runtime_spec_resources import parse_resources
 from kedge.runtime.cgroups import Cgroup, make_cgroup
 from kedge.runtime.cgroups.oom_alarm import OomAlarm
 from tests.integration.cgroups_live.processes import (
+    HELD_BYTES,
     ask,
     ask_outside,
     fork_into,
@@ -141,6 +142,7 @@ def test_a_limit_below_what_is_in_use_is_refused_where_the_caller_asks_for_that(
 ) -> None:
     cgroup.create(parse_resources({"memory": {"limit": 64 * MIB, "swap": 64 * MIB}}))
     with sleeper(cgroup):
+        wait_until(lambda: cgroup.stats().memory.usage > HELD_BYTES // 2)
         with pytest.raises(UnavailableError, match="bytes are in use"):
             cgroup.update(parse_resources({"memory": {"limit": 4096, "checkBeforeUpdate": True}}))
         assert shown(cgroup, "memory.max") == [str(64 * MIB)]
@@ -194,6 +196,7 @@ def test_a_cgroup_whose_container_has_made_its_own_below_is_joined_where_its_ini
 def test_everything_is_accounted(cgroup: Cgroup) -> None:
     cgroup.create(parse_resources({}))
     with sleeper(cgroup):
+        wait_until(lambda: cgroup.stats().memory.usage > HELD_BYTES // 2)
         stats = cgroup.stats()
     assert stats.version == 2
     assert stats.cpu.usage_ns > 0
