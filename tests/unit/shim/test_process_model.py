@@ -143,7 +143,8 @@ async def gone(pid: int) -> None:
 @scenario
 async def test_output_exit_code_and_files(host: Host) -> None:
     shim = await host.create("web", "/bin/sh", "-c", "echo out; echo err >&2; exit 3")
-    reading = asyncio.create_task(read_to_end(shim))
+    # Attached before it starts: what it writes is sent to who is there by then.
+    reading = asyncio.create_task(drain(await shim.attach(stdout=True, stderr=True)))
     assert (await shim.wait_created()).created_mountpoints == ("/made",)
     started = await shim.start()
     assert started.pid == (await shim.wait_created()).pid
