@@ -52,6 +52,8 @@ class Spawner:
         self._program = program.format(source=_SOURCE)
         self._closing = False
         self._process: _Process | None = None
+        self._unreaped: set[_Process] = set()
+        """With those that turned out to be dying before they were reaped."""
 
     @property
     def pid(self) -> int:
@@ -69,8 +71,8 @@ class Spawner:
     async def close(self) -> None:
         """End the spawner; the shims stay."""
         self._closing = True
-        process, self._process = self._process, None
-        if process is not None:
+        self._process = None
+        for process in list(self._unreaped):
             await process.close()
 
     async def create(self, request: CreateRequest) -> Shim:
@@ -147,8 +149,13 @@ class Spawner:
                 self._process = _Process(self._program, os.path.join(self._run_dir, _LOG_NAME))
             except OSError as error:
                 raise UnavailableError(f"cannot start the spawner: {one_line(error)}") from error
-            self._process.on_exit = self._forget
+            self._unreaped.add(self._process)
+            self._process.on_exit = self._bury
         return self._process
+
+    def _bury(self, process: "_Process") -> None:
+        self._unreaped.discard(process)
+        self._forget(process)
 
     def _forget(self, process: "_Process") -> None:
         if self._process is not process:
