@@ -232,7 +232,8 @@ class Container:
 
     def is_alive(self) -> bool:
         """Tell whether the container's first process is still that process."""
-        return start_time_of(self.record.pid) == self.record.start_time
+        # None was recorded where it had died before that: a dead process has none either.
+        return start_time_of(self.record.pid) == self.record.start_time != 0
 
     def cgroup(self) -> Cgroup | None:
         """Return where the container lives."""
