@@ -7,7 +7,13 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from kedge.errdefs import ConflictError, InvalidParameterError, NotFoundError
+from kedge.errdefs import (
+    ConflictError,
+    HookFailedError,
+    InvalidParameterError,
+    NotFoundError,
+    UnavailableError,
+)
 from kedge.lib.clock import format_rfc3339
 from kedge.lib.jsontypes import Json, JsonObject
 from kedge.linux import prctl
@@ -83,6 +89,9 @@ def _run(call: Invocation, options: Parsed) -> int:
         if not detach:
             forward_signals(created.pidfd)
         lifecycle.start(call, container)
+    except (HookFailedError, UnavailableError):
+        # It has been deleted already, and poststop hooks run once.
+        raise
     except BaseException:
         lifecycle.delete(call, container, force=True)
         raise

@@ -101,3 +101,15 @@ def open_errors(*attempts: tuple[str, int]) -> str:
         else:
             words.append("ok")
     return " ".join(words)
+
+
+def fork_once() -> str:
+    """Return whether the calling process may have a child: ``forked`` or ``refused``."""
+    try:
+        pid = os.fork()  # noqa: TID251
+    except BlockingIOError:
+        return "refused"
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    return "forked"

@@ -10,7 +10,7 @@ from kedge.lib.ids import new_id
 from kedge.oci.runtime_spec_resources import parse_resources
 from kedge.runtime.cgroups import Cgroup, make_cgroup
 from kedge.runtime.cgroups import directories as cgroup_directories
-from tests.integration.cgroups_live.processes import ask, fork_into, open_errors, sleeper
+from tests.integration.cgroups_live.processes import ask, fork_into, fork_once, open_errors, sleeper
 
 pytestmark = [
     pytest.mark.integration,
@@ -85,17 +85,6 @@ def test_too_much_memory_is_killed_and_counted(cgroup: Cgroup) -> None:
 
 def test_too_many_processes_are_refused(cgroup: Cgroup) -> None:
     cgroup.create(parse_resources({"pids": {"limit": 1}}))
-
-    def fork_once() -> str:
-        try:
-            pid = os.fork()  # noqa: TID251
-        except BlockingIOError:
-            return "refused"
-        if pid == 0:
-            os._exit(0)
-        os.waitpid(pid, 0)
-        return "forked"
-
     assert ask(cgroup, fork_once) == "refused"
 
 

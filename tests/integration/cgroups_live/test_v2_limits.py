@@ -19,6 +19,7 @@ from tests.integration.cgroups_live.processes import (
     ask,
     ask_outside,
     fork_into,
+    fork_once,
     sleeper,
     wait_until,
 )
@@ -100,17 +101,6 @@ def test_too_much_memory_is_killed_told_and_counted(cgroup: Cgroup) -> None:
 
 def test_too_many_processes_are_refused(cgroup: Cgroup) -> None:
     cgroup.create(parse_resources({"pids": {"limit": 1}}))
-
-    def fork_once() -> str:
-        try:
-            pid = os.fork()  # noqa: TID251
-        except BlockingIOError:
-            return "refused"
-        if pid == 0:
-            os._exit(0)
-        os.waitpid(pid, 0)
-        return "forked"
-
     assert ask(cgroup, fork_once) == "refused"
 
 

@@ -1,7 +1,6 @@
 """A registry that keeps its images in a bucket, behind a real S3 server."""
 
 import asyncio
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ import pytest
 from kedge.oci.hashing import sha256_digest
 from kedge.registry.failures import DistributionError
 from kedge.registry.s3 import S3Objects, S3Settings
-from tests.integration.registry_live.test_life import Pusher
+from tests.integration.registry_live.test_life import Pusher, check_taken
 from tests.integration.registry_live.test_load import MEGABYTE, get, peak_bytes
 from tests.kedgeregistry import OCTETS, Client, KedgeRegistry
 from tests.s3server import BUCKET, ENVIRON, SECRET, S3Server
@@ -132,12 +131,7 @@ def test_killed_under_load_it_keeps_what_it_took(kept: KedgeRegistry) -> None:
         for number, pusher in enumerate(pushers):
             taken |= {(f"life{life}/{number}", tag): d for tag, d in pusher.taken.items()}
     client = Client(kept.host)
-    for (repository, tag), digest in taken.items():
-        answer = client.ask("GET", f"/v2/{repository}/manifests/{tag}")
-        assert answer.headers.get("docker-content-digest") == digest, (repository, tag)
-        for layer in json.loads(answer.body)["layers"]:
-            blob = client.ask("GET", f"/v2/{repository}/blobs/{layer['digest']}")
-            assert sha256_digest(blob.body) == layer["digest"]
+    check_taken(client, taken)
     assert sum(kept.local_blobs().values()) <= 200_000
     client.close()
 

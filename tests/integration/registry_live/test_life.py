@@ -4,6 +4,7 @@ import json
 import os
 import random
 import threading
+from collections.abc import Mapping
 
 import pytest
 
@@ -46,6 +47,16 @@ class Pusher(threading.Thread):
         client.close()
 
 
+def check_taken(client: Client, taken: Mapping[tuple[str, str], str]) -> None:
+    """See that every image is there whole, by repository and tag, with the digest it was given."""
+    for (repository, tag), digest in taken.items():
+        answer = client.ask("GET", f"/v2/{repository}/manifests/{tag}")
+        assert answer.headers.get("docker-content-digest") == digest, (repository, tag)
+        for layer in json.loads(answer.body)["layers"]:
+            blob = client.ask("GET", f"/v2/{repository}/blobs/{layer['digest']}")
+            assert sha256_digest(blob.body) == layer["digest"]
+
+
 def test_killed_under_load_it_keeps_what_it_took(own: KedgeRegistry) -> None:
     taken: dict[tuple[str, str], str] = {}
     chance = random.Random(7)
@@ -64,12 +75,7 @@ def test_killed_under_load_it_keeps_what_it_took(own: KedgeRegistry) -> None:
         for number, pusher in enumerate(pushers):
             taken |= {(f"life{life}/{number}", tag): d for tag, d in pusher.taken.items()}
     client = Client(own.host)
-    for (repository, tag), digest in taken.items():
-        answer = client.ask("GET", f"/v2/{repository}/manifests/{tag}")
-        assert answer.headers.get("docker-content-digest") == digest, (repository, tag)
-        for layer in json.loads(answer.body)["layers"]:
-            blob = client.ask("GET", f"/v2/{repository}/blobs/{layer['digest']}")
-            assert sha256_digest(blob.body) == layer["digest"]
+    check_taken(client, taken)
     assert os.listdir(own.root / "registry/content/ingest") == []
     client.close()
 

@@ -42,6 +42,23 @@ def test_a_hook_that_fails_ends_the_container(
     ]
 
 
+@pytest.mark.parametrize("kind", ["startContainer", "poststart"])
+def test_run_ends_a_container_whose_hook_fails_once(
+    command: Command, shell_spec: Spec, kind: str
+) -> None:
+    document = shell_spec("exec sleep 60")
+    written = command.bundle / "poststop"
+    document["hooks"] = {
+        kind: [shell_hook("exit 3")],
+        "poststop": [shell_hook(f"echo over >> {written}")],
+    }
+    command.write(document)
+    assert f"{kind} hook /bin/sh failed with 3" in command(
+        "run", "-b", str(command.bundle), "c", code=1
+    )
+    assert written.read_text() == "over\n"
+
+
 def test_a_hook_that_fails_at_create_is_followed_by_poststop(
     command: Command, shell_spec: Spec
 ) -> None:
