@@ -4,17 +4,26 @@ import os
 import signal
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 
 from kedge.runtime.cgroups import Cgroup
 
 HELD_BYTES = 4 << 20
 
 
-@contextmanager
-def sleeper(cgroup: Cgroup) -> Generator[int]:
+def sleeper(cgroup: Cgroup) -> AbstractContextManager[int]:
     """A process that has joined the cgroup and waits for a signal."""
-    pid = fork_into(cgroup, _hold_memory)
+    return _running(cgroup, _hold_memory)
+
+
+def spinner(cgroup: Cgroup) -> AbstractContextManager[int]:
+    """A process that has joined the cgroup, holds memory and computes without end."""
+    return _running(cgroup, _compute)
+
+
+@contextmanager
+def _running(cgroup: Cgroup, work: Callable[[], object]) -> Generator[int]:
+    pid = fork_into(cgroup, work)
     try:
         wait_until(lambda: pid in cgroup.pids())
         yield pid
@@ -32,6 +41,12 @@ def _hold_memory() -> None:
     held = bytearray(HELD_BYTES)
     signal.pause()
     del held
+
+
+def _compute() -> None:
+    held = bytearray(HELD_BYTES)
+    while held:
+        pass
 
 
 def fork_into(cgroup: Cgroup, work: Callable[[], object]) -> int:

@@ -16,7 +16,13 @@ from kedge.errdefs import NotSupportedError
 from kedge.lib.ids import new_id
 from kedge.oci.runtime_spec_resources import parse_resources
 from kedge.runtime.cgroups import Cgroup, make_cgroup
-from tests.integration.cgroups_live.processes import ask, open_errors, sleeper
+from tests.integration.cgroups_live.processes import (
+    ask,
+    open_errors,
+    sleeper,
+    spinner,
+    wait_until,
+)
 
 ROOTS = [
     root
@@ -110,5 +116,5 @@ def test_controllers_are_switched_on_where_the_tree_has_them(cgroup: Cgroup) -> 
 
 def test_time_is_accounted(cgroup: Cgroup) -> None:
     cgroup.create(parse_resources({}))
-    with sleeper(cgroup):
-        assert cgroup.stats().cpu.usage_ns > 0
+    with spinner(cgroup):
+        wait_until(lambda: cgroup.stats().cpu.usage_ns > 0)
