@@ -4,6 +4,4 @@ This package imports nothing by itself, so that each process pays only for what 
 `ARCHITECTURE.md` says which folder owns what.
 """
 
-from typing import Final
-
-__version__: Final = "0.1.0"
+__version__ = "0.1.0"

@@ -3,9 +3,14 @@
 Vocabulary and accepted forms: moby `term.ToBytes`.
 """
 
-from typing import Final
+from __future__ import annotations
 
 from kedge.errdefs import InvalidParameterError
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 DEFAULT_DETACH_KEYS: Final = b"\x10\x11"
 

@@ -3,7 +3,7 @@
 The server uses it to answer, a client to raise what the engine raised.
 """
 
-from typing import Final
+from __future__ import annotations
 
 from kedge.errdefs import (
     ConflictError,
@@ -17,6 +17,11 @@ from kedge.errdefs import (
     UnauthorizedError,
     UnavailableError,
 )
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 INTERNAL_ERROR: Final = 500
 

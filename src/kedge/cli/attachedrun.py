@@ -1,10 +1,15 @@
 """A container started with its streams connected; its exit code becomes the command's."""
 
-from collections.abc import Callable
+from __future__ import annotations
 
 from kedge.cli.exitcodes import OK
 from kedge.cli.wanted import Wanted, open_wait
-from kedge.client.http import EngineClient, Response
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kedge.client.http import EngineClient, Response
 
 
 def run_attached(

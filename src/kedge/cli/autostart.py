@@ -1,12 +1,19 @@
 """Starting the default engine when a command finds none."""
 
+from __future__ import annotations
+
 import os
 import sys
 import time
-from typing import Final
 
-from kedge.client.http import EngineClient
 from kedge.errdefs import UnavailableError
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
+    from kedge.client.http import EngineClient
+
 
 _WAIT_S: Final = 20.0
 _LOG: Final = "/var/log/kedged.log"

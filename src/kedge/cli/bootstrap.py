@@ -1,13 +1,19 @@
 """``kedge image bootstrap``: a base image from the distribution's packages, without a registry."""
 
+from __future__ import annotations
+
 import sys
-from typing import Final
 
 from kedge.cli.command import Command
 from kedge.cli.exitcodes import OK
 from kedge.cli.flags import Options, switch, value
 from kedge.cli.progress import checked, show_progress
-from kedge.client.http import EngineClient
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
+    from kedge.client.http import EngineClient
 
 
 def _run(options: Options, client: EngineClient) -> int:

@@ -1,10 +1,14 @@
 """What a verb is: its flags, how many words it takes, and the function that does it."""
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from __future__ import annotations
 
 from kedge.cli.flags import Flag, Options, WordsError, read_options
-from kedge.client.http import EngineClient
+from kedge.lib.hints import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from kedge.client.http import EngineClient
 
 
 class Command(NamedTuple):

@@ -1,15 +1,21 @@
 """``kedge commit``: an image from what a container has become."""
 
+from __future__ import annotations
+
 import sys
-from typing import Final
 
 from kedge.cli.command import Command
 from kedge.cli.exitcodes import OK
 from kedge.cli.flags import Options, many, switch, value
-from kedge.client.http import EngineClient, Query
 from kedge.errdefs import InvalidParameterError
 from kedge.lib.fields import text
+from kedge.lib.hints import TYPE_CHECKING
 from kedge.oci.references import parse_reference
+
+if TYPE_CHECKING:
+    from typing import Final
+
+    from kedge.client.http import EngineClient, Query
 
 
 def _run(options: Options, client: EngineClient) -> int:

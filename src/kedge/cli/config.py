@@ -3,13 +3,20 @@
 Missing fields and a missing file are empty. Fields of others stay as they are.
 """
 
-import os
-from collections.abc import Iterable, Mapping
-from typing import Final
+from __future__ import annotations
 
-from kedge.cli.flags import Options
+import os
+
 from kedge.errdefs import InvalidParameterError
-from kedge.lib.jsontypes import Json, JsonObject
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Final
+
+    from kedge.cli.flags import Options
+    from kedge.lib.jsontypes import Json, JsonObject
+
 
 _loaded: Final[dict[str, JsonObject]] = {}
 """Files read before, by path: a command asks for several fields."""

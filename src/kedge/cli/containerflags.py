@@ -1,6 +1,6 @@
 """The flags ``run`` and ``create`` share, in the groups of their help."""
 
-from typing import Final
+from __future__ import annotations
 
 from kedge.cli.flags import Flag, grouped, integer, many, switch, value
 from kedge.cli.options.environment import check_env, check_label
@@ -23,6 +23,11 @@ from kedge.cli.options.values import (
     parse_restart,
     parse_size,
 )
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 CONTAINER_FLAGS: Final[tuple[Flag, ...]] = (
     *grouped(

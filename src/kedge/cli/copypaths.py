@@ -3,13 +3,19 @@
 ``a/.`` means what is in a, ``a/`` insists on a folder. Pure but for `resolve_source`.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import posixpath
 import stat
-from typing import Final, NamedTuple
 
 from kedge.errdefs import InvalidParameterError, NotFoundError
+from kedge.lib.hints import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 # Bits of Go's FileMode, which is what the engine reports.
 _GO_DIR: Final = 1 << 31

@@ -1,14 +1,20 @@
 """``kedge create``: make a container, leave starting it to ``kedge start``."""
 
+from __future__ import annotations
+
 import sys
-from typing import Final
 
 from kedge.cli.command import Command
 from kedge.cli.containerflags import CONTAINER_FLAGS
 from kedge.cli.creating import create_container
 from kedge.cli.exitcodes import OK
-from kedge.cli.flags import Options
-from kedge.client.http import EngineClient
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
+    from kedge.cli.flags import Options
+    from kedge.client.http import EngineClient
 
 
 def _run(options: Options, client: EngineClient) -> int:

@@ -4,9 +4,9 @@ Field names are those of the Engine API's ContainerConfig and HostConfig. Flags 
 given are left out, so the image's and the engine's defaults hold.
 """
 
+from __future__ import annotations
+
 import os
-from collections.abc import Callable, Collection, Mapping
-from typing import Final
 
 from kedge.cli.config import proxy_environment
 from kedge.cli.flags import Options, UsageError
@@ -15,7 +15,14 @@ from kedge.cli.options.mounts import parse_mount
 from kedge.cli.options.ulimits import parse_ulimit
 from kedge.cli.options.volumes import sort_volumes
 from kedge.client.securityoptions import security_options
-from kedge.lib.jsontypes import Json, JsonObject
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+    from typing import Final
+
+    from kedge.lib.jsontypes import Json, JsonObject
+
 
 HOST_CERTS_ANNOTATION: Final = "org.kedge.host-certs"
 

@@ -1,16 +1,23 @@
 """``kedge system df``: what uses how much disk space, in sums or one by one."""
 
+from __future__ import annotations
+
 import sys
-from typing import Final
 
 from kedge.cli.command import Command
 from kedge.cli.exitcodes import OK
 from kedge.cli.flags import Options, switch, value
 from kedge.cli.listing import print_listing, to_json
-from kedge.client.http import EngineClient
 from kedge.lib.fields import flag, number, objects, text
-from kedge.lib.jsontypes import JsonObject
+from kedge.lib.hints import TYPE_CHECKING
 from kedge.lib.units import format_size
+
+if TYPE_CHECKING:
+    from typing import Final
+
+    from kedge.client.http import EngineClient
+    from kedge.lib.jsontypes import JsonObject
+
 
 _HEADERS: Final = {
     "Type": "TYPE",

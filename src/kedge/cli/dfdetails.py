@@ -1,7 +1,8 @@
 """``kedge system df -v``: a table for images, containers, volumes and the build cache each."""
 
+from __future__ import annotations
+
 import sys
-from typing import Final
 
 from kedge.cli.images import image_rows
 from kedge.cli.listing import print_listing
@@ -9,8 +10,14 @@ from kedge.cli.output import ago, show_id
 from kedge.cli.ps import container_row
 from kedge.cli.volumels import volume_row
 from kedge.lib.fields import flag, mapping, number, objects, text
-from kedge.lib.jsontypes import Json, JsonObject
+from kedge.lib.hints import TYPE_CHECKING
 from kedge.lib.units import format_size
+
+if TYPE_CHECKING:
+    from typing import Final
+
+    from kedge.lib.jsontypes import Json, JsonObject
+
 
 _IMAGES: Final = {
     "Repository": "REPOSITORY", "Tag": "TAG", "ID": "IMAGE ID", "CreatedSince": "CREATED",

@@ -1,12 +1,17 @@
 """``kedge system dial-stdio``: the engine's socket as standard input and output, for ssh hosts."""
 
-from typing import Final
+from __future__ import annotations
 
 from kedge.cli.command import Command
 from kedge.cli.exitcodes import OK
-from kedge.cli.flags import Options
-from kedge.client.http import EngineClient
 from kedge.client.relay import relay_stdio
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
+    from kedge.cli.flags import Options
+    from kedge.client.http import EngineClient
 
 
 def _run(_options: Options, client: EngineClient) -> int:

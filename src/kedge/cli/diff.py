@@ -1,6 +1,6 @@
 """``kedge diff``: files that are new, changed or gone in a container."""
 
-from typing import Final
+from __future__ import annotations
 
 from kedge.cli.command import Command
 from kedge.cli.exitcodes import OK
@@ -9,6 +9,11 @@ from kedge.cli.listing import print_listing
 from kedge.cli.output import print_lines
 from kedge.client.http import EngineClient, percent_encode
 from kedge.lib.fields import number, text
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _KINDS: Final = ("C", "A", "D")
 _HEADERS: Final = {"Type": "CHANGE TYPE", "Path": "PATH"}

@@ -1,10 +1,15 @@
 """Doing one thing to many objects: each is reported alone, and one failure fails the command."""
 
+from __future__ import annotations
+
 import sys
-from collections.abc import Callable, Sequence
 
 from kedge.cli.exitcodes import FAILED, OK
 from kedge.errdefs import KedgeError
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 
 def for_each(names: Sequence[str], action: Callable[[str], None], *, echo: bool = True) -> int:

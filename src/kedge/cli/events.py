@@ -1,21 +1,25 @@
 """``kedge events``: what happens in the engine, as it happens."""
 
+from __future__ import annotations
+
 import sys
 import time
-from typing import TYPE_CHECKING, Final
 
 from kedge.cli.command import Command
 from kedge.cli.exitcodes import OK
 from kedge.cli.flags import Options, many, value
 from kedge.cli.listing import check_filter, parse_filters, to_json
 from kedge.cli.moments import engine_moment
-from kedge.client.http import EngineClient
 from kedge.lib.clock import SYSTEM_CLOCK
 from kedge.lib.fields import mapping, number, text
-from kedge.lib.jsontypes import JsonObject
+from kedge.lib.hints import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Final
+
+    from kedge.client.http import EngineClient
+    from kedge.lib.jsontypes import JsonObject
 
 
 def _run(options: Options, client: EngineClient) -> int:

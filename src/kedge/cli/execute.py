@@ -1,8 +1,9 @@
 """``kedge exec``: another program in a running container."""
 
+from __future__ import annotations
+
 import os
 import sys
-from typing import Final, NamedTuple
 
 from kedge.cli.command import Command
 from kedge.cli.config import configured_detach_keys
@@ -13,7 +14,12 @@ from kedge.cli.wanted import Wanted, check_terminal
 from kedge.client.http import EngineClient, percent_encode
 from kedge.errdefs import KedgeError
 from kedge.lib.fields import number, text
-from kedge.lib.jsontypes import JsonObject
+from kedge.lib.hints import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Final
+
+    from kedge.lib.jsontypes import JsonObject
 
 
 class Program(NamedTuple):

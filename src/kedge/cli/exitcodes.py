@@ -1,6 +1,12 @@
 """Exit codes of the command, as Docker's client uses them."""
 
-from typing import Final
+from __future__ import annotations
+
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 OK: Final = 0
 FAILED: Final = 1

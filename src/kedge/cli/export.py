@@ -1,12 +1,16 @@
 """``kedge export``: a container's files as a tar archive."""
 
-from typing import Final
+from __future__ import annotations
 
 from kedge.cli.command import Command
 from kedge.cli.exitcodes import OK
 from kedge.cli.flags import Options, value
 from kedge.cli.sink import check_sink, write_sink
 from kedge.client.http import EngineClient, percent_encode
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
 
 
 def _run(options: Options, client: EngineClient) -> int:

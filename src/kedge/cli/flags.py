@@ -5,15 +5,20 @@ The grammar is pflag's, which Docker uses: ``--name value``, ``--name=value``, `
 is left alone. The same table makes the help and the tab completion.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Final, NamedTuple
+from __future__ import annotations
 
 from kedge.errdefs import InvalidParameterError, KedgeError
+from kedge.lib.hints import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Final, TypeAlias
+
 
 _TRUE: Final = frozenset({"1", "t", "T", "true", "TRUE", "True"})
 _FALSE: Final = frozenset({"0", "f", "F", "false", "FALSE", "False"})
 
-Check = Callable[[str], object]
+Check: TypeAlias = "Callable[[str], object]"
 
 
 class UsageError(InvalidParameterError):

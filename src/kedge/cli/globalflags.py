@@ -1,8 +1,9 @@
 """The options that stand before the verb, as Docker's client has them."""
 
+from __future__ import annotations
+
 import os
 import sys
-from typing import Final
 
 from kedge.cli.flags import (
     Flag,
@@ -16,6 +17,11 @@ from kedge.cli.flags import (
 )
 from kedge.cli.target import GlobalOptions, default_tls
 from kedge.client.hosts import TlsChoice
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 GLOBAL_FLAGS: Final[tuple[Flag, ...]] = (
     value("context", "NAME", "Context to use, whatever the environment says", short="c",

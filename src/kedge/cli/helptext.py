@@ -1,13 +1,20 @@
 """What ``--help`` prints: one sentence, flags in groups, examples. Pure."""
 
-import textwrap
-from collections.abc import Sequence
-from typing import Final
+from __future__ import annotations
 
-from kedge.cli.command import Command
+import textwrap
+
 from kedge.cli.flags import HELP, Flag
 from kedge.cli.globalflags import GLOBAL_FLAGS
 from kedge.cli.table import COMMANDS, GROUPS
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Final
+
+    from kedge.cli.command import Command
+
 
 _HELP_COLUMN: Final = 32
 

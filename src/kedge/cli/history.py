@@ -1,6 +1,6 @@
 """``kedge history``: how an image was made, newest step first."""
 
-from typing import Final
+from __future__ import annotations
 
 from kedge.cli.command import Command
 from kedge.cli.exitcodes import OK
@@ -10,8 +10,14 @@ from kedge.cli.output import ago, rfc3339, shorten, show_id
 from kedge.cli.platforms import check_platform, platform_parameter
 from kedge.client.http import EngineClient, percent_encode
 from kedge.lib.fields import number, text
-from kedge.lib.jsontypes import JsonObject
+from kedge.lib.hints import TYPE_CHECKING
 from kedge.lib.units import format_size
+
+if TYPE_CHECKING:
+    from typing import Final
+
+    from kedge.lib.jsontypes import JsonObject
+
 
 _MISSING: Final = "<missing>"
 _CREATED_BY_WIDTH: Final = 45

@@ -1,6 +1,6 @@
 """``kedge image prune``: remove images nobody needs."""
 
-from typing import Final
+from __future__ import annotations
 
 from kedge.cli.command import Command
 from kedge.cli.exitcodes import OK
@@ -16,7 +16,12 @@ from kedge.cli.pruning import (
     removed_images,
     show,
 )
-from kedge.client.http import EngineClient
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
+    from kedge.client.http import EngineClient
 
 
 def _run(options: Options, client: EngineClient) -> int:

@@ -1,6 +1,6 @@
 """``kedge images``: list images."""
 
-from typing import Final
+from __future__ import annotations
 
 from kedge.cli.command import Command
 from kedge.cli.config import configured_format
@@ -8,10 +8,16 @@ from kedge.cli.exitcodes import OK
 from kedge.cli.flags import Options, many, switch, value
 from kedge.cli.listing import check_filter, parse_filters, print_listing
 from kedge.cli.output import ago, local_time, show_id
-from kedge.client.http import EngineClient, Query
 from kedge.lib.fields import number, text, texts
-from kedge.lib.jsontypes import JsonObject
+from kedge.lib.hints import TYPE_CHECKING
 from kedge.lib.units import format_size
+
+if TYPE_CHECKING:
+    from typing import Final
+
+    from kedge.client.http import EngineClient, Query
+    from kedge.lib.jsontypes import JsonObject
+
 
 _NONE: Final = "<none>"
 _HEADERS: Final = {

@@ -1,9 +1,10 @@
 """``kedge import``: an image from a tar archive of files."""
 
+from __future__ import annotations
+
 import os
 import sys
 from contextlib import ExitStack
-from typing import Final
 
 from kedge.cli.command import Command
 from kedge.cli.commit import split_target
@@ -11,8 +12,13 @@ from kedge.cli.exitcodes import OK
 from kedge.cli.flags import Options, many, value
 from kedge.cli.load import read_pieces
 from kedge.cli.progress import show_progress
-from kedge.client.http import Body, EngineClient, Query
 from kedge.errdefs import InvalidParameterError
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
+    from kedge.client.http import Body, EngineClient, Query
 
 
 def _run(options: Options, client: EngineClient) -> int:

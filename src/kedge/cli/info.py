@@ -1,8 +1,9 @@
 """``kedge info``: facts about the engine and its host."""
 
+from __future__ import annotations
+
 import os
 import sys
-from typing import Final
 
 from kedge import __version__
 from kedge.cli.command import Command
@@ -10,10 +11,15 @@ from kedge.cli.exitcodes import OK
 from kedge.cli.flags import Options, value
 from kedge.cli.listing import print_objects
 from kedge.cli.target import current_context
-from kedge.client.http import EngineClient
 from kedge.lib.fields import flag, items, mapping, number, text, texts
-from kedge.lib.jsontypes import JsonObject
+from kedge.lib.hints import TYPE_CHECKING
 from kedge.lib.units import format_ram
+
+if TYPE_CHECKING:
+    from typing import Final
+
+    from kedge.client.http import EngineClient
+    from kedge.lib.jsontypes import JsonObject
 
 
 def _run(options: Options, client: EngineClient) -> int:

@@ -1,8 +1,8 @@
 """``kedge inspect``: everything the engine knows about an object."""
 
-import json
+from __future__ import annotations
+
 import sys
-from typing import Final
 
 from kedge.cli.command import Command
 from kedge.cli.exitcodes import FAILED, OK
@@ -11,7 +11,14 @@ from kedge.cli.listing import print_objects
 from kedge.cli.platforms import check_platform, platform_parameter
 from kedge.client.http import EngineClient, Query, percent_encode
 from kedge.errdefs import NotFoundError
-from kedge.lib.jsontypes import JsonObject
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Final
+
+    from kedge.lib.jsontypes import JsonObject
+
 
 _PATHS: Final = {
     "container": "/containers/{}/json",
@@ -37,12 +44,14 @@ def _run(options: Options, client: EngineClient) -> int:
             sys.stderr.write(f"kedge: no such {what}: {name}\n")
         else:
             found.append(document)
-    print_objects(
-        found,
-        options.text("format"),
-        default=lambda: print(json.dumps(found, indent=4, ensure_ascii=False)),
-    )
+    print_objects(found, options.text("format"), default=lambda: _print_whole(found))
     return code
+
+
+def _print_whole(found: Sequence[JsonObject]) -> None:
+    import json  # noqa: PLC0415 - a template does without
+
+    print(json.dumps(found, indent=4, ensure_ascii=False))
 
 
 def _find(client: EngineClient, name: str, kinds: list[str], options: Options) -> JsonObject | None:

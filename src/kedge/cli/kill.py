@@ -1,11 +1,15 @@
 """``kedge kill``: a signal to the main process of containers."""
 
-from typing import Final
+from __future__ import annotations
 
 from kedge.cli.command import Command
 from kedge.cli.each import for_each
 from kedge.cli.flags import Options, value
 from kedge.client.http import EngineClient, percent_encode
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
 
 
 def _run(options: Options, client: EngineClient) -> int:

@@ -1,14 +1,19 @@
 """One way to print a list: a table, ``-q``, a ``--format`` template, ``table …`` or JSON lines."""
 
-import json
-import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from __future__ import annotations
 
 from kedge.cli.output import print_lines, print_table
-from kedge.lib.jsontypes import JsonObject
+from kedge.lib import quickjson
+from kedge.lib.hints import TYPE_CHECKING
 
-_FIELD: Final = re.compile(r"\{\{[^}]*?\.(\w+)[^}]*\}\}")
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Final
+
+    from kedge.lib.jsontypes import Json, JsonObject
+
+
+_FIELD: Final = r"\{\{[^}]*?\.(\w+)[^}]*\}\}"
 
 
 def print_listing(
@@ -49,9 +54,11 @@ def _print_own_table(
     if not text:
         print_listing(rows, headers=headers, columns=columns)
         return
+    import re  # noqa: PLC0415 - rarely needed
+
     from kedge.cli.template import Template  # noqa: PLC0415 - rarely needed
 
-    heading = _FIELD.sub(lambda match: headers.get(match[1], match[1].upper()), text)
+    heading = re.sub(_FIELD, lambda match: headers.get(match[1], match[1].upper()), text)
     parsed = Template(text)
     lines = [parsed.render(_with_methods(row)).split("\t") for row in rows]
     print_table(heading.replace("\\t", "\t").split("\t"), lines)
@@ -74,6 +81,8 @@ def print_objects(
 
 def to_json(document: JsonObject) -> str:
     """Return one line of JSON as Go writes it."""
+    import json  # noqa: PLC0415 - rarely needed
+
     return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -90,11 +99,11 @@ def _with_methods(row: JsonObject) -> JsonObject:
 
 def parse_filters(values: Sequence[str]) -> str:
     """Return the ``filters`` parameter for ``-f key=value`` flags; empty without any."""
-    filters: dict[str, dict[str, bool]] = {}
+    filters: dict[str, dict[str, Json]] = {}
     for text in values:
         key, _, content = text.partition("=")
         filters.setdefault(key.strip().lower(), {})[content.strip()] = True
-    return json.dumps(filters) if filters else ""
+    return quickjson.encode({**filters}).decode() if filters else ""
 
 
 def check_filter(text: str) -> None:

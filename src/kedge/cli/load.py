@@ -1,17 +1,24 @@
 """``kedge load``: images from an archive that ``save`` made, or from an OCI layout."""
 
+from __future__ import annotations
+
 import sys
-from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import BinaryIO, Final
 
 from kedge.cli.command import Command
 from kedge.cli.exitcodes import OK
 from kedge.cli.flags import Options, switch, value
 from kedge.cli.platforms import check_platform, platform_parameter
 from kedge.cli.progress import show_progress
-from kedge.client.http import EngineClient, Query
 from kedge.errdefs import InvalidParameterError
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import BinaryIO, Final
+
+    from kedge.client.http import EngineClient, Query
+
 
 _CHUNK: Final = 1 << 18
 

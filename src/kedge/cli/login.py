@@ -1,17 +1,23 @@
 """``kedge login``: check credentials with a registry, and keep them."""
 
+from __future__ import annotations
+
 import os
 import sys
-from typing import Final
 
 from kedge.cli.command import Command
 from kedge.cli.exitcodes import OK
 from kedge.cli.flags import Options, UsageError, switch, value
 from kedge.cli.registryname import registry_key_of
 from kedge.client.credentials import CredentialStore, Login, config_directory
-from kedge.client.http import EngineClient
 from kedge.errdefs import InvalidParameterError, UnauthorizedError
 from kedge.lib.fields import text
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
+    from kedge.client.http import EngineClient
 
 
 def _run(options: Options, client: EngineClient) -> int:

@@ -1,15 +1,21 @@
 """``kedge logout``: forget the credentials of a registry."""
 
+from __future__ import annotations
+
 import os
 import sys
-from typing import Final
 
 from kedge.cli.command import Command
 from kedge.cli.exitcodes import OK
-from kedge.cli.flags import Options
 from kedge.cli.registryname import registry_key_of
 from kedge.client.credentials import CredentialStore, config_directory
-from kedge.client.http import EngineClient
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
+    from kedge.cli.flags import Options
+    from kedge.client.http import EngineClient
 
 
 def _run(options: Options, _client: EngineClient) -> int:

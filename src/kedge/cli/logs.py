@@ -1,6 +1,6 @@
 """``kedge logs``: what a container has written."""
 
-from typing import Final
+from __future__ import annotations
 
 from kedge.cli.command import Command
 from kedge.cli.exitcodes import OK
@@ -9,6 +9,10 @@ from kedge.client.http import EngineClient, Query, Response, percent_encode
 from kedge.client.streams import Demultiplexer, write_all
 from kedge.errdefs import InvalidParameterError
 from kedge.lib.clock import SYSTEM_CLOCK
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
 
 
 def _run(options: Options, client: EngineClient) -> int:

@@ -3,12 +3,11 @@
 Only the module of the one verb is imported. Global options come before the verb.
 """
 
-import contextlib
+from __future__ import annotations
+
 import importlib
 import os
 import sys
-from collections.abc import Sequence
-from typing import NoReturn
 
 from kedge import __version__
 from kedge.cli.command import Command, read_command_line
@@ -19,6 +18,11 @@ from kedge.cli.target import GlobalOptions, select_target
 from kedge.client.hosts import DEFAULT_HOST
 from kedge.client.http import EngineClient
 from kedge.errdefs import KedgeError
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import NoReturn
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -48,10 +52,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _leave(code: int) -> NoReturn:
     """End the process at once: taking an interpreter apart costs a tenth of a short command."""
-    with contextlib.suppress(BrokenPipeError):
+    try:
         sys.stdout.flush()
         sys.stderr.flush()
-    os._exit(code)
+    except BrokenPipeError:
+        pass
+    finally:
+        os._exit(code)
 
 
 def _dispatch(words: list[str]) -> int:

@@ -1,11 +1,17 @@
 """``--since`` and ``--until``: a moment as people write it, for the engine. Pure."""
 
+from __future__ import annotations
+
 import re
 from datetime import datetime
-from typing import Final
 
 from kedge.errdefs import InvalidParameterError
 from kedge.lib.durations import parse_duration
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _UNIX: Final = re.compile(r"\d+(\.\d+)?")
 _DECIMALS: Final = re.compile(r"[.,](\d+)")

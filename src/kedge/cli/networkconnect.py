@@ -1,6 +1,6 @@
 """``kedge network connect``: put a container on another network."""
 
-from typing import Final
+from __future__ import annotations
 
 from kedge.cli.command import Command
 from kedge.cli.exitcodes import OK
@@ -9,7 +9,12 @@ from kedge.cli.options.environment import to_map
 from kedge.cli.options.values import parse_ip, parse_link
 from kedge.cli.volumecreate import check_option
 from kedge.client.http import EngineClient, percent_encode
-from kedge.lib.jsontypes import JsonObject
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
+    from kedge.lib.jsontypes import JsonObject
 
 
 def _run(options: Options, client: EngineClient) -> int:

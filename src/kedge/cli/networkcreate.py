@@ -1,19 +1,25 @@
 """``kedge network create``: make a network for containers to meet in."""
 
+from __future__ import annotations
+
 import ipaddress
 import sys
-from collections.abc import Sequence
-from typing import Final
 
 from kedge.cli.command import Command
 from kedge.cli.exitcodes import OK
 from kedge.cli.flags import Options, UsageError, many, switch, value
 from kedge.cli.options.environment import check_label, to_map
 from kedge.cli.volumecreate import check_option
-from kedge.client.http import EngineClient
 from kedge.errdefs import InvalidParameterError
 from kedge.lib.fields import text
-from kedge.lib.jsontypes import Json, JsonObject
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Final
+
+    from kedge.client.http import EngineClient
+    from kedge.lib.jsontypes import Json, JsonObject
 
 
 def _run(options: Options, client: EngineClient) -> int:
@@ -97,7 +103,7 @@ def _split(values: Sequence[str]) -> list[str]:
     return [part.strip() for text_ in values for part in text_.split(",") if part.strip()]
 
 
-def _network(text_: str) -> "ipaddress.IPv4Network | ipaddress.IPv6Network":
+def _network(text_: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     try:
         return ipaddress.ip_network(text_, strict=False)
     except ValueError:

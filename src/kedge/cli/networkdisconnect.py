@@ -1,11 +1,15 @@
 """``kedge network disconnect``: take a container off a network."""
 
-from typing import Final
+from __future__ import annotations
 
 from kedge.cli.command import Command
 from kedge.cli.exitcodes import OK
 from kedge.cli.flags import Options, switch
 from kedge.client.http import EngineClient, percent_encode
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
 
 
 def _run(options: Options, client: EngineClient) -> int:

@@ -1,6 +1,6 @@
 """``kedge network ls``: list networks."""
 
-from typing import Final
+from __future__ import annotations
 
 from kedge.cli.command import Command
 from kedge.cli.config import configured_format
@@ -9,9 +9,15 @@ from kedge.cli.flags import Options, many, switch, value
 from kedge.cli.listing import check_filter, parse_filters, print_listing
 from kedge.cli.moments import go_time
 from kedge.cli.output import show_id
-from kedge.client.http import EngineClient
 from kedge.lib.fields import flag, mapping, text
-from kedge.lib.jsontypes import JsonObject
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
+    from kedge.client.http import EngineClient
+    from kedge.lib.jsontypes import JsonObject
+
 
 _HEADERS: Final = {
     "ID": "NETWORK ID",

@@ -1,10 +1,9 @@
 """``kedge network prune``: remove networks no container uses."""
 
-from typing import Final
+from __future__ import annotations
 
 from kedge.cli.command import Command
 from kedge.cli.exitcodes import OK
-from kedge.cli.flags import Options
 from kedge.cli.pruning import (
     FORCE,
     QUESTION,
@@ -15,7 +14,13 @@ from kedge.cli.pruning import (
     removed,
     show,
 )
-from kedge.client.http import EngineClient
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
+    from kedge.cli.flags import Options
+    from kedge.client.http import EngineClient
 
 
 def _run(options: Options, client: EngineClient) -> int:

@@ -1,13 +1,19 @@
 """What people read: tables as wide as their content or the terminal, times in words, short ids."""
 
+from __future__ import annotations
+
 import os
 import sys
-from collections.abc import Sequence
-from typing import Final
 
 from kedge.lib.clock import SYSTEM_CLOCK
 from kedge.lib.durations import SECOND, human_duration
+from kedge.lib.hints import TYPE_CHECKING
 from kedge.lib.ids import short_id
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Final
+
 
 _GAP: Final = 3
 COLUMN_MIN: Final = 10

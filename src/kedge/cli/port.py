@@ -1,16 +1,21 @@
 """``kedge port``: where a container's ports are published."""
 
-from typing import Final
+from __future__ import annotations
 
 from kedge.cli.command import Command
 from kedge.cli.exitcodes import OK
-from kedge.cli.flags import Options
 from kedge.cli.output import print_lines
 from kedge.cli.portlist import join_host_port
 from kedge.client.http import EngineClient, percent_encode
 from kedge.errdefs import NotFoundError
 from kedge.lib.fields import mapping, objects, text
-from kedge.lib.jsontypes import Json, JsonObject
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
+    from kedge.cli.flags import Options
+    from kedge.lib.jsontypes import Json, JsonObject
 
 
 def _run(options: Options, client: EngineClient) -> int:

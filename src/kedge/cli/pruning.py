@@ -1,17 +1,24 @@
 """What the prune commands share: the flags, the request, and the list of what has gone."""
 
+from __future__ import annotations
+
 import sys
-from collections.abc import Iterable
-from typing import Final
 
 from kedge.cli.config import load_config
 from kedge.cli.exitcodes import OK
 from kedge.cli.flags import Flag, Options, many, switch
 from kedge.cli.listing import check_filter, parse_filters
-from kedge.client.http import EngineClient
 from kedge.lib.fields import number, objects, text, texts
-from kedge.lib.jsontypes import JsonObject
+from kedge.lib.hints import TYPE_CHECKING
 from kedge.lib.units import format_size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Final
+
+    from kedge.client.http import EngineClient
+    from kedge.lib.jsontypes import JsonObject
+
 
 FORCE: Final = switch("force", "Do not ask first", short="f")
 QUESTION: Final = "Are you sure you want to continue?"

@@ -1,7 +1,6 @@
 """``kedge ps``: list containers."""
 
-import json
-from typing import Final
+from __future__ import annotations
 
 from kedge.cli.command import Command
 from kedge.cli.config import configured_format
@@ -10,10 +9,17 @@ from kedge.cli.flags import Options, integer, many, switch, value
 from kedge.cli.listing import check_filter, parse_filters, print_listing
 from kedge.cli.output import ago, local_time, shorten, show_id
 from kedge.cli.portlist import show_ports
-from kedge.client.http import EngineClient, Query
+from kedge.lib import quickjson
 from kedge.lib.fields import mapping, number, objects, text, texts
-from kedge.lib.jsontypes import JsonObject
+from kedge.lib.hints import TYPE_CHECKING
 from kedge.lib.units import format_size
+
+if TYPE_CHECKING:
+    from typing import Final
+
+    from kedge.client.http import EngineClient, Query
+    from kedge.lib.jsontypes import JsonObject
+
 
 HEADERS: Final = {
     "ID": "CONTAINER ID",
@@ -79,9 +85,7 @@ def container_row(container: JsonObject, *, truncate: bool) -> JsonObject:
     return {
         "ID": show_id(text(container, "Id"), truncate=truncate),
         "Image": text(container, "Image") or "<no image>",
-        "Command": json.dumps(
-            shorten(command, _COMMAND_WIDTH) if truncate else command, ensure_ascii=False
-        ),
+        "Command": quickjson.quote(shorten(command, _COMMAND_WIDTH) if truncate else command),
         "CreatedAt": local_time(created),
         "RunningFor": ago(created),
         "Status": text(container, "Status"),

@@ -1,14 +1,20 @@
 """Pulling an image: name to parameters, progress, and the line about the result."""
 
+from __future__ import annotations
+
 import os
 import sys
-from typing import TextIO
 
 from kedge.cli.flags import UsageError
 from kedge.cli.progress import checked, show_progress
 from kedge.client.credentials import CredentialStore, config_directory, registry_auth_headers
-from kedge.client.http import EngineClient
+from kedge.lib.hints import TYPE_CHECKING
 from kedge.oci.references import parse_reference
+
+if TYPE_CHECKING:
+    from typing import TextIO
+
+    from kedge.client.http import EngineClient
 
 
 def pull(

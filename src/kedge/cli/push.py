@@ -1,8 +1,9 @@
 """``kedge push``: upload an image."""
 
+from __future__ import annotations
+
 import os
 import sys
-from typing import Final
 
 from kedge.cli.command import Command
 from kedge.cli.exitcodes import OK
@@ -12,7 +13,11 @@ from kedge.cli.progress import checked, show_progress
 from kedge.client.credentials import CredentialStore, config_directory, registry_auth_headers
 from kedge.client.http import EngineClient, percent_encode
 from kedge.errdefs import InvalidParameterError
+from kedge.lib.hints import TYPE_CHECKING
 from kedge.oci.references import parse_reference
+
+if TYPE_CHECKING:
+    from typing import Final
 
 
 def _run(options: Options, client: EngineClient) -> int:

@@ -4,15 +4,22 @@ Both end in a plain socket pair, so that everything above speaks to an engine el
 to a unix socket: with poll, and with either half closed on its own.
 """
 
+from __future__ import annotations
+
 import os
 import socket
 import ssl
 import threading
-from typing import Final
 
-from kedge.client.hosts import Host, TlsChoice
-from kedge.client.http import Connection
 from kedge.errdefs import InvalidParameterError, UnavailableError
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
+    from kedge.client.hosts import Host, TlsChoice
+    from kedge.client.http import Connection
+
 
 _CHUNK: Final = 1 << 16
 _CONNECT_TIMEOUT_S: Final = 30

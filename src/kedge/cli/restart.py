@@ -1,12 +1,17 @@
 """``kedge restart``: stop and start again."""
 
-from typing import Final
+from __future__ import annotations
 
 from kedge.cli.command import Command
 from kedge.cli.each import for_each
-from kedge.cli.flags import Options
 from kedge.cli.stop import STOP_FLAGS, stop_query
 from kedge.client.http import EngineClient, percent_encode
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
+    from kedge.cli.flags import Options
 
 
 def _run(options: Options, client: EngineClient) -> int:

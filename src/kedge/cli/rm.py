@@ -1,13 +1,18 @@
 """``kedge rm``: remove containers."""
 
+from __future__ import annotations
+
 import sys
-from typing import Final
 
 from kedge.cli.command import Command
 from kedge.cli.each import for_each
 from kedge.cli.flags import Options, switch
 from kedge.client.http import EngineClient, percent_encode
 from kedge.errdefs import NotFoundError
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
 
 
 def _run(options: Options, client: EngineClient) -> int:

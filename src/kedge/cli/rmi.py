@@ -1,7 +1,8 @@
 """``kedge rmi``: remove images."""
 
+from __future__ import annotations
+
 import sys
-from typing import Final
 
 from kedge.cli.command import Command
 from kedge.cli.each import for_each
@@ -10,6 +11,10 @@ from kedge.cli.platforms import check_platform, platform_parameter
 from kedge.client.http import EngineClient, Query, percent_encode
 from kedge.errdefs import NotFoundError
 from kedge.lib.fields import text
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
 
 
 def _run(options: Options, client: EngineClient) -> int:

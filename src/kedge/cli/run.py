@@ -1,8 +1,8 @@
 """``kedge run``: create, attach, wait, start; then the container's exit code is ours."""
 
+from __future__ import annotations
+
 import sys
-from collections.abc import Callable
-from typing import Final
 
 from kedge.cli.attachedrun import run_attached
 from kedge.cli.command import Command
@@ -13,8 +13,15 @@ from kedge.cli.creating import create_container
 from kedge.cli.exitcodes import OK, USAGE, code_of_failed_run
 from kedge.cli.flags import Options, UsageError, grouped, switch, value
 from kedge.cli.wanted import Wanted, check_terminal
-from kedge.client.http import EngineClient, Response
 from kedge.errdefs import KedgeError
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Final
+
+    from kedge.client.http import EngineClient, Response
+
 
 _FLAGS: Final = (
     switch("detach", "Run in the background and print the container's id", short="d"),

@@ -1,13 +1,18 @@
 """``kedge save``: images as one archive, for ``kedge load`` on another host."""
 
-from typing import Final
+from __future__ import annotations
 
 from kedge.cli.command import Command
 from kedge.cli.exitcodes import OK
 from kedge.cli.flags import Options, many, value
 from kedge.cli.platforms import check_platform, platform_parameter
 from kedge.cli.sink import check_sink, write_sink
-from kedge.client.http import EngineClient, Query
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
+    from kedge.client.http import EngineClient, Query
 
 
 def _run(options: Options, client: EngineClient) -> int:

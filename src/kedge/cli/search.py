@@ -1,15 +1,21 @@
 """``kedge search``: images on Docker Hub."""
 
-from typing import Final
+from __future__ import annotations
 
 from kedge.cli.command import Command
 from kedge.cli.exitcodes import OK
 from kedge.cli.flags import Options, integer, many, switch, value
 from kedge.cli.listing import check_filter, parse_filters, print_listing
 from kedge.cli.output import shorten
-from kedge.client.http import EngineClient, Query
 from kedge.lib.fields import flag, number, text
-from kedge.lib.jsontypes import JsonObject
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
+    from kedge.client.http import EngineClient, Query
+    from kedge.lib.jsontypes import JsonObject
+
 
 _DESCRIPTION_WIDTH: Final = 45
 _HEADERS: Final = {

@@ -3,17 +3,24 @@
 The order is Docker's: attach, then wait, then start, so that neither output nor exit code is lost.
 """
 
+from __future__ import annotations
+
 import sys
-from collections.abc import Callable, Mapping
-from typing import Final, Self
 
 from kedge.api.detachkeys import DetachScanner, parse_detach_keys
-from kedge.cli.wanted import Wanted
-from kedge.client.http import Connection, EngineClient
 from kedge.client.signals import PROXIED, RESIZED, SignalPipe, signal_name
 from kedge.client.streams import Stream, Targets, wait_readable
 from kedge.client.terminal import RawMode, is_tty, terminal_size
 from kedge.errdefs import KedgeError
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Final, Self
+
+    from kedge.cli.wanted import Wanted
+    from kedge.client.http import Connection, EngineClient
+
 
 _FORCE_AFTER: Final = 3
 _INTERRUPT: Final = PROXIED[1]

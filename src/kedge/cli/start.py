@@ -1,6 +1,6 @@
 """``kedge start``: start stopped containers, or one of them with this terminal attached."""
 
-from typing import Final
+from __future__ import annotations
 
 from kedge.cli.command import Command
 from kedge.cli.config import configured_detach_keys
@@ -11,6 +11,10 @@ from kedge.cli.wanted import Wanted, check_terminal, open_wait
 from kedge.client.http import EngineClient, percent_encode
 from kedge.errdefs import NotModifiedError
 from kedge.lib.fields import flag
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
 
 
 def _run(options: Options, client: EngineClient) -> int:

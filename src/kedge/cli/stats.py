@@ -1,9 +1,9 @@
 """``kedge stats``: what containers use, once or again every second."""
 
+from __future__ import annotations
+
 import sys
 import time
-from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
 
 from kedge.cli.command import Command
 from kedge.cli.config import configured_format
@@ -14,8 +14,15 @@ from kedge.cli.output import show_id
 from kedge.client.http import EngineClient, percent_encode
 from kedge.errdefs import ConflictError, NotFoundError
 from kedge.lib.fields import items, mapping, number, objects, text
-from kedge.lib.jsontypes import JsonObject
+from kedge.lib.hints import TYPE_CHECKING, NamedTuple
 from kedge.lib.units import format_ram, format_size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Final
+
+    from kedge.lib.jsontypes import JsonObject
+
 
 _INTERVAL_S: Final = 1.0
 _HEADERS: Final = {

@@ -1,12 +1,17 @@
 """``kedge stop``: the stop signal, and SIGKILL when that does not help."""
 
-from typing import Final
+from __future__ import annotations
 
 from kedge.cli.command import Command
 from kedge.cli.each import for_each
 from kedge.cli.flags import Flag, Options, integer, value
 from kedge.client.http import EngineClient, percent_encode
 from kedge.errdefs import NotModifiedError
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 STOP_FLAGS: Final[tuple[Flag, ...]] = (
     value("signal", "SIGNAL", "Signal to send (default: the container's stop signal)", short="s"),

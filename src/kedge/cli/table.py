@@ -3,7 +3,12 @@
 Help, completion and dispatch read this one table, so a verb that is not in it does not exist.
 """
 
-from typing import Final, NamedTuple
+from __future__ import annotations
+
+from kedge.lib.hints import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Final
 
 
 class Entry(NamedTuple):

@@ -1,13 +1,18 @@
 """``kedge tag``: another name for an image."""
 
-from typing import Final
+from __future__ import annotations
 
 from kedge.cli.command import Command
 from kedge.cli.exitcodes import OK
-from kedge.cli.flags import Options
 from kedge.client.http import EngineClient, percent_encode
 from kedge.errdefs import InvalidParameterError
+from kedge.lib.hints import TYPE_CHECKING
 from kedge.oci.references import parse_reference
+
+if TYPE_CHECKING:
+    from typing import Final
+
+    from kedge.cli.flags import Options
 
 
 def _run(options: Options, client: EngineClient) -> int:

@@ -5,13 +5,19 @@
 ``default``. How to get there (ssh, TLS) is added only where it is needed.
 """
 
+from __future__ import annotations
+
 import os
-from collections.abc import Mapping
-from typing import Final, NamedTuple
 
 from kedge.cli.flags import UsageError
 from kedge.client.hosts import DEFAULT_HOST, Host, TlsChoice, parse_host, select_host
 from kedge.errdefs import NotFoundError
+from kedge.lib.hints import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Final
+
 
 _DEFAULT: Final = "default"
 _VARIABLES: Final = ("KEDGE_HOST", "DOCKER_HOST")

@@ -1,13 +1,19 @@
 """``kedge top``: the processes of a container."""
 
-from typing import Final
+from __future__ import annotations
 
 from kedge.cli.command import Command
 from kedge.cli.exitcodes import OK
-from kedge.cli.flags import Options
 from kedge.cli.output import print_table
 from kedge.client.http import EngineClient, percent_encode
 from kedge.lib.fields import items, texts
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
+    from kedge.cli.flags import Options
+
 
 _COLUMN_MIN: Final = 20
 """As Docker's client has it here, and only here."""

@@ -1,11 +1,16 @@
 """``kedge unpause``: let paused containers go on."""
 
-from typing import Final
+from __future__ import annotations
 
 from kedge.cli.command import Command
 from kedge.cli.each import for_each
-from kedge.cli.flags import Options
 from kedge.client.http import EngineClient, percent_encode
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
+    from kedge.cli.flags import Options
 
 
 def _run(options: Options, client: EngineClient) -> int:

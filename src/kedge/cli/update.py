@@ -1,7 +1,8 @@
 """``kedge update``: other limits and another restart policy for containers."""
 
+from __future__ import annotations
+
 import sys
-from typing import Final
 
 from kedge.cli.command import Command
 from kedge.cli.containerflags import CONTAINER_FLAGS
@@ -10,6 +11,11 @@ from kedge.cli.each import for_each
 from kedge.cli.flags import Options, UsageError
 from kedge.client.http import EngineClient, percent_encode
 from kedge.lib.fields import texts
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _NAMES: Final = frozenset(
     {

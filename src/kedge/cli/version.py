@@ -1,9 +1,10 @@
 """``kedge version``: of the client and of the engine."""
 
+from __future__ import annotations
+
 import os
 import platform
 import sys
-from typing import Final
 
 from kedge import __version__
 from kedge.cli.command import Command
@@ -14,7 +15,12 @@ from kedge.cli.target import current_context
 from kedge.client.http import API_VERSION, EngineClient
 from kedge.errdefs import UnavailableError
 from kedge.lib.fields import text
-from kedge.lib.jsontypes import JsonObject
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
+    from kedge.lib.jsontypes import JsonObject
 
 
 def _run(options: Options, client: EngineClient) -> int:

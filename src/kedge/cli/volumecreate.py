@@ -1,14 +1,20 @@
 """``kedge volume create``: make a volume, named or not, and print its name."""
 
+from __future__ import annotations
+
 import sys
-from typing import Final
 
 from kedge.cli.command import Command
 from kedge.cli.exitcodes import OK
 from kedge.cli.flags import Options, UsageError, many, value
 from kedge.cli.options.environment import check_label, to_map
-from kedge.client.http import EngineClient
 from kedge.lib.fields import text
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
+    from kedge.client.http import EngineClient
 
 
 def _run(options: Options, client: EngineClient) -> int:

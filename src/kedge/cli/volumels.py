@@ -1,15 +1,21 @@
 """``kedge volume ls``: list volumes."""
 
-from typing import Final
+from __future__ import annotations
 
 from kedge.cli.command import Command
 from kedge.cli.config import configured_format
 from kedge.cli.exitcodes import OK
 from kedge.cli.flags import Options, many, switch, value
 from kedge.cli.listing import check_filter, parse_filters, print_listing
-from kedge.client.http import EngineClient
 from kedge.lib.fields import mapping, objects, text
-from kedge.lib.jsontypes import JsonObject
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
+    from kedge.client.http import EngineClient
+    from kedge.lib.jsontypes import JsonObject
+
 
 HEADERS: Final = {
     "Driver": "DRIVER",

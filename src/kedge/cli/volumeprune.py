@@ -1,6 +1,6 @@
 """``kedge volume prune``: remove volumes no container uses."""
 
-from typing import Final
+from __future__ import annotations
 
 from kedge.cli.command import Command
 from kedge.cli.exitcodes import OK
@@ -16,7 +16,12 @@ from kedge.cli.pruning import (
     removed,
     show,
 )
-from kedge.client.http import EngineClient
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
+    from kedge.client.http import EngineClient
 
 
 def _run(options: Options, client: EngineClient) -> int:

@@ -1,7 +1,8 @@
 """``kedge volume update``: only volumes of a cluster can change, and the engine says so."""
 
+from __future__ import annotations
+
 import sys
-from typing import Final
 
 from kedge.cli.command import Command
 from kedge.cli.exitcodes import OK
@@ -9,7 +10,12 @@ from kedge.cli.flags import Options, value
 from kedge.client.http import EngineClient, percent_encode
 from kedge.errdefs import InvalidParameterError
 from kedge.lib.fields import mapping, number
-from kedge.lib.jsontypes import JsonObject
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
+    from kedge.lib.jsontypes import JsonObject
 
 
 def _run(options: Options, client: EngineClient) -> int:

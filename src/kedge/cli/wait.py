@@ -1,13 +1,19 @@
 """``kedge wait``: block until containers stop, print their exit codes."""
 
+from __future__ import annotations
+
 import sys
-from typing import Final
 
 from kedge.cli.command import Command
 from kedge.cli.each import for_each
-from kedge.cli.flags import Options
 from kedge.client.http import EngineClient, percent_encode
 from kedge.lib.fields import number
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
+    from kedge.cli.flags import Options
 
 
 def _run(options: Options, client: EngineClient) -> int:

@@ -1,13 +1,17 @@
 """What an attached session connects, and the exit code it waits for: before the start."""
 
+from __future__ import annotations
+
 import os
 import sys
-from collections.abc import Callable
-from typing import NamedTuple
 
 from kedge.client.http import EngineClient
 from kedge.errdefs import InvalidParameterError
 from kedge.lib.fields import number, text
+from kedge.lib.hints import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Wanted(NamedTuple):

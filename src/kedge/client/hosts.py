@@ -1,12 +1,14 @@
 """An engine's address: ``-H``, ``KEDGE_HOST``, ``DOCKER_HOST`` or the default socket. Pure."""
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Final, NamedTuple
+from __future__ import annotations
 
 from kedge.errdefs import InvalidParameterError
+from kedge.lib.hints import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import _socket
+    from collections.abc import Callable, Mapping
+    from typing import Final
 
 DEFAULT_SOCKET: Final = "/run/kedge/kedge.sock"
 _DEFAULT_PORT: Final = 2375
@@ -23,7 +25,7 @@ class Host(NamedTuple):
     """``ssh``, or empty."""
     remote_path: str = ""
     """Socket on the other side of ssh; empty for the default there."""
-    dial: "Callable[[], _socket.socket] | None" = None
+    dial: Callable[[], _socket.socket] | None = None
     """How to get a connection where the address alone does not say."""
 
     def __str__(self) -> str:

@@ -4,15 +4,22 @@ One connection serves a whole command, as the engine answers in order. A respons
 its end before the next request; a stream that is not (``logs -f``) ends with the connection.
 """
 
+from __future__ import annotations
+
 import _socket
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Final, TypeAlias, cast
 
 from kedge.api.errors import failure_of
 from kedge.client.hosts import DEFAULT_HOST, Host
 from kedge.errdefs import SystemFailureError, UnavailableError
-from kedge.lib.jsontypes import Json, JsonObject
+from kedge.lib import quickjson
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from typing import Final, TypeAlias
+
+    from kedge.lib.jsontypes import Json, JsonObject
+
 
 Connection: TypeAlias = _socket.socket
 """The socket type without its Python half: importing `socket` costs a tenth of a command."""
@@ -23,7 +30,7 @@ _SEND: Final = 1 << 18
 _HEAD_MAX: Final = 1 << 20
 _PLAIN: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 
-Query: TypeAlias = Mapping[str, "str | int | bool | Iterable[str]"]
+Query: TypeAlias = "Mapping[str, str | int | bool | Iterable[str]]"
 Body: TypeAlias = "bytes | Iterable[bytes] | None"
 
 
@@ -128,7 +135,7 @@ class EngineClient:
         if document is None:
             return self.request("POST", path, query)
         return self.request(
-            "POST", path, query, body=json.dumps(document).encode(), content_type="application/json"
+            "POST", path, query, body=quickjson.encode(document), content_type="application/json"
         )
 
     def delete(self, path: str, query: Query | None = None) -> Response:
@@ -180,7 +187,7 @@ class EngineClient:
         Returns:
             The connection, the bytes that already arrived after the head, and the headers.
         """
-        body = None if document is None else json.dumps(document).encode()
+        body = None if document is None else quickjson.encode(document)
         headers = {
             "Content-Type": "application/json" if body else "",
             "Connection": "Upgrade",
@@ -409,7 +416,7 @@ def _message(response: Response) -> str:
 
 def _decode(data: bytes) -> Json:
     try:
-        return cast("Json", json.loads(data))
+        return quickjson.decode(data)
     except ValueError as error:
         raise SystemFailureError(f"the engine's answer is not JSON: {error}") from None
 

@@ -1,10 +1,19 @@
 """Signals as something to poll for, so that one loop sees them, the terminal and the engine."""
 
+from __future__ import annotations
+
 import os
-import signal
-from collections.abc import Iterable
-from types import FrameType, TracebackType
-from typing import Final, Self
+
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Iterable
+    from types import FrameType
+    from typing import Final, Self
+else:
+    # What `signal` itself is made of; that would only add names from `enum`.
+    import _signal as signal
 
 PROXIED: Final = tuple(
     int(number)
@@ -24,7 +33,9 @@ RESIZED: Final = int(signal.SIGWINCH)
 
 def signal_name(number: int) -> str:
     """Return a signal's name as the engine takes it."""
-    return signal.Signals(number).name
+    from signal import Signals  # noqa: PLC0415 - only when one comes
+
+    return Signals(number).name
 
 
 def interrupt_on_signals() -> None:
@@ -59,11 +70,11 @@ class SignalPipe:
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
-        traceback: TracebackType | None,
+        traceback: object,
     ) -> None:
         """Put the old handlers back."""
         for number, handler in self._handlers:
-            if callable(handler) or isinstance(handler, (int, signal.Handlers)):
+            if callable(handler) or isinstance(handler, int):
                 signal.signal(number, handler)
         signal.set_wakeup_fd(self._wakeup)
         os.close(self._reader)

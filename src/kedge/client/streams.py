@@ -5,13 +5,20 @@ Input is raw; its end is told by closing the writing half. A full pipe on one si
 from the other, so nothing is buffered without bound.
 """
 
+from __future__ import annotations
+
 import os
 import select
-from collections.abc import Callable
-from typing import Final, NamedTuple
 
-from kedge.client.http import Connection
 from kedge.errdefs import SystemFailureError
+from kedge.lib.hints import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Final
+
+    from kedge.client.http import Connection
+
 
 _CHUNK: Final = 32768
 _HEADER: Final = 8

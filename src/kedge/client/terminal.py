@@ -1,10 +1,13 @@
 """The terminal of the person at the keyboard: raw mode and its size."""
 
+from __future__ import annotations
+
 import os
-import termios
-import tty
-from types import TracebackType
-from typing import Self
+
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Self
 
 
 def is_tty(descriptor: int) -> bool:
@@ -38,6 +41,9 @@ class RawMode:
     def __enter__(self) -> Self:
         """Switch to raw mode."""
         if self._wanted:
+            import termios  # noqa: PLC0415 - as the next one: without a terminal there is no need
+            import tty  # noqa: PLC0415
+
             self._before = termios.tcgetattr(self._descriptor)
             tty.setraw(self._descriptor, termios.TCSADRAIN)
         return self
@@ -46,8 +52,10 @@ class RawMode:
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
-        traceback: TracebackType | None,
+        traceback: object,
     ) -> None:
         """Put the old mode back."""
         if self._before is not None:
+            import termios  # noqa: PLC0415 - loaded by now
+
             termios.tcsetattr(self._descriptor, termios.TCSADRAIN, self._before)

@@ -132,7 +132,7 @@ class Follower:
 
         self._read(container, read)
 
-    def resume(self, container: str, name: str, query: Query | None = None) -> None:
+    def resume(self, container: str, name: str, query: "Query | None" = None) -> None:
         """Follow the output of a container the engine started again, from that start on.
 
         Args:

@@ -3,8 +3,11 @@
 Code that asks for the time takes a `Clock`, so that a test decides what time it is.
 """
 
+from __future__ import annotations
+
 import time
-from typing import Protocol
+
+from kedge.lib.hints import Protocol
 
 
 class Clock(Protocol):

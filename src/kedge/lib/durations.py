@@ -3,10 +3,14 @@
 A duration is a number of nanoseconds that fits in 64 bits, as in Go's ``time.Duration``.
 """
 
-import re
-from typing import Final
+from __future__ import annotations
 
 from kedge.errdefs import InvalidParameterError
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 NANOSECOND: Final = 1
 MICROSECOND: Final = 1_000
@@ -25,7 +29,7 @@ _UNITS: Final = {
     "m": MINUTE,
     "h": HOUR,
 }
-_TERM: Final = re.compile(r"([0-9]*)(?:\.([0-9]*))?([^0-9.]*)")
+_TERM: Final = r"([0-9]*)(?:\.([0-9]*))?([^0-9.]*)"
 _LIMIT: Final = 1 << 63
 _WHOLE_DIGITS: Final = 19
 _FRACTION_DIGITS: Final = 18
@@ -66,7 +70,9 @@ def parse_positive_duration(text: str) -> int:
 
 
 def _term(text: str, body: str, position: int) -> tuple[int, int]:
-    match = _TERM.match(body, position)
+    import re  # noqa: PLC0415 - who only shows durations does without
+
+    match = re.compile(_TERM).match(body, position)
     if match is None or not (match[1] or match[2]):
         raise InvalidParameterError(f'time: invalid duration "{text}"')
     whole, fraction, unit = match[1], (match[2] or "")[:_FRACTION_DIGITS], match[3]

@@ -1,7 +1,14 @@
 """Object ids: 64 hexadecimal digits, shown as their first twelve."""
 
+from __future__ import annotations
+
 import os
-from typing import Final
+
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 SHORT_LENGTH: Final = 12
 

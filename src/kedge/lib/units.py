@@ -4,13 +4,17 @@ Source of the rules: docker/go-units. ``--memory`` counts in powers of 1024 and 
 powers of 1000, both with the same letters.
 """
 
-import re
-from typing import Final
+from __future__ import annotations
 
 from kedge.errdefs import InvalidParameterError
+from kedge.lib.hints import TYPE_CHECKING
 
-_NUMBER: Final = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)")
-_SUFFIX: Final = re.compile(r"b?|[kmgtp](i?b)?")
+if TYPE_CHECKING:
+    from typing import Final
+
+
+_NUMBER: Final = r"[-+]?(\d+\.?\d*|\.\d+)"
+_SUFFIX: Final = r"b?|[kmgtp](i?b)?"
 _POWERS: Final = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 _DECIMAL: Final = ("B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB")
 _BINARY: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB")
@@ -35,10 +39,12 @@ def parse_size(text: str) -> int:
 
 
 def _parse(text: str, base: int) -> int:
+    import re  # noqa: PLC0415 - who only shows sizes does without
+
     # The number ends at the last digit, dot or space, so that "32 kB" has one space at most.
     end = 1 + max(text.rfind(char) for char in "0123456789. ")
     number, suffix = text[:end].removesuffix(" "), text[end:].lower()
-    if not _NUMBER.fullmatch(number) or float(number) < 0 or not _SUFFIX.fullmatch(suffix):
+    if not re.fullmatch(_NUMBER, number) or float(number) < 0 or not re.fullmatch(_SUFFIX, suffix):
         raise InvalidParameterError(f"invalid size: '{text}'")
     return int(float(number) * base ** _POWERS[suffix[:1].replace("b", "")])
 

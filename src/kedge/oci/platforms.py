@@ -4,14 +4,19 @@ Vocabulary, normalisation and preference order follow containerd/platforms. Stan
 only, because the client imports it.
 """
 
+from __future__ import annotations
+
 import os
-import re
-from collections.abc import Iterable
-from typing import Final, NamedTuple
 
 from kedge.errdefs import InvalidParameterError
+from kedge.lib.hints import TYPE_CHECKING, NamedTuple
 
-_COMPONENT = re.compile(r"[A-Za-z0-9_.-]+")
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Final
+
+
+_COMPONENT: Final = r"[A-Za-z0-9_.-]+"
 _SYSTEMS: Final = frozenset({"darwin", "freebsd", "linux", "macos", "netbsd", "openbsd", "windows"})
 _ARCHITECTURES: Final = frozenset(
     {
@@ -44,7 +49,7 @@ class Platform(NamedTuple):
         """Return ``os/architecture[/variant]``."""
         return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
 
-    def normalized(self) -> "Platform":
+    def normalized(self) -> Platform:
         """Return the spelling under which equal platforms compare equal."""
         system = self.os.lower()
         architecture, variant = _normalize(self.architecture.lower(), self.variant.lower())
@@ -72,9 +77,11 @@ def parse_platform(text: str, *, host: Platform | None = None) -> Platform:
     Raises:
         InvalidParameterError: ``text`` is not a platform.
     """
+    import re  # noqa: PLC0415 - few processes meet a platform as text
+
     parts = text.split("/")
     for part in parts:
-        if _COMPONENT.fullmatch(part) is None:
+        if re.fullmatch(_COMPONENT, part) is None:
             raise InvalidParameterError(
                 f'"{part}" is an invalid component of platform "{text}": use os/architecture'
             )

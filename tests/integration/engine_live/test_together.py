@@ -23,15 +23,15 @@ _CLIENTS = 6
 Call: TypeAlias = Callable[[EngineClient], bytes]
 
 
-def post(path: str, query: Query | None = None, document: JsonObject | None = None) -> Call:
+def post(path: str, query: "Query | None" = None, document: JsonObject | None = None) -> Call:
     return lambda client: client.post(path, query or {}, document).read()
 
 
-def get(path: str, query: Query | None = None) -> Call:
+def get(path: str, query: "Query | None" = None) -> Call:
     return lambda client: client.get(path, query or {}).read()
 
 
-def delete(path: str, query: Query | None = None) -> Call:
+def delete(path: str, query: "Query | None" = None) -> Call:
     return lambda client: client.delete(path, query or {}).read()
 
 

@@ -13,7 +13,7 @@ class FakeClient(EngineClient):
         self.answer = Response(200, {"content-type": content_type}, iter(chunks))
         self.asked: dict[str, object] = {}
 
-    def get(self, path: str, query: Query | None = None) -> Response:
+    def get(self, path: str, query: "Query | None" = None) -> Response:
         self.asked = {"path": path, **(query or {})}
         return self.answer
 

@@ -1,14 +1,19 @@
 """``-e``, ``--env-file``, ``-l`` and ``--label-file``. Pure but for `read_key_values`."""
 
-from collections.abc import Callable, Iterable
-from typing import Final
+from __future__ import annotations
 
 from kedge.errdefs import InvalidParameterError
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Final, TypeAlias
+
 
 _LINE_MAX: Final = 65536
 _BLANK: Final = " \t"
 
-Lookup = Callable[[str], str | None]
+Lookup: TypeAlias = "Callable[[str], str | None]"
 
 
 def parse_env(text: str, lookup: Lookup) -> str:

@@ -3,13 +3,20 @@
 Source of the grammar and texts: docker/cli ``opts/mount.go``.
 """
 
+from __future__ import annotations
+
 import os
-from collections.abc import Callable
-from typing import Final
 
 from kedge.cli.options.fields import split_fields
 from kedge.errdefs import InvalidParameterError
-from kedge.lib.jsontypes import Json, JsonObject
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Final
+
+    from kedge.lib.jsontypes import Json, JsonObject
+
 
 _TRUE: Final = frozenset({"true", "1"})
 _FALSE: Final = frozenset({"false", "0"})

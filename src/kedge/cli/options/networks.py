@@ -3,15 +3,20 @@
 Source of the rules and texts: docker/cli ``opts/network.go`` and ``container/opts.go``.
 """
 
-import re
-from collections.abc import Sequence
-from typing import Final
+from __future__ import annotations
 
-from kedge.cli.flags import Options
 from kedge.cli.options.fields import split_fields
 from kedge.cli.options.values import check_mac, parse_ip, parse_link
 from kedge.errdefs import InvalidParameterError
-from kedge.lib.jsontypes import JsonObject
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Final
+
+    from kedge.cli.flags import Options
+    from kedge.lib.jsontypes import JsonObject
+
 
 _LONG: Final = r"[\w-]+=.+(,[\w-]+=.+)*"
 _NOT_USER_DEFINED: Final = frozenset({"default", "bridge", "host", "none"})
@@ -29,7 +34,7 @@ def parse_network(text: str) -> JsonObject:
     Raises:
         InvalidParameterError: An unknown field, or no name.
     """
-    if not re.fullmatch(_LONG, text.replace('"', "")):
+    if not _is_long(text):
         return {"Target": text}
     attachment: JsonObject = {"Target": "", "Aliases": []}
     for field in split_fields(text):
@@ -40,6 +45,14 @@ def parse_network(text: str) -> JsonObject:
     if not attachment["Target"]:
         raise InvalidParameterError("network name/id is not specified")
     return attachment
+
+
+def _is_long(text: str) -> bool:
+    if "=" not in text:
+        return False
+    import re  # noqa: PLC0415 - few command lines need it
+
+    return re.fullmatch(_LONG, text.replace('"', "")) is not None
 
 
 def _set(attachment: JsonObject, key: str, content: str, field: str) -> None:

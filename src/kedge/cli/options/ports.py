@@ -3,10 +3,15 @@
 Source of the grammar and texts: docker/go-connections ``nat``.
 """
 
-from collections.abc import Iterable
-from typing import Final, NamedTuple
+from __future__ import annotations
 
 from kedge.errdefs import InvalidParameterError
+from kedge.lib.hints import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Final
+
 
 _PROTOCOLS: Final = frozenset({"tcp", "udp", "sctp"})
 _MAX: Final = 65535

@@ -1,8 +1,13 @@
 """``--ulimit nofile=1024:2048``. Pure. Source of the rules: docker/go-units ``ulimit.go``."""
 
-from typing import Final, NamedTuple
+from __future__ import annotations
 
 from kedge.errdefs import InvalidParameterError
+from kedge.lib.hints import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _NAMES: Final = frozenset(
     (

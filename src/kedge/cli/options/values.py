@@ -3,13 +3,19 @@
 Source of the grammar and texts: docker/cli ``opts`` and ``cli/command/container/opts.go``.
 """
 
+from __future__ import annotations
+
 import _socket
-import re
-from collections.abc import Callable, Iterable
-from typing import Final
 
 from kedge.errdefs import InvalidParameterError
-from kedge.lib.jsontypes import JsonObject
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Final
+
+    from kedge.lib.jsontypes import JsonObject
+
 
 # Patterns are text: most commands need none, so none is compiled on import.
 _DOMAIN: Final = (
@@ -55,6 +61,8 @@ def check_dns_search(text: str) -> None:
     domain = text.strip()
     if domain == ".":
         return
+    import re  # noqa: PLC0415 - few command lines need it
+
     if len(domain) > 255 or not re.search("[a-zA-Z]", domain) or not re.fullmatch(_DOMAIN, domain):
         raise InvalidParameterError(f"{text} is not a valid domain")
 
@@ -141,6 +149,8 @@ def check_device(text: str) -> None:
 
 def is_cdi_device(text: str) -> bool:
     """Whether ``text`` is a qualified CDI name such as ``vendor.com/class=name``."""
+    import re  # noqa: PLC0415 - few command lines need it
+
     return not text.startswith("/") and re.fullmatch(r"[\w.-]+/[\w.-]+=[\w.:-]+", text) is not None
 
 
@@ -185,6 +195,8 @@ def parse_cpus(text: str) -> int:
     Raises:
         InvalidParameterError: It is no positive number with at most nine decimals.
     """
+    import re  # noqa: PLC0415 - few command lines need it
+
     if not re.fullmatch(r"\d+(\.\d*)?|\.\d+", text):
         raise InvalidParameterError(f"failed to parse {text} as a rational number")
     whole, _, fraction = text.partition(".")
@@ -199,6 +211,8 @@ def check_mac(text: str) -> None:
     Raises:
         InvalidParameterError: It is none.
     """
+    import re  # noqa: PLC0415 - few command lines need it
+
     if not re.fullmatch(r"[0-9a-fA-F]{2}([:-][0-9a-fA-F]{2}){5}", text.strip()):
         raise InvalidParameterError(f"{text} is not a valid mac address")
 

@@ -4,14 +4,17 @@ The value itself goes to the engine as it is, except for relative host paths, wh
 makes absolute. Source of the grammar: docker/cli ``internal/volumespec``.
 """
 
+from __future__ import annotations
+
 import os
-import re
-from collections.abc import Iterable
-from typing import NamedTuple
 
 from kedge.errdefs import InvalidParameterError
+from kedge.lib.hints import TYPE_CHECKING, NamedTuple
 
-_DRIVE = r"[A-Za-z]:(?=[\\/]|$|:)"
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
 _PROPAGATION = frozenset({"private", "rprivate", "shared", "rshared", "slave", "rslave"})
 
 
@@ -43,7 +46,7 @@ def parse_volume(text: str) -> VolumeSpec:
     if not all(parts):
         raise InvalidParameterError(f"invalid spec: {text}: empty section between colons")
     options = parts[2].split(",") if len(parts) == 3 else []
-    is_path = parts[0][0] in "./~\\" or re.match(_DRIVE, parts[0]) is not None
+    is_path = parts[0][0] in "./~\\" or _has_drive(parts[0])
     return VolumeSpec(
         kind="bind" if is_path else "volume",
         source=parts[0],
@@ -59,13 +62,17 @@ def _split(text: str) -> list[str]:
     parts: list[str] = []
     position = 0
     while True:
-        drive = re.match(_DRIVE, text[position:])
-        end = text.find(":", position + 2 if drive else position)
+        end = text.find(":", position + 2 if _has_drive(text[position:]) else position)
         if end < 0:
             parts.append(text[position:])
             return parts
         parts.append(text[position:end])
         position = end + 1
+
+
+def _has_drive(text: str) -> bool:
+    letter = text[:1].isascii() and text[:1].isalpha()
+    return letter and text[1:2] == ":" and text[2:3] in {"", "\\", "/", ":"}
 
 
 def has_source(text: str) -> bool:
