@@ -5,13 +5,19 @@ function returns one encoded instruction; jump offsets count the instructions to
 What a program decides is `kedge.runtime.cgroups.devices`' business.
 """
 
+from __future__ import annotations
+
 import ctypes
 import errno
 import os
 import struct
-from typing import Final
 
+from kedge.lib.hints import TYPE_CHECKING
 from kedge.linux.libc import LIBC, check
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _syscall = LIBC.syscall
 
@@ -147,7 +153,7 @@ def _bpf(command: int, attributes: bytes) -> int:
     return _call(command, ctypes.create_string_buffer(attributes, len(attributes)))
 
 
-def _call(command: int, buffer: "ctypes.Array[ctypes.c_char]") -> int:
+def _call(command: int, buffer: ctypes.Array[ctypes.c_char]) -> int:
     machine = os.uname().machine
     number = _NR_BPF.get(machine)
     if number is None:

@@ -1,11 +1,17 @@
 """Capability sets of the calling thread, capabilities(7). Numbers of linux/capability.h."""
 
-import ctypes
-from collections.abc import Iterable
-from typing import Final, NamedTuple
+from __future__ import annotations
 
+import ctypes
+
+from kedge.lib.hints import TYPE_CHECKING, NamedTuple
 from kedge.linux.libc import LIBC, check
 from kedge.linux.prctl import prctl
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Final
+
 
 NAMES: Final = (
     "CAP_CHOWN",

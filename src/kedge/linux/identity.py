@@ -1,10 +1,15 @@
 """Whose files a thread makes: file-system ids with every capability kept, credentials(7)."""
 
-from collections.abc import Generator
+from __future__ import annotations
+
 from contextlib import contextmanager
 
+from kedge.lib.hints import TYPE_CHECKING
 from kedge.linux.capabilities import get_capabilities, set_capabilities
 from kedge.linux.process import set_filesystem_ids
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
 
 
 @contextmanager

@@ -5,9 +5,16 @@ Functions that the C library may not have (glibc older than the kernel, musl) ar
 of ``syscall`` are wrapped in ctypes types one by one, because it is variadic.
 """
 
+from __future__ import annotations
+
 import ctypes
 import os
-from typing import Final
+
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 LIBC: Final = ctypes.CDLL(None, use_errno=True)
 

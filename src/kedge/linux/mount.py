@@ -5,11 +5,17 @@ with the kernel's errno and the path it was about, and makes no decision. Policy
 `kedge.runtime`. Constants are those of include/uapi/linux/mount.h and fcntl.h.
 """
 
+from __future__ import annotations
+
 import ctypes
 import os
-from typing import Final
 
+from kedge.lib.hints import TYPE_CHECKING
 from kedge.linux.libc import LIBC, check
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 MS_RDONLY: Final = 0x1
 MS_NOSUID: Final = 0x2

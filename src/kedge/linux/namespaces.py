@@ -1,9 +1,15 @@
 """Namespaces: ``unshare(2)`` and ``setns(2)``. Flags are those of include/uapi/linux/sched.h."""
 
-import ctypes
-from typing import Final
+from __future__ import annotations
 
+import ctypes
+
+from kedge.lib.hints import TYPE_CHECKING
 from kedge.linux.libc import LIBC, check
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 CLONE_NEWTIME: Final = 0x00000080
 CLONE_NEWNS: Final = 0x00020000

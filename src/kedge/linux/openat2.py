@@ -4,9 +4,16 @@ One system call and the constants of include/uapi/linux/openat2.h. No policy, no
 call needs Linux 5.6, and `OSError` with ``ENOSYS`` says so on older kernels.
 """
 
+from __future__ import annotations
+
 import ctypes
 import os
-from typing import Final
+
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 RESOLVE_NO_XDEV: Final = 0x01
 RESOLVE_NO_MAGICLINKS: Final = 0x02

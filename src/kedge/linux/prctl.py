@@ -1,12 +1,18 @@
 """``prctl(2)``: the attributes of a process the runtime sets. Numbers of linux/prctl.h."""
 
+from __future__ import annotations
+
 import contextlib
 import ctypes
-import signal
-from collections.abc import Generator
-from typing import Final
 
+from kedge.lib.hints import TYPE_CHECKING
 from kedge.linux.libc import LIBC, check
+
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Generator
+    from typing import Final
+
 
 PR_SET_PDEATHSIG: Final = 1
 _PR_SET_DUMPABLE: Final = 4

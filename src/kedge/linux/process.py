@@ -3,15 +3,21 @@
 What `os`, `signal` and `resource` already have is not repeated here.
 """
 
+from __future__ import annotations
+
 import ctypes
 import errno
 import os
 import signal
-from collections.abc import Collection, Sequence
-from typing import Final
 
+from kedge.lib.hints import TYPE_CHECKING
 from kedge.linux.libc import LIBC, check
 from kedge.linux.signals import reset_reserved_signals
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+    from typing import Final
+
 
 CLOSE_RANGE_CLOEXEC: Final = 4
 _MAX_FD: Final = 0xFFFFFFFF

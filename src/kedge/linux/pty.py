@@ -1,10 +1,17 @@
 """Pseudo terminals of a given devpts instance, pts(4); the slave is never opened by name."""
 
+from __future__ import annotations
+
 import fcntl
 import os
 import struct
 import termios
-from typing import Final
+
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _TIOCGPTPEER: Final = 0x5441
 _TIOCSPTLCK: Final = 0x40045431

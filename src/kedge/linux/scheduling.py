@@ -3,12 +3,18 @@
 ``sched_setattr(2)``, ``ioprio_set(2)``, ``set_mempolicy(2)``, ``personality(2)``.
 """
 
+from __future__ import annotations
+
 import ctypes
 import os
 import struct
-from typing import Final
 
+from kedge.lib.hints import TYPE_CHECKING
 from kedge.linux.libc import LIBC, check
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _MACHINE: Final = os.uname().machine
 _SYS_SCHED_SETATTR: Final = ctypes.c_long({"x86_64": 314}.get(_MACHINE, 274))

@@ -5,13 +5,19 @@ without ``no_new_privs`` must therefore load its filter before it drops capabili
 as late as possible, so that the filter need not allow what the set-up does.
 """
 
+from __future__ import annotations
+
 import ctypes
 import errno
 import os
 import struct
-from typing import Final
 
+from kedge.lib.hints import TYPE_CHECKING
 from kedge.linux.libc import LIBC, check
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 # include/uapi/linux/seccomp.h
 FILTER_FLAG_TSYNC: Final = 1 << 0
@@ -79,7 +85,7 @@ def is_action_available(action: int) -> bool:
 
 
 def _seccomp(
-    operation: int, flags: int, argument: "ctypes.Array[ctypes.c_char] | ctypes.c_uint32"
+    operation: int, flags: int, argument: ctypes.Array[ctypes.c_char] | ctypes.c_uint32
 ) -> int:
     machine = os.uname().machine
     number = _NR_SECCOMP.get(machine)

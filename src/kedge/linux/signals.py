@@ -1,10 +1,16 @@
 """Dispositions of signals the C library keeps for itself, which `signal` refuses to touch."""
 
+from __future__ import annotations
+
 import ctypes
 import os
-from typing import Final
 
+from kedge.lib.hints import TYPE_CHECKING
 from kedge.linux.libc import LIBC, check
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _SYS_RT_SIGACTION: Final = ctypes.c_long({"x86_64": 13}.get(os.uname().machine, 134))
 _SIGSET_SIZE: Final = ctypes.c_size_t(8)

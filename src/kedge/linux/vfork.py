@@ -10,15 +10,21 @@ What the child must never do is return or take a signal in a handler of the pare
 blocks signals, and the list gives them their default actions before it lets them in.
 """
 
+from __future__ import annotations
+
 import ctypes
 import errno
 import os
 import struct
-from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Final, NamedTuple, TypeAlias
 
+from kedge.lib.hints import TYPE_CHECKING, NamedTuple
 from kedge.linux.libc import LIBC, check, failure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Final, TypeAlias
+
 
 # f:       push r12; mov r12, rdi; clone([r12], 0, r12 + 16, 0, 0); in the parent: pop r12; ret
 # child:   mov rbx, [r12 + 8]
@@ -128,7 +134,7 @@ class Script:
         """Go on if the eight bytes at ``address``, masked, are ``value``."""
         self._add(_MEMORY, value, 0, (address, mask))
 
-    def include(self, other: "Script") -> None:
+    def include(self, other: Script) -> None:
         """Make all calls of ``other``, too."""
         self.entries.extend(other.entries)
         self.kept.append(other)

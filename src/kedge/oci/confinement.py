@@ -3,7 +3,13 @@
 The engine writes them into the bundles it makes, `kedge-runtime spec` into the one it prints.
 """
 
-from typing import Final
+from __future__ import annotations
+
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 MASKED_PATHS: Final = (
     "/proc/acpi",

@@ -4,13 +4,19 @@ Absent keys and ``null`` mean the same thing, as they do to Go's decoder, which 
 was tested against. Unknown keys are ignored: the specification tells runtimes to.
 """
 
-from collections.abc import Callable
-from typing import Final, TypeVar
+from __future__ import annotations
 
 from kedge.errdefs import InvalidParameterError
-from kedge.lib.jsontypes import Json, JsonObject
+from kedge.lib.hints import TYPE_CHECKING
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Final, TypeVar
+
+    from kedge.lib.jsontypes import Json, JsonObject
+
+    T = TypeVar("T")
+
 
 INT64_MIN: Final = -(1 << 63)
 INT64_MAX: Final = (1 << 63) - 1

@@ -1,6 +1,8 @@
 """`Mount`: the one data type snapshots produce and the runtime consumes."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from kedge.lib.hints import NamedTuple
 
 
 class Mount(NamedTuple):

@@ -5,10 +5,12 @@ must leave alone; zero and -1 are values with meanings of their own.
 Deprecated kernel memory limits (``memory.kernel``) are read by nobody and not kept.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from kedge.errdefs import InvalidParameterError
-from kedge.lib.jsontypes import Json, JsonObject
+from kedge.lib.hints import NamedTuple
 from kedge.oci.fields import (
     UINT16_MAX,
     UINT32_MAX,
@@ -23,6 +25,9 @@ from kedge.oci.fields import (
     require_integer,
     require_string,
 )
+
+if TYPE_CHECKING:
+    from kedge.lib.jsontypes import Json, JsonObject
 
 
 class DeviceRule(NamedTuple):

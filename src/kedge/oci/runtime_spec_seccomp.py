@@ -4,10 +4,10 @@ Actions, operators, architectures and flags keep the specification's names (``SC
 `kedge.runtime.seccomp` gives them their kernel numbers.
 """
 
-from typing import Final, NamedTuple
+from __future__ import annotations
 
 from kedge.errdefs import InvalidParameterError
-from kedge.lib.jsontypes import Json, JsonObject
+from kedge.lib.hints import TYPE_CHECKING, NamedTuple
 from kedge.oci.fields import (
     UINT32_MAX,
     UINT64_MAX,
@@ -19,6 +19,12 @@ from kedge.oci.fields import (
     require_integer,
     require_string,
 )
+
+if TYPE_CHECKING:
+    from typing import Final
+
+    from kedge.lib.jsontypes import Json, JsonObject
+
 
 ACTIONS: Final = frozenset(
     {

@@ -4,14 +4,20 @@ Version 1 is a tmpfs with the container's own directory of every controller boun
 symlinks such as ``cpu`` for controllers that share a directory (``cpu,cpuacct``).
 """
 
+from __future__ import annotations
+
 import os
-from collections.abc import Mapping
 
 from kedge.errdefs import NotSupportedError
+from kedge.lib.hints import TYPE_CHECKING
 from kedge.linux import mount as lm
 from kedge.runtime.filesystems import change_attributes, clone_mount, new_filesystem
 from kedge.runtime.mount_options import MountOptions, parse_mount_options
-from kedge.runtime.rootpath import RootPath
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kedge.runtime.rootpath import RootPath
 
 
 def mount_cgroup(

@@ -5,14 +5,20 @@ succeeded. Messages are one letter and a body; a failure is its class name, NUL 
 raised again on the other side as the same class of `kedge.errdefs`.
 """
 
+from __future__ import annotations
+
 import array
 import contextlib
 import socket
-from collections.abc import Sequence
-from typing import Final, NamedTuple
 
 from kedge import errdefs
 from kedge.errdefs import KedgeError, SystemFailureError
+from kedge.lib.hints import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Final
+
 
 CREATED: Final = b"C"
 START: Final = b"S"

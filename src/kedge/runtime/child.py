@@ -1,15 +1,21 @@
 """Forking a child of which the parent is sure: signals held back, a pidfd, no zombie left."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 import signal
-from collections.abc import Callable
-from typing import NoReturn
 
 from kedge.errdefs import KedgeError, SystemFailureError
+from kedge.lib.hints import TYPE_CHECKING
 from kedge.linux import process
-from kedge.runtime.channel import Channel
 from kedge.runtime.failures import refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import NoReturn
+
+    from kedge.runtime.channel import Channel
 
 
 class Child:

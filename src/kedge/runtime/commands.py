@@ -1,11 +1,11 @@
 """The commands of `kedge-runtime`: each a function from parsed options to an exit code."""
 
+from __future__ import annotations
+
 import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from typing import Final, NamedTuple
 
 from kedge.errdefs import (
     ConflictError,
@@ -15,13 +15,12 @@ from kedge.errdefs import (
     UnavailableError,
 )
 from kedge.lib.clock import format_rfc3339
-from kedge.lib.jsontypes import Json, JsonObject
+from kedge.lib.hints import TYPE_CHECKING, NamedTuple
 from kedge.linux import prctl
 from kedge.runtime import lifecycle
 from kedge.runtime.console import relay
 from kedge.runtime.exec_command import EXEC_FLAGS, run_exec
 from kedge.runtime.features import features_document
-from kedge.runtime.journal import Invocation
 from kedge.runtime.options import SWITCH, VALUE, Flag, Parsed, alias
 from kedge.runtime.resource_commands import (
     EVENTS_FLAGS,
@@ -34,6 +33,13 @@ from kedge.runtime.resource_commands import (
 from kedge.runtime.spec_template import rootless_document, spec_document
 from kedge.runtime.state import Container, StateDirectory, load_all
 from kedge.runtime.waiting import forward_signals, wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Final
+
+    from kedge.lib.jsontypes import Json, JsonObject
+    from kedge.runtime.journal import Invocation
 
 
 class Command(NamedTuple):

@@ -1,5 +1,7 @@
 """Terminals of `kedge-runtime`: handing one over, or relaying it to the caller's own."""
 
+from __future__ import annotations
+
 import array
 import contextlib
 import fcntl
@@ -9,11 +11,15 @@ import signal
 import socket
 import termios
 import tty
-from collections.abc import Generator
-from typing import Final
 
 from kedge.errdefs import UnavailableError
+from kedge.lib.hints import TYPE_CHECKING
 from kedge.linux import pty
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from typing import Final
+
 
 _CHUNK: Final = 65536
 

@@ -6,23 +6,21 @@ a user namespace and a new pid namespace in it the child forks once more, and th
 a subreaper to adopt it.
 """
 
+from __future__ import annotations
+
 import os
 import signal
-import socket
-from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
 
 from kedge.errdefs import (
     HookFailedError,
     SystemFailureError,
     UnavailableError,
 )
+from kedge.lib.hints import TYPE_CHECKING, NamedTuple
 from kedge.linux import namespaces as ns
 from kedge.linux import prctl, process
-from kedge.oci.mounts import Mount
 from kedge.oci.runtime_spec.types import Process, Spec
 from kedge.runtime import channel
-from kedge.runtime.cgroups.protocol import Cgroup
 from kedge.runtime.channel import Channel, open_channel
 from kedge.runtime.child import Child, fork_child
 from kedge.runtime.hooks import run_every_hook, run_hooks, state_document
@@ -35,6 +33,14 @@ from kedge.runtime.namespaces import (
 from kedge.runtime.net_devices import DeviceMove
 from kedge.runtime.plan import plan_init, plan_launch
 from kedge.runtime.seccomp_agent import notify_agent
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Sequence
+    from typing import Final
+
+    from kedge.oci.mounts import Mount
+    from kedge.runtime.cgroups.protocol import Cgroup
 
 
 class Stdio(NamedTuple):

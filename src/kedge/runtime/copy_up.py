@@ -1,8 +1,15 @@
 """Copying what a new tmpfs hides into it (`tmpcopyup`), without ever leaving either directory."""
 
+from __future__ import annotations
+
 import os
 import stat
-from typing import Final
+
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _CHUNK: Final = 1 << 30
 

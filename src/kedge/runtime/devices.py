@@ -4,17 +4,24 @@ Nodes are made with `mknod`; where that is refused (a user namespace, no CAP_MKN
 is bound instead, which needs the host to have it at the same path.
 """
 
+from __future__ import annotations
+
 import contextlib
 import os
 import stat
-from typing import Final
 
 from kedge.errdefs import ForbiddenError
+from kedge.lib.hints import TYPE_CHECKING
 from kedge.linux import mount as lm
 from kedge.oci.runtime_spec.types import Device
 from kedge.runtime.failures import refusal
 from kedge.runtime.filesystems import clone_fd, clone_mount
-from kedge.runtime.rootpath import RootPath
+
+if TYPE_CHECKING:
+    from typing import Final
+
+    from kedge.runtime.rootpath import RootPath
+
 
 DEFAULT_DEVICES: Final = (
     Device("c", "/dev/null", 1, 3),

@@ -1,20 +1,27 @@
 """`kedge-runtime exec`: which process to run, put together from options or a file."""
 
+from __future__ import annotations
+
 import os
-from typing import Final
 
 from kedge.errdefs import ConflictError, InvalidParameterError
 from kedge.lib.atomicfile import write_atomic
+from kedge.lib.hints import TYPE_CHECKING
 from kedge.oci.fields import read_object
 from kedge.oci.runtime_spec import Capabilities, Process, parse_process
-from kedge.oci.runtime_spec.types import User
 from kedge.runtime.console import relay, send_console
 from kedge.runtime.container import Stdio
 from kedge.runtime.execute import ExecStarted, exec_process
-from kedge.runtime.journal import Invocation
 from kedge.runtime.options import LIST, SWITCH, VALUE, Parsed, alias
 from kedge.runtime.state import Container, StateDirectory, load_json
 from kedge.runtime.waiting import forward_signals, wait_for
+
+if TYPE_CHECKING:
+    from typing import Final
+
+    from kedge.oci.runtime_spec.types import User
+    from kedge.runtime.journal import Invocation
+
 
 EXEC_FLAGS: Final = {
     "process": VALUE,

@@ -9,30 +9,37 @@ without a copy of this process; what it cannot or may not do, and whatever fails
 here.
 """
 
+from __future__ import annotations
+
 import contextlib
 import errno
 import gc
 import os
 import select
-from typing import Final, NamedTuple, NoReturn
 
 from kedge.errdefs import ConflictError, KedgeError, SystemFailureError
+from kedge.lib.hints import TYPE_CHECKING, NamedTuple
 from kedge.linux import namespaces as ns
 from kedge.linux import prctl, process
 from kedge.oci.runtime_spec.types import CpuAffinity, Process, Spec
 from kedge.runtime import channel, launch, program, quick_exec, stdio
-from kedge.runtime.cgroups.protocol import Cgroup
 from kedge.runtime.channel import Channel, open_channel
 from kedge.runtime.child import Child, fork_child, run_reporting
 from kedge.runtime.container import Identity, Stdio, await_program, give_to_agent
 from kedge.runtime.filesystems import new_filesystem
-from kedge.runtime.launch import Launch
 from kedge.runtime.mount_options import MountOptions
 from kedge.runtime.namespaces import FLAGS, children_in_pid_namespace
 from kedge.runtime.plan import plan_launch
 from kedge.runtime.prepared import HostIds, host_ids
 from kedge.runtime.rootpath import RootPath
 from kedge.runtime.scheduling import apply_cpus, parse_cpus
+
+if TYPE_CHECKING:
+    from typing import Final, NoReturn
+
+    from kedge.runtime.cgroups.protocol import Cgroup
+    from kedge.runtime.launch import Launch
+
 
 # Joining a namespace one is in already changes nothing, except that a user namespace refuses.
 _ALWAYS: Final = (

@@ -1,19 +1,25 @@
 """What `kedge-runtime features` says: the runtime specification's features document."""
 
-from typing import Final
+from __future__ import annotations
 
 from kedge import __version__
-from kedge.lib.jsontypes import Json, JsonObject
+from kedge.lib.hints import TYPE_CHECKING
 from kedge.linux.capabilities import NAMES
 from kedge.oci.runtime_spec.parse import NAMESPACE_TYPES
 from kedge.oci.runtime_spec_seccomp import ACTIONS, FLAGS, OPERATORS
 from kedge.runtime.mount_options import option_names
 from kedge.runtime.seccomp.architectures import native_architecture
 
+if TYPE_CHECKING:
+    from typing import Final
+
+    from kedge.lib.jsontypes import Json, JsonObject
+
+
 SPEC_VERSION: Final = "1.3.0"
 
 
-def _list(names: "frozenset[str] | tuple[str, ...]") -> list[Json]:
+def _list(names: frozenset[str] | tuple[str, ...]) -> list[Json]:
     return [*sorted(names)]
 
 

@@ -5,12 +5,12 @@ force before anything can reach it, and closing it undoes everything. Kernels be
 ``mount_setattr``; there `attach` changes bind mounts the classic way, after attaching.
 """
 
+from __future__ import annotations
+
 import contextlib
 import errno
 import os
 import re
-from collections.abc import Sequence
-from typing import Final
 
 from kedge.errdefs import (
     ForbiddenError,
@@ -19,12 +19,19 @@ from kedge.errdefs import (
     NotSupportedError,
     SystemFailureError,
 )
+from kedge.lib.hints import TYPE_CHECKING
 from kedge.linux import mount as lm
 from kedge.linux import namespaces as ns
 from kedge.linux.openat2 import RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, openat2
-from kedge.oci.mounts import Mount
 from kedge.runtime.failures import refusal
 from kedge.runtime.mount_options import MountOptions, parse_mount_options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Final
+
+    from kedge.oci.mounts import Mount
+
 
 # What another process sees, which may be a mount of another namespace.
 _FOREIGN: Final = re.compile(r"/proc/([0-9]+)/root(/.+)")

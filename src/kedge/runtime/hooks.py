@@ -5,18 +5,22 @@ A hook that fails, is killed or exceeds its timeout fails the operation it belon
 hook too, since version 1.3), except poststop hooks, for which the specification wants a warning.
 """
 
+from __future__ import annotations
+
 import os
 import select
 import signal
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
 
 from kedge.errdefs import HookFailedError
-from kedge.oci.runtime_spec.types import Hook, Spec
+from kedge.lib.hints import TYPE_CHECKING
 from kedge.runtime.failures import reason
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Final
+
     from kedge.lib.jsontypes import JsonObject
+    from kedge.oci.runtime_spec.types import Hook, Spec
 
 _OUTPUT_SHOWN: Final = 1024
 _POLL_MAX_MS: Final = (1 << 31) - 1

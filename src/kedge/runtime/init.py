@@ -14,28 +14,35 @@ Order of operations, each step where it is because of the next:
 Nothing may escape from here: the interpreter above this frame is a copy of the caller's.
 """
 
+from __future__ import annotations
+
 import gc
 import os
 import socket
-from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple, NoReturn
 
+from kedge.lib.hints import TYPE_CHECKING, NamedTuple
 from kedge.linux import namespaces as ns
 from kedge.linux import prctl, process
-from kedge.oci.mounts import Mount
 from kedge.oci.runtime_spec.types import Device, Hooks
 from kedge.runtime import channel, devices, launch, program, rootfs, stdio
-from kedge.runtime.cgroups.protocol import Cgroup
 from kedge.runtime.channel import Channel
 from kedge.runtime.child import run_reporting
 from kedge.runtime.failures import refusal
 from kedge.runtime.filesystems import attach_root, mount_root
 from kedge.runtime.hooks import run_hooks, state_seen_inside
-from kedge.runtime.launch import Launch
-from kedge.runtime.namespaces import NamespacePlan
 from kedge.runtime.prepared import NOTHING, HostIds, Prepared, open_host_side
-from kedge.runtime.rootfs import PlannedMount
 from kedge.runtime.rootpath import RootPath
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Final, NoReturn
+
+    from kedge.oci.mounts import Mount
+    from kedge.runtime.cgroups.protocol import Cgroup
+    from kedge.runtime.launch import Launch
+    from kedge.runtime.namespaces import NamespacePlan
+    from kedge.runtime.rootfs import PlannedMount
+
 
 _NO_HOOKS: Final = Hooks()
 

@@ -4,12 +4,18 @@ The file's lines are in the two formats of runc, because callers read from it wh
 Without a file, warnings and ``--debug`` lines go to standard error; an error goes to both.
 """
 
+from __future__ import annotations
+
 import json
 import sys
-from typing import Final, NamedTuple
 
 from kedge.errdefs import InvalidParameterError
 from kedge.lib.clock import SYSTEM_CLOCK, format_rfc3339
+from kedge.lib.hints import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _FORMATS: Final = ("text", "json")
 

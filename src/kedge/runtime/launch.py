@@ -7,11 +7,11 @@ no-new-privileges it is loaded with nothing but `execve` to follow; without, loa
 CAP_SYS_ADMIN, so that capability is kept until then and one `capset` follows as well.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 import signal
-from collections.abc import Callable
-from typing import Final, NamedTuple, NoReturn
 
 from kedge.errdefs import (
     ForbiddenError,
@@ -19,6 +19,7 @@ from kedge.errdefs import (
     NotFoundError,
     SystemFailureError,
 )
+from kedge.lib.hints import TYPE_CHECKING, NamedTuple
 from kedge.linux import capabilities as caps
 from kedge.linux import prctl, process
 from kedge.linux.seccomp import FILTER_FLAG_NEW_LISTENER, set_filter
@@ -41,6 +42,11 @@ from kedge.runtime.scheduling import (
     apply_personality,
     apply_scheduler,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Final, NoReturn
+
 
 DEFAULT_UMASK: Final = 0o022
 

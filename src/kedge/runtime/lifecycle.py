@@ -4,10 +4,11 @@ Each command is a process of its own, so `create` leaves the container's first p
 a socket in the state directory and ends; `start` connects to it.
 """
 
+from __future__ import annotations
+
 import os
 import signal
 import time
-from typing import Final, NamedTuple
 
 from kedge.errdefs import (
     ConflictError,
@@ -18,6 +19,7 @@ from kedge.errdefs import (
 )
 from kedge.lib.atomicfile import write_atomic
 from kedge.lib.clock import SYSTEM_CLOCK
+from kedge.lib.hints import TYPE_CHECKING, NamedTuple
 from kedge.linux import process
 from kedge.oci.fields import read_object
 from kedge.oci.runtime_spec import Spec, parse_spec
@@ -35,7 +37,6 @@ from kedge.runtime.container import (
     run_poststart,
     run_poststop,
 )
-from kedge.runtime.journal import Invocation
 from kedge.runtime.launch import ungranted
 from kedge.runtime.state import (
     Container,
@@ -45,6 +46,12 @@ from kedge.runtime.state import (
     load_json,
     start_time_of,
 )
+
+if TYPE_CHECKING:
+    from typing import Final
+
+    from kedge.runtime.journal import Invocation
+
 
 _STDIO: Final = Stdio(0, 1, 2)
 _DEATH_WITHIN_S: Final = 10.0

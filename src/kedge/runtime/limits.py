@@ -4,11 +4,18 @@ Raising a hard limit needs CAP_SYS_RESOURCE of the host, so it happens first; th
 set last, because a low limit would break the runtime's own steps in between.
 """
 
+from __future__ import annotations
+
 import resource
-from typing import Final, NamedTuple
 
 from kedge.errdefs import ForbiddenError, InvalidParameterError
-from kedge.oci.runtime_spec.types import Rlimit
+from kedge.lib.hints import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Final
+
+    from kedge.oci.runtime_spec.types import Rlimit
+
 
 # include/uapi/asm-generic/resource.h; `resource` leaves some of these names out.
 _RLIMITS: Final = {

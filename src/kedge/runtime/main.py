@@ -4,17 +4,23 @@ Options, output and exit codes follow runc, because its callers parse them. Comm
 `kedge.runtime.commands`; this module has the global options and the exit code.
 """
 
+from __future__ import annotations
+
 import os
 import sys
-from typing import Final
 
 from kedge import __version__
 from kedge.errdefs import InvalidParameterError, KedgeError
+from kedge.lib.hints import TYPE_CHECKING
 from kedge.runtime.commands import COMMANDS
 from kedge.runtime.features import SPEC_VERSION
 from kedge.runtime.journal import Invocation, Journal
 from kedge.runtime.options import SWITCH, VALUE, alias, parse_options
 from kedge.runtime.state import DEFAULT_ROOT
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _GLOBAL: Final = {
     "root": VALUE,

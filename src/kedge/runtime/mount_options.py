@@ -5,10 +5,15 @@ per-mount attributes, their recursive forms with a leading ``r``, propagation, s
 and everything else is data for the file system. A later option overrides an earlier one.
 """
 
-from collections.abc import Sequence
-from typing import Final, NamedTuple
+from __future__ import annotations
 
+from kedge.lib.hints import TYPE_CHECKING, NamedTuple
 from kedge.linux import mount as lm
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Final
+
 
 _CLEAR: Final = True
 _SET: Final = False

@@ -5,19 +5,26 @@ at once (`open_user_namespace`). So its mapping is complete before anybody runs 
 must exist for it first (id-mapped mounts, a network namespace it owns) can be made first.
 """
 
+from __future__ import annotations
+
 import fcntl
 import os
 import signal
-from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from typing import Final, NamedTuple, NoReturn
 
 from kedge.errdefs import InvalidParameterError, NotFoundError
+from kedge.lib.hints import TYPE_CHECKING, NamedTuple
 from kedge.linux import namespaces as ns
-from kedge.oci.runtime_spec.types import IdMapping, Namespace
 from kedge.runtime.channel import CONTINUE, Channel, open_channel
 from kedge.runtime.child import fork_child, run_reporting
 from kedge.runtime.failures import reason, refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+    from typing import Final, NoReturn
+
+    from kedge.oci.runtime_spec.types import IdMapping, Namespace
+
 
 FLAGS: Final = {
     "user": ns.CLONE_NEWUSER,

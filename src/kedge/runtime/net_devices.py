@@ -6,27 +6,30 @@ before and given again after. What has been moved is moved back if the container
 about: with its namespace a virtual interface would be destroyed.
 """
 
+from __future__ import annotations
+
 import errno
 import os
-from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
 
 from kedge.errdefs import ConflictError, NotFoundError
+from kedge.lib.hints import TYPE_CHECKING, NamedTuple
 from kedge.linux import namespaces as ns
-from kedge.oci.runtime_spec.types import NetDevice
 from kedge.runtime.failures import refusal
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from kedge.linux.netlink import NetlinkSocket
     from kedge.linux.rtnetlink import Link
     from kedge.linux.rtnetlink_addresses import IPInterface
+    from kedge.oci.runtime_spec.types import NetDevice
 
 
 class _Moved(NamedTuple):
-    link: "Link"
+    link: Link
     """As it was on the host."""
-    addresses: "tuple[IPInterface, ...]"
+    addresses: tuple[IPInterface, ...]
     ifindex: int
     """What it has in the container."""
 
@@ -57,9 +60,7 @@ class DeviceMove:
             for name, device in devices.items():
                 self._move_one(here, there, name, device.name or name)
 
-    def _move_one(
-        self, here: "NetlinkSocket", there: "NetlinkSocket", name: str, wanted: str
-    ) -> None:
+    def _move_one(self, here: NetlinkSocket, there: NetlinkSocket, name: str, wanted: str) -> None:
         from kedge.linux import rtnetlink as rt  # noqa: PLC0415 - hardly any container has one
         from kedge.linux import rtnetlink_addresses as rta  # noqa: PLC0415
 
@@ -109,26 +110,26 @@ class DeviceMove:
         self._moved.clear()
 
 
-def _lasting_addresses(here: "NetlinkSocket", ifindex: int) -> "tuple[IPInterface, ...]":
+def _lasting_addresses(here: NetlinkSocket, ifindex: int) -> tuple[IPInterface, ...]:
     from kedge.linux import rtnetlink_addresses as rta  # noqa: PLC0415
 
     found = (rta.parse_lasting_address(each) for each in here.query(rta.dump_addresses()))
     return tuple(each.interface for each in found if each is not None and each.ifindex == ifindex)
 
 
-def _links(sock: "NetlinkSocket") -> "list[Link]":
+def _links(sock: NetlinkSocket) -> list[Link]:
     from kedge.linux import rtnetlink as rt  # noqa: PLC0415
 
     return [rt.parse_link(each) for each in sock.query(rt.dump_links())]
 
 
-def _open_here() -> "NetlinkSocket":
+def _open_here() -> NetlinkSocket:
     from kedge.linux.netlink import NETLINK_ROUTE, NetlinkSocket  # noqa: PLC0415
 
     return NetlinkSocket(NETLINK_ROUTE)
 
 
-def _open_there(netns_fd: int) -> "NetlinkSocket":
+def _open_there(netns_fd: int) -> NetlinkSocket:
     """Open a socket in the namespace: this thread visits it for a moment, a socket stays there."""
     ours = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:

@@ -1,23 +1,30 @@
 """From a spec to plans: everything that can be computed and refused before the fork."""
 
+from __future__ import annotations
+
 import os
-from collections.abc import Sequence
-from typing import Final
 
 from kedge.errdefs import InvalidParameterError, NotFoundError, NotSupportedError
-from kedge.oci.mounts import Mount
-from kedge.oci.runtime_spec.types import Linux, Process, Spec
+from kedge.lib.hints import TYPE_CHECKING
 from kedge.runtime import devices, rootfs
-from kedge.runtime.cgroups.protocol import Cgroup
 from kedge.runtime.init import InitPlan
 from kedge.runtime.launch import Launch, plan_capabilities
 from kedge.runtime.limits import plan_limits
 from kedge.runtime.namespaces import NamespacePlan, open_user_namespace
 from kedge.runtime.prepared import host_ids
-from kedge.runtime.rootfs import PlannedMount
 from kedge.runtime.scheduling import plan_memory_policy
 from kedge.runtime.seccomp import compile_profile, default_program, filter_flags
 from kedge.runtime.seccomp_agent import check_listener
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Final
+
+    from kedge.oci.mounts import Mount
+    from kedge.oci.runtime_spec.types import Linux, Process, Spec
+    from kedge.runtime.cgroups.protocol import Cgroup
+    from kedge.runtime.rootfs import PlannedMount
+
 
 SECCOMP_ANNOTATION: Final = "org.kedge.seccomp"
 _APPARMOR: Final = "/sys/module/apparmor/parameters/enabled"

@@ -11,24 +11,30 @@ overlayfs is mounted, this process passes for the mapped root: overlayfs keeps i
 the files it makes itself, and the host's root has no place in the mapping.
 """
 
+from __future__ import annotations
+
 import contextlib
 import errno
 import os
 import re
-from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
 
 from kedge.errdefs import InvalidParameterError, NotSupportedError
+from kedge.lib.hints import TYPE_CHECKING, NamedTuple
 from kedge.linux import mount as lm
 from kedge.linux import namespaces as ns
 from kedge.linux.identity import acting_as
 from kedge.oci.mounts import Mount
-from kedge.oci.runtime_spec.types import IdMapping
 from kedge.runtime import rootfs
 from kedge.runtime.failures import refusal
 from kedge.runtime.filesystems import change_attributes, clone_mount, new_filesystem
 from kedge.runtime.mount_options import MountOptions, parse_mount_options
 from kedge.runtime.rootfs import PlannedMount, Source
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Final
+
+    from kedge.oci.runtime_spec.types import IdMapping
 
 
 class HostIds(NamedTuple):

@@ -6,11 +6,18 @@ words are runc's. Paths are judged after symlinks of the image were followed, by
 descriptor is.
 """
 
+from __future__ import annotations
+
 import os
-from typing import Final
 
 from kedge.errdefs import ForbiddenError
-from kedge.runtime.rootpath import RootPath
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
+    from kedge.runtime.rootpath import RootPath
+
 
 _SENSITIVE: Final = frozenset(("proc", "sysfs"))
 # Files that lxcfs computes for a container.

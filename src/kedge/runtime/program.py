@@ -1,11 +1,17 @@
 """Finding the program to run and completing its environment, inside the container's root."""
 
+from __future__ import annotations
+
 import os
 import stat
-from typing import Final
 
 from kedge.errdefs import ForbiddenError, NotFoundError
+from kedge.lib.hints import TYPE_CHECKING
 from kedge.runtime.failures import reason
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _PASSWD_MAX: Final = 1 << 20
 

@@ -10,21 +10,28 @@ or that shares its processes with another one, goes the ordinary way. The kernel
 vfork children alone, so a container short of memory does not cost us ours.
 """
 
+from __future__ import annotations
+
 import os
 import signal
 import stat
 import struct
 from functools import cache
-from typing import Final, NamedTuple
 
+from kedge.lib.hints import TYPE_CHECKING, NamedTuple
 from kedge.linux import capabilities as caps
 from kedge.linux import prctl, process, vfork
 from kedge.linux.seccomp import FILTER_FLAG_NEW_LISTENER
 from kedge.linux.vfork import Script
 from kedge.linux.vfork import Syscalls as Call
-from kedge.oci.runtime_spec.types import Spec
 from kedge.runtime.launch import DEFAULT_UMASK, Launch
 from kedge.runtime.program import complete_environment
+
+if TYPE_CHECKING:
+    from typing import Final
+
+    from kedge.oci.runtime_spec.types import Spec
+
 
 _AT_FDCWD: Final = -100
 _SIG_SETMASK: Final = 2
@@ -75,9 +82,7 @@ def is_usual(launch: Launch, spec: Spec) -> bool:
     return not any(special) and vfork.is_supported()
 
 
-def try_start(
-    launch: Launch, joining: Joining, fds: tuple[int, int, int]
-) -> "vfork.Started | None":
+def try_start(launch: Launch, joining: Joining, fds: tuple[int, int, int]) -> vfork.Started | None:
     """Return the process once it runs the program; None if that has to be tried otherwise.
 
     The caller has set the pid namespace its children shall be in.

@@ -1,24 +1,31 @@
 """The commands of `kedge-runtime` about what a container uses: ``update``, ``events``, ``ps``."""
 
+from __future__ import annotations
+
 import contextlib
 import json
 import select
 import sys
 import time
-from collections.abc import Sequence
-from typing import Final
 
 from kedge.errdefs import InvalidParameterError, SystemFailureError
-from kedge.lib.jsontypes import Json, JsonObject
+from kedge.lib.hints import TYPE_CHECKING
 from kedge.lib.units import parse_ram
 from kedge.oci.fields import read_object
 from kedge.oci.runtime_spec_resources import parse_resources
 from kedge.runtime.cgroups.oom_alarm import OomAlarm
-from kedge.runtime.cgroups.stats import CgroupStats
 from kedge.runtime.failures import refusal
-from kedge.runtime.journal import Invocation
 from kedge.runtime.options import SWITCH, VALUE, Parsed, alias
 from kedge.runtime.state import Container, StateDirectory, load_json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Final
+
+    from kedge.lib.jsontypes import Json, JsonObject
+    from kedge.runtime.cgroups.stats import CgroupStats
+    from kedge.runtime.journal import Invocation
+
 
 UPDATE_FLAGS: Final = {
     "resources": VALUE,
@@ -121,7 +128,7 @@ def run_events(call: Invocation, options: Parsed) -> int:
     return 0
 
 
-def _alarm(directories: "dict[str, str]") -> OomAlarm | None:
+def _alarm(directories: dict[str, str]) -> OomAlarm | None:
     try:
         return OomAlarm(directories)
     except OSError:

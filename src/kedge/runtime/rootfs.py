@@ -6,16 +6,16 @@ path of the image is ever resolved by name again, so no symlink in it can send a
 and all of this happens before `pivot_root`, while the host's /proc and /dev are there to trust.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 import stat
-from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
 
 from kedge.errdefs import ForbiddenError, InvalidParameterError
+from kedge.lib.hints import TYPE_CHECKING, NamedTuple
 from kedge.linux import mount as lm
 from kedge.linux.openat2 import RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_XDEV, openat2
-from kedge.oci.runtime_spec.types import SpecMount
 from kedge.runtime import procmounts
 from kedge.runtime.cgroup_view import mount_cgroup
 from kedge.runtime.copy_up import copy_tree
@@ -30,7 +30,14 @@ from kedge.runtime.filesystems import (
     set_propagation,
 )
 from kedge.runtime.mount_options import MountOptions, parse_mount_options
-from kedge.runtime.rootpath import RootPath
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Final
+
+    from kedge.oci.runtime_spec.types import SpecMount
+    from kedge.runtime.rootpath import RootPath
+
 
 KERNEL_FILES: Final = ("/proc", "/sys")
 """Where paths are hidden and protected, by what was mounted there and not by its name."""

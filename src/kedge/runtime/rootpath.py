@@ -6,14 +6,20 @@ follows a dangling symlink the same way, one component at a time (``/etc/resolv.
 images is one), and never looks a path up twice: what was opened is what is mounted on.
 """
 
+from __future__ import annotations
+
 import errno
 import os
-from collections.abc import Callable
-from typing import Final
 
 from kedge.errdefs import ForbiddenError, KedgeError
+from kedge.lib.hints import TYPE_CHECKING
 from kedge.linux.openat2 import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, openat2
 from kedge.runtime.failures import refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Final
+
 
 _IN_ROOT: Final = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
 _LINKS_MAX: Final = 40

@@ -1,12 +1,19 @@
 """Scheduling, I/O priority, memory policy, execution domain and CPUs, as the spec names them."""
 
+from __future__ import annotations
+
 import os
-from typing import Final, NamedTuple
 
 from kedge.errdefs import InvalidParameterError
+from kedge.lib.hints import TYPE_CHECKING, NamedTuple
 from kedge.linux import scheduling
-from kedge.oci.runtime_spec.types import IoPriority, MemoryPolicy, Personality, Scheduler
 from kedge.runtime.failures import refusal
+
+if TYPE_CHECKING:
+    from typing import Final
+
+    from kedge.oci.runtime_spec.types import IoPriority, MemoryPolicy, Personality, Scheduler
+
 
 _POLICIES: Final = {
     "SCHED_OTHER": 0,

@@ -6,15 +6,22 @@ as the last thing before `execve`; its parent passes it on, with the container's
 (config-linux.md, "The Container Process State"). Calls of the program wait until the agent answers.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 import socket
-from typing import Final
 
 from kedge.errdefs import InvalidParameterError, UnavailableError
-from kedge.oci.runtime_spec.types import Spec
-from kedge.oci.runtime_spec_seccomp import Seccomp
+from kedge.lib.hints import TYPE_CHECKING
 from kedge.runtime.failures import reason
+
+if TYPE_CHECKING:
+    from typing import Final
+
+    from kedge.oci.runtime_spec.types import Spec
+    from kedge.oci.runtime_spec_seccomp import Seccomp
+
 
 _NOTIFY: Final = "SCMP_ACT_NOTIFY"
 # What sends the listener, with the filter in force and nobody there yet to answer for it.

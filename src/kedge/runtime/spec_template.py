@@ -1,12 +1,19 @@
 """The config.json that `kedge-runtime spec` writes: a shell with Docker's usual confinement."""
 
-import os
-from typing import Final
+from __future__ import annotations
 
-from kedge.lib.jsontypes import Json, JsonObject
+import os
+
+from kedge.lib.hints import TYPE_CHECKING
 from kedge.oci.confinement import MASKED_PATHS, READONLY_PATHS
 from kedge.oci.fields import read_object
 from kedge.runtime.features import SPEC_VERSION
+
+if TYPE_CHECKING:
+    from typing import Final
+
+    from kedge.lib.jsontypes import Json, JsonObject
+
 
 _CAPABILITIES: Final = ("CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE")
 _PATH: Final = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

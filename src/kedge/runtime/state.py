@@ -6,16 +6,17 @@ is never stored: it follows from the process, the socket and the freezer, so it 
 crash. A pid counts only together with its start time.
 """
 
+from __future__ import annotations
+
 import contextlib
 import json
 import os
 import socket
 import string
-from typing import Final, NamedTuple
 
 from kedge.errdefs import ConflictError, InvalidParameterError, NotFoundError
 from kedge.lib.atomicfile import write_atomic
-from kedge.lib.jsontypes import Json, JsonObject
+from kedge.lib.hints import TYPE_CHECKING, NamedTuple
 from kedge.oci.fields import (
     optional_boolean,
     optional_string,
@@ -25,6 +26,12 @@ from kedge.oci.fields import (
 )
 from kedge.oci.runtime_spec import Spec, parse_spec
 from kedge.runtime.cgroups import Cgroup, make_cgroup
+
+if TYPE_CHECKING:
+    from typing import Final
+
+    from kedge.lib.jsontypes import Json, JsonObject
+
 
 DEFAULT_ROOT: Final = "/run/kedge-runtime"
 _START_SOCKET: Final = "start.sock"
@@ -187,7 +194,7 @@ class StateDirectory:
         path = os.path.join(self.path, "state.json")
         write_atomic(path, json.dumps(document).encode(), durable=False)
 
-    def load(self) -> "Container":
+    def load(self) -> Container:
         """Return the container.
 
         Raises:

@@ -1,12 +1,18 @@
 """Waiting in the foreground: passing signals on and turning a wait status into an exit code."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 import signal
-from types import FrameType
-from typing import Final
 
+from kedge.lib.hints import TYPE_CHECKING
 from kedge.linux import process
+
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import Final
+
 
 # What a caller sends to stop or steer a foreground container.
 _FORWARDED: Final = (

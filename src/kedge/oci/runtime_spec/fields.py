@@ -3,11 +3,10 @@
 The checks themselves are `kedge.oci.fields`.
 """
 
-from collections.abc import Callable
-from typing import Final, TypeVar
+from __future__ import annotations
 
 from kedge.errdefs import InvalidParameterError
-from kedge.lib.jsontypes import Json, JsonObject
+from kedge.lib.hints import TYPE_CHECKING
 from kedge.oci.fields import (
     INT64_MAX,
     INT64_MIN,
@@ -25,7 +24,14 @@ from kedge.oci.fields import (
     require_string,
 )
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Final, TypeVar
+
+    from kedge.lib.jsontypes import Json, JsonObject
+
+    T = TypeVar("T")
+
 
 UINT32: Final = (0, UINT32_MAX)
 UINT64: Final = (0, UINT64_MAX)
@@ -118,18 +124,18 @@ class Fields:
         """Return an object whose values are strings."""
         return read_string_map(self.document, name, self.path)
 
-    def nested(self, name: str, parse: Callable[["Fields"], T]) -> T | None:
+    def nested(self, name: str, parse: Callable[[Fields], T]) -> T | None:
         """Parse the object in ``name``, or return None when absent."""
         value = self.document.get(name)
         return None if value is None else parse(Fields(value, self.at(name)))
 
-    def array(self, name: str, parse: Callable[["Fields"], T]) -> tuple[T, ...]:
+    def array(self, name: str, parse: Callable[[Fields], T]) -> tuple[T, ...]:
         """Parse an array of objects."""
         return read_list(
             self.document, name, self.path, lambda value, path: parse(Fields(value, path))
         )
 
-    def object_map(self, name: str, parse: Callable[["Fields"], T]) -> dict[str, T]:
+    def object_map(self, name: str, parse: Callable[[Fields], T]) -> dict[str, T]:
         """Parse an object whose values are objects of one kind."""
         found = optional_object(self.document, name, self.path) or {}
         return {key: parse(Fields(value, f"{self.at(name)}.{key}")) for key, value in found.items()}

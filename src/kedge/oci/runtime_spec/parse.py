@@ -4,11 +4,12 @@ Unknown fields are ignored, as the specification's extensibility rule demands. D
 may carry type bits, because podman and crictl pass ``st_mode`` through; they are masked off.
 """
 
+from __future__ import annotations
+
 import re
-from typing import Final
 
 from kedge.errdefs import InvalidParameterError
-from kedge.lib.jsontypes import JsonObject
+from kedge.lib.hints import TYPE_CHECKING
 from kedge.oci.runtime_spec.fields import INT32, INT64, UINT32, UINT64, Fields
 from kedge.oci.runtime_spec.types import (
     Capabilities,
@@ -35,6 +36,12 @@ from kedge.oci.runtime_spec.types import (
 )
 from kedge.oci.runtime_spec_resources import Resources, parse_resources
 from kedge.oci.runtime_spec_seccomp import parse_seccomp
+
+if TYPE_CHECKING:
+    from typing import Final
+
+    from kedge.lib.jsontypes import JsonObject
+
 
 NAMESPACE_TYPES: Final = frozenset(
     ("mount", "pid", "network", "uts", "ipc", "user", "cgroup", "time")

@@ -5,11 +5,15 @@ is empty, an absent number is None. NamedTuples because the shim and the runtime
 `linux.resources` and `linux.seccomp` have modules of their own beside this package.
 """
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from __future__ import annotations
 
+from kedge.lib.hints import TYPE_CHECKING, NamedTuple
 from kedge.oci.runtime_spec_resources import Resources
-from kedge.oci.runtime_spec_seccomp import Seccomp
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kedge.oci.runtime_spec_seccomp import Seccomp
 
 
 class IdMapping(NamedTuple):

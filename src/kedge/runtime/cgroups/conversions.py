@@ -1,9 +1,15 @@
 """From the numbers of the OCI specification, which are cgroup v1's, to those of cgroup v2."""
 
+from __future__ import annotations
+
 import math
-from typing import Final
 
 from kedge.errdefs import InvalidParameterError
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _SHARES_MIN: Final = 2
 _SHARES_MAX: Final = 262144

@@ -1,13 +1,20 @@
 """What is mounted: cgroup v1, hybrid or v2, and where this process may make cgroups of its own."""
 
+from __future__ import annotations
+
 import os
-from typing import Final
 
 from kedge.errdefs import InvalidParameterError, UnavailableError
+from kedge.lib.hints import TYPE_CHECKING
 from kedge.runtime.cgroups.hierarchy import Hierarchy
-from kedge.runtime.cgroups.protocol import Cgroup
 from kedge.runtime.cgroups.v1 import CgroupV1
 from kedge.runtime.cgroups.v2 import CgroupV2
+
+if TYPE_CHECKING:
+    from typing import Final
+
+    from kedge.runtime.cgroups.protocol import Cgroup
+
 
 DEFAULT_ROOT: Final = "/sys/fs/cgroup"
 

@@ -1,14 +1,21 @@
 """Putting a container's device program onto its cgroup v2 directory, and replacing it."""
 
+from __future__ import annotations
+
 import errno
 import os
-from collections.abc import Sequence
-from typing import Final
 
 from kedge.errdefs import ForbiddenError, NotSupportedError, SystemFailureError
+from kedge.lib.hints import TYPE_CHECKING
 from kedge.linux import bpf
-from kedge.oci.runtime_spec_resources import DeviceRule
 from kedge.runtime.cgroups.devices import build_program
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Final
+
+    from kedge.oci.runtime_spec_resources import DeviceRule
+
 
 _REFUSED: Final = frozenset({errno.EPERM, errno.EACCES})
 

@@ -7,12 +7,17 @@ the present list is written (`plan_changes`): writing everything anew would for 
 running container its ``/dev/null``, and the kernel refuses it once there are child cgroups.
 """
 
-from collections.abc import Sequence
-from typing import Final, NamedTuple, TypeAlias
+from __future__ import annotations
 
 from kedge.errdefs import InvalidParameterError
+from kedge.lib.hints import TYPE_CHECKING, NamedTuple
 from kedge.linux import bpf
 from kedge.oci.runtime_spec_resources import DeviceRule
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Final, TypeAlias
+
 
 DEFAULT_RULES: Final = (
     # mknod of anything is harmless: opening what was made is what the other rules decide.

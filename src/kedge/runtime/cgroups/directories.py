@@ -1,13 +1,19 @@
 """Directories of a cgroup hierarchy: making, listing processes, removing while it drains."""
 
+from __future__ import annotations
+
 import errno
 import os
 import time
-from collections.abc import Iterator
-from typing import Final
 
 from kedge.errdefs import ConflictError, SystemFailureError
+from kedge.lib.hints import TYPE_CHECKING
 from kedge.runtime.cgroups.files import read_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Final
+
 
 REFUSED: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 """What the kernel says where a cgroup must not be made; below one's own it may be allowed."""

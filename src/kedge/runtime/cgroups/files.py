@@ -1,8 +1,9 @@
 """Reading and writing the one-value files of a cgroup, with errors a person can act on."""
 
+from __future__ import annotations
+
 import errno
 import os
-from typing import Final
 
 from kedge.errdefs import (
     ForbiddenError,
@@ -13,6 +14,11 @@ from kedge.errdefs import (
     SystemFailureError,
     UnavailableError,
 )
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _CHUNK: Final = 65536
 

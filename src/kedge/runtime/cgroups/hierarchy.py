@@ -1,7 +1,8 @@
 """`Hierarchy`: the mounted cgroup trees, and the calling process's own place in each."""
 
-from typing import NamedTuple
+from __future__ import annotations
 
+from kedge.lib.hints import NamedTuple
 from kedge.runtime.cgroups.files import read_text
 
 

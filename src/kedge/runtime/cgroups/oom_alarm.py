@@ -4,12 +4,18 @@ Version 1 writes to an eventfd that was registered with ``memory.oom_control``, 
 version 2 changes ``memory.events``, also for other reasons, after it has killed.
 """
 
-import os
-from collections.abc import Mapping
+from __future__ import annotations
 
+import os
+
+from kedge.lib.hints import TYPE_CHECKING
 from kedge.linux import inotify
 from kedge.runtime.cgroups.files import write_value
 from kedge.runtime.cgroups.v2_stats import read_oom_kills
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 
 _READ_BYTES = 4096
 

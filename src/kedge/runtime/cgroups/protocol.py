@@ -1,9 +1,14 @@
 """What every cgroup version can do for a container."""
 
-from typing import Protocol
+from __future__ import annotations
 
-from kedge.oci.runtime_spec_resources import Resources
-from kedge.runtime.cgroups.stats import CgroupStats
+from typing import TYPE_CHECKING
+
+from kedge.lib.hints import Protocol
+
+if TYPE_CHECKING:
+    from kedge.oci.runtime_spec_resources import Resources
+    from kedge.runtime.cgroups.stats import CgroupStats
 
 
 class Cgroup(Protocol):

@@ -1,9 +1,16 @@
 """Killing where the kernel has no way to do it to a whole cgroup at once."""
 
+from __future__ import annotations
+
 import os
 import signal
-from collections.abc import Callable
-from typing import Final
+
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Final
+
 
 _ROUNDS: Final = 100
 

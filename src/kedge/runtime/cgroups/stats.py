@@ -1,6 +1,12 @@
 """The counters of a cgroup in one shape for both versions, and the kernel's file formats."""
 
-from typing import Final, NamedTuple
+from __future__ import annotations
+
+from kedge.lib.hints import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 UNLIMITED: Final = -1
 

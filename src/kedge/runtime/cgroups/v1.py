@@ -7,19 +7,26 @@ a thread that moves itself needs neither. The freshly forked child has one threa
 same.
 """
 
+from __future__ import annotations
+
 import os
 import time
-from typing import Final
 
 from kedge.errdefs import NotSupportedError, SystemFailureError
-from kedge.oci.runtime_spec_resources import Resources
+from kedge.lib.hints import TYPE_CHECKING
 from kedge.runtime.cgroups import directories, v1_resources, v1_stats
 from kedge.runtime.cgroups.devices import allows_everything, complete_rules
 from kedge.runtime.cgroups.files import read_text, refusal, write_limit, write_value
-from kedge.runtime.cgroups.hierarchy import Hierarchy
 from kedge.runtime.cgroups.signals import kill_all
-from kedge.runtime.cgroups.stats import CgroupStats
 from kedge.runtime.cgroups.v1_shown import shared_cpuset
+
+if TYPE_CHECKING:
+    from typing import Final
+
+    from kedge.oci.runtime_spec_resources import Resources
+    from kedge.runtime.cgroups.hierarchy import Hierarchy
+    from kedge.runtime.cgroups.stats import CgroupStats
+
 
 # Controllers that count or control without being asked to; those not mounted are done without.
 _ALWAYS: Final = ("cpu", "cpuacct", "memory", "freezer", "pids", "blkio")

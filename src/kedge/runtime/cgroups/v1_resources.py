@@ -1,11 +1,12 @@
 """Writing ``linux.resources`` into cgroup v1's files."""
 
+from __future__ import annotations
+
 import errno
 import os
-from collections.abc import Mapping, Sequence
-from typing import Final
 
 from kedge.errdefs import InvalidParameterError, NotSupportedError, UnavailableError
+from kedge.lib.hints import TYPE_CHECKING
 from kedge.oci.runtime_spec_resources import (
     BlockIoResources,
     CpuResources,
@@ -20,6 +21,11 @@ from kedge.oci.runtime_spec_resources import (
 from kedge.runtime.cgroups.devices import parse_devices_list, plan_changes, reduce_rules
 from kedge.runtime.cgroups.files import read_text, refusal, write_limit, write_value
 from kedge.runtime.cgroups.stats import parse_limit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Final
+
 
 _SWAP_FILE: Final = "memory.memsw.limit_in_bytes"
 

@@ -6,14 +6,21 @@ Joining a cpuset costs a start 0.4 ms and now and then 10, so who is not limited
 a cgroup without processes that has all of the host's processors, the same for everybody.
 """
 
+from __future__ import annotations
+
 import os
-from collections.abc import Mapping
-from typing import Final
 
 from kedge.errdefs import KedgeError
+from kedge.lib.hints import TYPE_CHECKING
 from kedge.runtime.cgroups import directories
-from kedge.runtime.cgroups.hierarchy import Hierarchy
 from kedge.runtime.cgroups.v1_resources import inherit_cpuset
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Final
+
+    from kedge.runtime.cgroups.hierarchy import Hierarchy
+
 
 SHARED: Final = "kedge/shared"
 

@@ -1,9 +1,10 @@
 """Reading cgroup v1's counters."""
 
-import os
-from collections.abc import Mapping
-from typing import Final
+from __future__ import annotations
 
+import os
+
+from kedge.lib.hints import TYPE_CHECKING
 from kedge.runtime.cgroups.files import read_text
 from kedge.runtime.cgroups.stats import (
     BlkioEntry,
@@ -16,6 +17,11 @@ from kedge.runtime.cgroups.stats import (
     parse_limit,
     parse_number,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Final
+
 
 _TICK_NS: Final = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 

@@ -6,19 +6,26 @@ unit) that directory is usually its own, so its processes are moved aside into a
 Docker's ``dind`` and ``kind`` do.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 import time
-from typing import Final
 
 from kedge.errdefs import ConflictError, KedgeError, NotSupportedError, SystemFailureError
-from kedge.oci.runtime_spec_resources import Resources
+from kedge.lib.hints import TYPE_CHECKING
 from kedge.runtime.cgroups import device_filter, directories, v2_resources, v2_stats
 from kedge.runtime.cgroups.devices import allows_everything, complete_rules
 from kedge.runtime.cgroups.files import read_text, refusal, write_limit, write_value
-from kedge.runtime.cgroups.hierarchy import Hierarchy
 from kedge.runtime.cgroups.signals import kill_all
-from kedge.runtime.cgroups.stats import CgroupStats
+
+if TYPE_CHECKING:
+    from typing import Final
+
+    from kedge.oci.runtime_spec_resources import Resources
+    from kedge.runtime.cgroups.hierarchy import Hierarchy
+    from kedge.runtime.cgroups.stats import CgroupStats
+
 
 _ALWAYS: Final = ("cpu", "io", "memory", "pids")
 _ASIDE: Final = "kedge-init"

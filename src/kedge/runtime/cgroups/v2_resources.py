@@ -4,11 +4,13 @@ What only v1 has (swappiness, disabling the OOM killer, realtime budgets, networ
 out as runc and crun do: nothing is less confined for it.
 """
 
+from __future__ import annotations
+
 import errno
 import os
-from typing import Final
 
 from kedge.errdefs import NotSupportedError, UnavailableError
+from kedge.lib.hints import TYPE_CHECKING
 from kedge.oci.runtime_spec_resources import (
     BlockIoResources,
     CpuResources,
@@ -25,6 +27,10 @@ from kedge.runtime.cgroups.conversions import (
 from kedge.runtime.cgroups.files import read_text, refusal, write_limit, write_value
 from kedge.runtime.cgroups.stats import parse_number
 from kedge.runtime.cgroups.v1_resources import apply_hugetlb, apply_rdma
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _DEFAULT_PERIOD_US: Final = 100_000
 

@@ -1,7 +1,8 @@
 """Reading cgroup v2's counters."""
 
-from typing import Final
+from __future__ import annotations
 
+from kedge.lib.hints import TYPE_CHECKING
 from kedge.runtime.cgroups.files import read_text
 from kedge.runtime.cgroups.stats import (
     CgroupStats,
@@ -13,6 +14,10 @@ from kedge.runtime.cgroups.stats import (
     parse_limit,
     parse_number,
 )
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _US: Final = 1000
 

@@ -1,9 +1,15 @@
 """What a filter returns: the kernel's numbers for the specification's actions and flags."""
 
-from typing import Final
+from __future__ import annotations
 
 from kedge.errdefs import InvalidParameterError
-from kedge.oci.runtime_spec_seccomp import Seccomp
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
+    from kedge.oci.runtime_spec_seccomp import Seccomp
+
 
 EPERM: Final = 1
 ENOSYS: Final = 38

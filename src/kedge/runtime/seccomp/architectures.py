@@ -4,11 +4,17 @@ A process under a 64-bit kernel may also use the machine's 32-bit calls, so a fi
 one table would leave the others open. Names are libseccomp's without ``SCMP_ARCH_``.
 """
 
+from __future__ import annotations
+
 import os
 from functools import cache
-from typing import Final, NamedTuple
 
 from kedge.errdefs import NotSupportedError, SystemFailureError
+from kedge.lib.hints import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 X32_SYSCALL_BIT: Final = 0x4000_0000
 

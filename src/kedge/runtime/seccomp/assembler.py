@@ -5,10 +5,16 @@ makes every distance known; what is too far goes over an unconditional jump in b
 copy where the target is a plain return. Instruction numbers of ``include/uapi/linux/bpf_common.h``.
 """
 
+from __future__ import annotations
+
 import struct
-from typing import Final
 
 from kedge.errdefs import InvalidParameterError
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _LOAD: Final = 0x20  # BPF_LD | BPF_W | BPF_ABS
 _AND: Final = 0x54  # BPF_ALU | BPF_AND | BPF_K

@@ -5,16 +5,22 @@ A file is named by everything that decides its content and begins with a digest 
 file that was cut short is compiled again instead of being refused by the kernel for ever.
 """
 
+from __future__ import annotations
+
 import hashlib
 import os
-from collections.abc import Iterable
-from typing import Final
 
 from kedge.lib.atomicfile import write_atomic
+from kedge.lib.hints import TYPE_CHECKING
 from kedge.oci.runtime_spec_seccomp import Seccomp, parse_seccomp
 from kedge.runtime.seccomp.architectures import Architecture, native_architecture
 from kedge.runtime.seccomp.compiler import compile_program
 from kedge.runtime.seccomp.default_profile import default_seccomp, relevant_capabilities
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Final
+
 
 # Raised when the compiler gives other bytes for the same profile: old files must not be found.
 _COMPILER: Final = 1

@@ -14,11 +14,10 @@ The kernel (5.11) works out for itself which numbers always get the same answer 
 program for them; for the others the search takes seven or eight steps.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple, TypeAlias
+from __future__ import annotations
 
 from kedge.errdefs import InvalidParameterError
-from kedge.oci.runtime_spec_seccomp import Seccomp, SeccompArgument
+from kedge.lib.hints import TYPE_CHECKING, NamedTuple
 from kedge.runtime.seccomp import conditions
 from kedge.runtime.seccomp.actions import (
     ENOSYS,
@@ -39,6 +38,13 @@ from kedge.runtime.seccomp.architectures import (
 )
 from kedge.runtime.seccomp.assembler import JUMP_EQUAL, JUMP_GREATER_EQUAL, Assembler
 from kedge.runtime.seccomp.multiplexed import multiplexed_call
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import Final, TypeAlias
+
+    from kedge.oci.runtime_spec_seccomp import Seccomp, SeccompArgument
+
 
 _NR_OFFSET: Final = 0
 _ARCH_OFFSET: Final = 4

@@ -4,15 +4,21 @@
 all that is looked at then, as in libseccomp.
 """
 
-from typing import Final
+from __future__ import annotations
 
-from kedge.oci.runtime_spec_seccomp import SeccompArgument
+from kedge.lib.hints import TYPE_CHECKING
 from kedge.runtime.seccomp.assembler import (
     JUMP_EQUAL,
     JUMP_GREATER,
     JUMP_GREATER_EQUAL,
     Assembler,
 )
+
+if TYPE_CHECKING:
+    from typing import Final
+
+    from kedge.oci.runtime_spec_seccomp import SeccompArgument
+
 
 _ARGS_OFFSET: Final = 16  # offsetof(struct seccomp_data, args)
 _WORD: Final = 0xFFFF_FFFF

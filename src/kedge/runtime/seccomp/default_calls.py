@@ -5,7 +5,13 @@ and obsolete ones; `kedge.runtime.seccomp.default_profile` opens some of them ag
 hold the capability the kernel asks for anyway.
 """
 
-from typing import Final
+from __future__ import annotations
+
+from kedge.lib.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _FILES: Final = """
     access chdir chmod chown chown32 creat faccessat faccessat2 fchdir fchmod fchmodat fchmodat2

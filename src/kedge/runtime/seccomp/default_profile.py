@@ -4,14 +4,21 @@ Rules are data in `_RULES`; `default_seccomp` picks those that hold for one cont
 an allow list: what is not named fails with EPERM, or ENOSYS if it is newer than the list.
 """
 
+from __future__ import annotations
+
 import os
-from collections.abc import Iterable
-from typing import Final, NamedTuple
 
 from kedge.errdefs import InvalidParameterError, NotSupportedError
-from kedge.lib.jsontypes import Json, JsonObject
+from kedge.lib.hints import TYPE_CHECKING, NamedTuple
 from kedge.runtime.seccomp.actions import ENOSYS, EPERM
 from kedge.runtime.seccomp.default_calls import ALWAYS_ALLOWED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Final
+
+    from kedge.lib.jsontypes import Json, JsonObject
+
 
 _ALLOW: Final = "SCMP_ACT_ALLOW"
 _ERRNO: Final = "SCMP_ACT_ERRNO"

@@ -5,10 +5,15 @@ then behind a pointer no filter can follow, so only the first one, which says wh
 looked at: conditions on it give way, as they do in libseccomp.
 """
 
-from collections.abc import Sequence
-from typing import Final
+from __future__ import annotations
 
+from kedge.lib.hints import TYPE_CHECKING
 from kedge.oci.runtime_spec_seccomp import SeccompArgument
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Final
+
 
 # include/uapi/linux/net.h and ipc.h
 _SOCKET_CALLS: Final = (
