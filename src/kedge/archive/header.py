@@ -6,6 +6,7 @@ v7, ustar, GNU and PAX; writes ustar and, where that is too small, PAX. Sparse m
 """
 
 import os
+import stat
 import struct
 from collections.abc import Mapping
 from functools import lru_cache
@@ -58,7 +59,13 @@ _PLAIN: Final = (
     + b"0000000\x000000000\x00" + bytes(155 + 12)
 )  # fmt: skip
 """The same layout for a file or directory that needs nothing else."""
+_FILE_END: Final = (
+    b"0" + bytes(100) + b"ustar\x0000" + bytes(64) + b"0000000\x000000000\x00" + bytes(155 + 12)
+)
+_FILE_END_SUM: Final = 8 * ord(" ") + sum(_FILE_END)
+"""Of what follows the time in a regular file's block, the checksum counted as spaces."""
 _PLAIN_TYPES: Final = {Kind.REGULAR: b"0", Kind.DIRECTORY: b"5"}
+_NANOS: Final = 1_000_000_000
 _MOST_OCTAL: Final = 8**11
 _MOST_OWNER: Final = 8**7
 _PADDING: Final = tuple(bytes(-size % BLOCK) for size in range(BLOCK))
@@ -193,6 +200,30 @@ def encode_entry(entry: Entry, extra: Mapping[bytes, bytes] = NO_RECORDS) -> byt
     if not records:
         return block
     return _encode_pax_header(records, name) + block
+
+
+def encode_file(name: str, status: os.stat_result) -> bytes:
+    """Return what `encode_entry` does for a regular file without attributes, its time in seconds.
+
+    It is that in a fifth of the time, for whoever writes tens of thousands of files; empty where
+    one block does not do.
+    """
+    size, seconds = status.st_size, status.st_mtime_ns // _NANOS
+    owner = _owner_fields(status.st_mode, status.st_uid, status.st_gid)
+    if not owner or len(name) > 100 or not name.isascii() or size >= _MOST_OCTAL:
+        return b""
+    if not 0 <= seconds < _MOST_OCTAL:
+        return b""
+    start = b"%b%b%011o\0%011o\0" % (name.encode().ljust(100, b"\0"), owner, size, seconds)
+    total = (adler32(start) & 0xFFFF) - 1 + _FILE_END_SUM
+    return b"%b%06o\0 %b" % (start, total, _FILE_END)
+
+
+@lru_cache(maxsize=1024)
+def _owner_fields(mode: int, uid: int, gid: int) -> bytes:
+    if uid >= _MOST_OWNER or gid >= _MOST_OWNER:
+        return b""
+    return b"%07o\0%07o\0%07o\0" % (stat.S_IMODE(mode), uid, gid)
 
 
 def _encode_plain(entry: Entry) -> bytes:

@@ -56,6 +56,17 @@ class Found(NamedTuple):
     layer: int
 
 
+class Level(NamedTuple):
+    """One directory of a layer, open while `LayerStack.levels` stands there."""
+
+    path: str
+    """Path relative to the root of the stack; empty for the root."""
+    status: os.stat_result
+    descriptor: int
+    entries: list[tuple[str, bool]]
+    """Everything but directories in the order of the names; whether each is a regular file."""
+
+
 class LayerStack:
     """A read-only view of layer directories; a context manager."""
 
@@ -189,6 +200,32 @@ class LayerStack:
                         yield found
             pending += reversed(below)
 
+    def levels(self) -> Iterator[Level]:
+        """Yield the directories of the top-most layer in the order of `walk`, from the root on.
+
+        What is below is not merged in, and no file is looked at: whoever wants a regular file
+        opens it anyway and learns more, for less, from its descriptor.
+        """
+        pending = [self._root]
+        while pending:
+            here = pending.pop()
+            descriptor = self._open_checked(0, here.path)
+            try:
+                entries, folders = _list_level(descriptor)
+                yield Level(here.path, here.status, descriptor, entries)
+                prefix = f"{here.path}/" if here.path else ""
+                below = [
+                    Node(
+                        prefix + name,
+                        os.stat(name, dir_fd=descriptor, follow_symlinks=False),
+                        (0,),
+                    )
+                    for name in folders
+                ]
+            finally:
+                os.close(descriptor)
+            pending += reversed(below)
+
     @contextmanager
     def hold(self, node: Node) -> Generator[Found]:
         """Stand beside ``node`` as a walk would, so that it can be opened by its directory."""
@@ -307,6 +344,19 @@ class LayerStack:
             opened.callback(os.close, descriptor)
             directories.append((layer, descriptor))
         return directories
+
+
+def _list_level(descriptor: int) -> tuple[list[tuple[str, bool]], list[str]]:
+    """Return what is in a directory: (name, is a regular file), and the subdirectories."""
+    entries: list[tuple[str, bool]] = []
+    folders: list[str] = []
+    with os.scandir(descriptor) as found:
+        for each in found:
+            if each.is_dir(follow_symlinks=False):
+                folders.append(each.name)
+            else:
+                entries.append((each.name, each.is_file(follow_symlinks=False)))
+    return sorted(entries), sorted(folders)
 
 
 def _list_alone(

@@ -17,6 +17,7 @@ from kedge.archive.xattrs import read_xattrs
 from kedge.errdefs import InvalidParameterError
 
 _READ_BYTES: Final = 1 << 20
+_OPEN_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _HOLES_WORTH_IT: Final = 16 << 20
 """Smaller holes are read as zeros, which every reader understands and which compress away."""
 
@@ -58,20 +59,48 @@ def read_members(
     skip = len(top.path) + 1 if top.path else 0
     prefix = f"{name.rstrip('/')}/" if name else ""
     for found in stack.walk(top, keep_whiteouts=keep_whiteouts):
-        status = found.status
-        name = prefix + found.path[skip:]
-        if stat.S_ISREG(status.st_mode) and status.st_size <= _READ_BYTES:
-            member = _small_file(found, name)
-            if member is not None:
-                yield member if status.st_nlink == 1 else _linked(member, found, inodes)
-        else:
-            yield from _member(found, name, inodes)
+        yield from members_at(found, prefix + found.path[skip:], inodes)
 
 
 def read_member(stack: LayerStack, node: Node, name: str, inodes: Inodes) -> Iterator[Member]:
     """Yield ``node`` itself under ``name``; nothing for a socket or what has just vanished."""
     with stack.hold(node) as found:
         yield from _member(found, name, inodes)
+
+
+def members_at(found: Found, name: str, inodes: Inodes) -> Iterator[Member]:
+    """Yield what a walk has met under ``name``; nothing for a socket or what has just vanished."""
+    status = found.status
+    if stat.S_ISREG(status.st_mode) and status.st_size <= _READ_BYTES:
+        member = _small_file(found, name)
+        if member is not None:
+            yield member if status.st_nlink == 1 else _linked(member, found, inodes)
+    else:
+        yield from _member(found, name, inodes)
+
+
+def read_plain_file(name: str, dir_fd: int) -> tuple[os.stat_result, bytes] | None:
+    """Return status and content of what most files are: small, with one name, no attributes.
+
+    None for everything else, and for what cannot be read: `members_at` knows what to do or say.
+    """
+    try:
+        descriptor = os.open(name, _OPEN_FLAGS, dir_fd=dir_fd)
+    except OSError:
+        return None
+    try:
+        status = os.fstat(descriptor)
+        size = status.st_size
+        if size > _READ_BYTES or status.st_nlink != 1 or not stat.S_ISREG(status.st_mode):
+            return None
+        if os.listxattr(descriptor):
+            return None
+        content = os.read(descriptor, size) if size else b""
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    return (status, content) if len(content) == size else None
 
 
 def _member(found: Found, name: str, inodes: Inodes) -> Iterator[Member]:
@@ -129,9 +158,8 @@ def _small_file(found: Found, name: str) -> Member | None:
 
 def _open(found: Found) -> int | None:
     """Open a file or directory; None if something else has taken its place."""
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     try:
-        return os.open(found.name, flags, dir_fd=found.dir_fd)
+        return os.open(found.name, _OPEN_FLAGS, dir_fd=found.dir_fd)
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENXIO):
             return None

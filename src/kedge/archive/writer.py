@@ -11,9 +11,9 @@ from contextlib import ExitStack
 from typing import Final, NamedTuple, Protocol
 
 from kedge.archive.entry import Entry, Kind
-from kedge.archive.header import BLOCK, encode_entry, padding
-from kedge.archive.layered import LayerStack
-from kedge.archive.members import Member, read_members
+from kedge.archive.header import BLOCK, encode_entry, encode_file, padding
+from kedge.archive.layered import Found, LayerStack
+from kedge.archive.members import Inodes, Member, members_at, read_members, read_plain_file
 from kedge.archive.sparse import encode_data_map, sparse_records
 from kedge.archive.whiteouts import OPAQUE_NAME, WHITEOUT_PREFIX
 
@@ -47,7 +47,7 @@ class TarWriter:
     """Writes entries to a stream and hashes what it writes."""
 
     def __init__(self, out: Writable) -> None:
-        """Write to ``out``, in pieces of about a megabyte."""
+        """Write to ``out``, in pieces of a megabyte."""
         self._out = out
         self._pieces: list[bytes] = []
         self._pending = 0
@@ -70,10 +70,26 @@ class TarWriter:
         self._entries += 1
         self._size_bytes += entry.size
 
+    def add_file(self, name: str, status: os.stat_result, content: bytes) -> bool:
+        """Write a regular file that has nothing but ``content``; False if that needs `add`."""
+        header = encode_file(name, status)
+        if not header:
+            return False
+        size = len(content)
+        self._pieces += (header, content, padding(size))
+        self._pending += BLOCK + size
+        self._entries += 1
+        self._size_bytes += size
+        if self._pending >= _FLUSH_BYTES:
+            self._flush()
+        return True
+
     def finish(self) -> Written:
         """Write the end-of-archive mark and return what the stream came to."""
         self._write(bytes(2 * BLOCK))
         self._flush()
+        if self._pieces:
+            self._pass_on(self._pieces.pop())
         digest = f"sha256:{self._hash.hexdigest()}"
         return Written(digest, self._size_bytes, self._entries, self._stream_bytes)
 
@@ -97,9 +113,21 @@ class TarWriter:
             self._flush()
 
     def _flush(self) -> None:
-        block = b"".join(self._pieces)
+        """Pass on whole megabytes; what is over stays.
+
+        A compressor works on what it is given at once, so where the stream is cut must depend on
+        nothing but its content: equal layers have equal blobs.
+        """
+        gathered = b"".join(self._pieces)
         self._pieces.clear()
-        self._pending = 0
+        done = len(gathered) - len(gathered) % _FLUSH_BYTES
+        for start in range(0, done, _FLUSH_BYTES):
+            self._pass_on(gathered[start : start + _FLUSH_BYTES])
+        self._pending = len(gathered) - done
+        if self._pending:
+            self._pieces.append(gathered[done:])
+
+    def _pass_on(self, block: bytes) -> None:
         self._hash.update(block)
         self._stream_bytes += len(block)
         self._out.write(block)
@@ -154,15 +182,34 @@ def write_layer(
     with ExitStack() as opened:
         stack = opened.enter_context(LayerStack((upper,)))
         below = opened.enter_context(LayerStack(lower)) if lower else None
-        for member in read_members(stack, stack.require(""), "", keep_whiteouts=True):
-            if change is None and member.entry.kind is Kind.REGULAR:
-                writer.add(whole_seconds(member.entry), member.content)
-                continue
+        for member in _layer_members(stack, writer if change is None else None):
             for entry in _layer_entries(member, below):
                 changed = entry if change is None else change(entry)
                 if changed is not None:
                     writer.add(changed, member.content)
     return writer.finish()
+
+
+def _layer_members(stack: LayerStack, writer: TarWriter | None) -> Iterator[Member]:
+    """Yield an upper directory in the order of a walk, but for the files that ``writer`` takes.
+
+    Those are the most by far, and what is done for each decides what a large layer costs: they go
+    from the directory to the stream without an entry in between.
+    """
+    inodes: Inodes = {}
+    for level in stack.levels():
+        prefix = f"{level.path}/" if level.path else ""
+        if prefix:
+            here = Found(level.path, level.status, level.descriptor, ".", 0)
+            yield from members_at(here, level.path, inodes)
+        for name, is_file in level.entries:
+            path = prefix + name
+            if is_file and writer is not None:
+                plain = read_plain_file(name, level.descriptor)
+                if plain is not None and writer.add_file(path, *plain):
+                    continue
+            status = os.stat(name, dir_fd=level.descriptor, follow_symlinks=False)
+            yield from members_at(Found(path, status, level.descriptor, name, 0), path, inodes)
 
 
 def _layer_entries(member: Member, below: LayerStack | None) -> Iterator[Entry]:

@@ -2,12 +2,15 @@
 
 import io
 import os
+import stat
 import tarfile
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kedge.archive.entry import Entry, Kind, Segment
+from kedge.archive.header import encode_entry, encode_file
+from kedge.archive.writer import TarWriter
 from kedge.errdefs import KedgeError
 from tests.unit.archive.tars import chunked, make_tar, members, read_tar
 
@@ -114,3 +117,42 @@ def test_a_damaged_stream_is_read_or_refused(
     except KedgeError:
         seen = 0
     assert seen <= len(written) + len(flips) + 1
+
+
+@given(
+    name=st.text(st.characters(codec="utf-8", exclude_characters="\0/"), min_size=1, max_size=120),
+    numbers=st.tuples(*[st.integers(0, 8**12) for _ in range(4)]),
+    mode=st.integers(0, 0o7777),
+)
+def test_the_quick_header_of_a_file_is_the_careful_one(
+    name: str, numbers: tuple[int, int, int, int], mode: int
+) -> None:
+    uid, gid, size, seconds = numbers
+    fields = (stat.S_IFREG | mode, 1, 1, 1, uid, gid, size, 0, seconds, 0, 0.0, 0.0, 0.0)
+    times = (0, seconds * 10**9, 0)
+    status = os.stat_result((*fields, *times))
+    quick = encode_file(name, status)
+    entry = Entry(name, Kind.REGULAR, mode, uid, gid, size, seconds * 10**9)
+    careful = encode_entry(entry)
+    assert quick in {careful, b""}
+    assert quick or len(careful) > 512 or max(numbers) >= 8**7 or len(name) > 100
+
+
+def test_where_a_stream_is_cut_depends_on_its_content_alone() -> None:
+    status = os.stat(__file__)
+    content = bytes(status.st_size)
+    entry = Entry("f", Kind.REGULAR, stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
+    entry = entry._replace(size=len(content), mtime_ns=status.st_mtime_ns // 10**9 * 10**9)
+
+    class Pieces(list[bytes]):
+        def write(self, data: bytes, /) -> None:
+            self.append(data)
+
+    quick, careful = Pieces(), Pieces()
+    first, second = TarWriter(quick), TarWriter(careful)
+    for _ in range(3_000_000 // len(content)):
+        assert first.add_file("f", status, content)
+        second.add(entry, (content[:100], content[100:]))
+    assert first.finish() == second.finish()
+    assert quick == careful
+    assert {len(piece) for piece in quick[:-1]} == {1 << 20}
