@@ -25,6 +25,7 @@ REG_2: Final = 2
 REG32_01: Final = 9
 REG32_02: Final = 10
 REG32_05: Final = 13
+REG32_06: Final = 14
 _REG_VERDICT: Final = 0
 
 META_PROTOCOL: Final = 1

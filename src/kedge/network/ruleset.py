@@ -74,12 +74,14 @@ def ruleset(table: nft.Table) -> list[Request]:
         ("input", nft.Hook(plain, nft.NF_INET_LOCAL_IN, nft.PRIORITY_FILTER)),
         ("forward", nft.Hook(plain, nft.NF_INET_FORWARD, nft.PRIORITY_FILTER)),
         ("postrouting", nft.Hook(nat, nft.NF_INET_POST_ROUTING, nft.PRIORITY_SRCNAT)),
+        ("bridged", None),
         ("publish", None),
         ("guard", None),
     )
     requests = [nft.new_chain(table, name, hook) for name, hook in hooks]
     chains = {
         "raw": _RAW,
+        "bridged": _BRIDGED,
         "prerouting": _PREROUTING,
         "output": _OUTPUT,
         "publish": _publish_rules(),
@@ -93,20 +95,24 @@ def ruleset(table: nft.Table) -> list[Request]:
     return requests
 
 
-# With route_localnet on, a container could otherwise route 127.0.0.1 to the host's own services.
-# Replies to a published port pass: here they still carry the bridge's address.
+# Every packet passes these: what is decided for most of them comes first, by the fewest lookups.
+_ESTABLISHED: Final = ex.conntrack_has(ex.CT_STATE, ex.CT_STATE_ESTABLISHED_RELATED) + _ACCEPT
+
 # A host that has route_localnet on for its other links, too, as kube-proxy wants it, would take in
 # what a neighbour sends to a port that is published on 127.0.0.1.
-# Nor may anybody behind a bridge claim to be the host; the kernel itself sees to it for IPv4 only.
 _RAW: Final = [
-    ex.interface_in(ex.META_IIFNAME, "bridges") + _LOOPBACK4_DESTINATION + _DROP,
-    ex.interface_in(ex.META_IIFNAME, "bridges") + ex.source_is_local() + _DROP,
-    ex.interface_is(ex.META_IIFNAME, "lo", equal=False)
-    + ex.family_is(nft.NFPROTO_IPV4)
+    ex.interface_in(ex.META_IIFNAME, "bridges") + ex.verdict(ex.NFT_GOTO, "bridged"),
+    _LOOPBACK4_DESTINATION
+    + ex.interface_is(ex.META_IIFNAME, "lo", equal=False)
     + _load_port(_IP4_DESTINATION)
     + ex.lookup(LOOPBACK4.name)
     + _DROP,
 ]
+
+# With route_localnet on, a container could otherwise route 127.0.0.1 to the host's own services.
+# Replies to a published port pass: here they still carry the bridge's address.
+# Nor may anybody behind a bridge claim to be the host; the kernel itself sees to it for IPv4 only.
+_BRIDGED: Final = [_LOOPBACK4_DESTINATION + _DROP, ex.source_is_local() + _DROP]
 
 _TO_PUBLISH: Final = ex.destination_is_local() + ex.verdict(ex.NFT_JUMP, "publish")
 
@@ -117,6 +123,7 @@ _PREROUTING: Final = [_LOOPBACK4_DESTINATION + _RETURN, _TO_PUBLISH]
 _OUTPUT: Final = [_TO_PUBLISH]
 
 _FORWARD: Final = [
+    _ESTABLISHED,
     ex.interface_in(ex.META_IIFNAME, "bridges") + ex.verdict(ex.NFT_GOTO, "guard"),
     ex.interface_in(ex.META_OIFNAME, "bridges") + ex.verdict(ex.NFT_GOTO, "guard"),
 ]
@@ -135,8 +142,8 @@ def _input_rules() -> list[bytes]:
     neighbours = ex.in_range(bytes([_NEIGHBOUR_SOLICITATION]), bytes([_NEIGHBOUR_ADVERTISEMENT]))
     incoming = ex.meta(ex.META_IIFNAME)
     return [
+        _ESTABLISHED,
         ex.interface_in(ex.META_IIFNAME, "internal", inverted=True) + _ACCEPT,
-        ex.conntrack_has(ex.CT_STATE, ex.CT_STATE_ESTABLISHED_RELATED) + _ACCEPT,
         ex.family_is(nft.NFPROTO_IPV4)
         + incoming
         + ex.payload(ex.PAYLOAD_NETWORK, _IP4_DESTINATION, 4, ex.REG_2)
@@ -185,7 +192,6 @@ def _echo_to_routed(protocol: int) -> bytes:
 # address is not reachable from outside the host, also when somebody routes it here, unless the
 # network's gateway mode says so.
 _GUARD: Final = [
-    ex.conntrack_has(ex.CT_STATE, ex.CT_STATE_ESTABLISHED_RELATED) + _ACCEPT,
     ex.interface_pair_in("same_bridge") + _ACCEPT,
     ex.interface_in(ex.META_IIFNAME, "internal") + _DROP,
     ex.interface_in(ex.META_OIFNAME, "internal") + _DROP,

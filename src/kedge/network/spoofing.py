@@ -4,6 +4,8 @@ Each frame that enters a bridge by a container's link is looked at before the br
 takes it in. Its Ethernet, IPv4 and IPv6 source, the sender an ARP packet names and the target a
 neighbour advertisement speaks for are refused when they are another container's or the gateway's.
 
+A frame with its link's own addresses, which nearly every one is, passes by a single lookup.
+
 What belongs to nobody passes: a container may have a floating address or a bridge of its own, as
 with Docker. Frames of links that are not the engine's are not looked at. The kernel itself sees to
 fragmented neighbour discovery (RFC 6980), and takes the first VLAN tag off before we look; a second
@@ -28,9 +30,11 @@ _ADDRESSES6: Final = nft.SetSpec("addresses6", (nft.IPV6_ADDR,))
 _LINK_MACS: Final = nft.SetSpec("link_macs", (nft.IFNAME, nft.ETHER_ADDR))
 _LINK_ADDRESSES4: Final = nft.SetSpec("link_addresses4", (nft.IFNAME, nft.IPV4_ADDR))
 _LINK_ADDRESSES6: Final = nft.SetSpec("link_addresses6", (nft.IFNAME, nft.IPV6_ADDR))
+_OWN4: Final = nft.SetSpec("own4", (nft.IFNAME, nft.ETHER_ADDR, nft.IPV4_ADDR))
+_OWN6: Final = nft.SetSpec("own6", (nft.IFNAME, nft.ETHER_ADDR, nft.IPV6_ADDR))
 _SETS: Final = (
     *(_LINKS, _MACS, _ADDRESSES4, _ADDRESSES6),
-    *(_LINK_MACS, _LINK_ADDRESSES4, _LINK_ADDRESSES6),
+    *(_LINK_MACS, _LINK_ADDRESSES4, _LINK_ADDRESSES6, _OWN4, _OWN6),
 )
 _CHAIN: Final = "prerouting"
 
@@ -170,8 +174,11 @@ def _link_keys(rule: LinkRule) -> Iterator[_Key]:
     yield _LINK_MACS, nft.concatenate(name, mac)
     for address in rule.addresses:
         yield _address_key(address)
-        spec = _LINK_ADDRESSES4 if address.version == 4 else _LINK_ADDRESSES6
-        yield spec, nft.concatenate(name, address.packed)
+        links, own = (
+            (_LINK_ADDRESSES4, _OWN4) if address.version == 4 else (_LINK_ADDRESSES6, _OWN6)
+        )
+        yield links, nft.concatenate(name, address.packed)
+        yield own, nft.concatenate(name, mac, address.packed)
 
 
 def _is_protocol(ethertype: int) -> bytes:
@@ -187,6 +194,17 @@ def _stolen(load: _Load, owned: nft.SetSpec, own: nft.SetSpec) -> bytes:
         + load(ex.REG_2)
         + ex.lookup(own.name, inverted=True)
         + _DROP
+    )
+
+
+def _own(source: _Load, own: nft.SetSpec) -> bytes:
+    """Accept what comes by a link with the Ethernet and IP source that are its own."""
+    return (
+        ex.meta(ex.META_IIFNAME)
+        + ex.payload(ex.PAYLOAD_LINK, 6, 6, ex.REG_2)
+        + source(ex.REG32_06)
+        + ex.lookup(own.name)
+        + _ACCEPT
     )
 
 
@@ -211,7 +229,10 @@ def _rules() -> list[bytes]:
     source4, source6 = _field(ex.PAYLOAD_NETWORK, 12, 4), _field(ex.PAYLOAD_NETWORK, 8, 16)
     advertised = _field(ex.PAYLOAD_TRANSPORT, 8, 16)
     arp = _is_protocol(_ETHERTYPE_ARP)
+    not_icmpv6 = ex.meta(ex.META_L4PROTO) + ex.compare(bytes([_ICMPV6]), equal=False)
     return [
+        _is_protocol(_ETHERTYPE_IP4) + _own(source4, _OWN4),
+        _is_protocol(_ETHERTYPE_IP6) + not_icmpv6 + _own(source6, _OWN6),
         ex.interface_in(ex.META_IIFNAME, _LINKS.name, inverted=True) + _ACCEPT,
         _stolen(ether, _MACS, _LINK_MACS),
         _is_protocol(_ETHERTYPE_IP4) + _stolen(source4, _ADDRESSES4, _LINK_ADDRESSES4),

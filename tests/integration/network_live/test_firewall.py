@@ -56,10 +56,11 @@ PORTS = [
 
 RULES = {
     "raw": [
-        "iifname @bridges ip daddr 127.0.0.0/8 drop",
-        "iifname @bridges fib saddr type local drop",
-        'iifname != "lo" ip daddr . meta l4proto . th dport @loopback_ports4 drop',
+        "iifname @bridges goto bridged",
+        'ip daddr 127.0.0.0/8 iifname != "lo" '
+        "ip daddr . meta l4proto . th dport @loopback_ports4 drop",
     ],
+    "bridged": ["ip daddr 127.0.0.0/8 drop", "fib saddr type local drop"],
     "prerouting": ["ip daddr 127.0.0.0/8 return", "fib daddr type local jump publish"],
     "output": ["fib daddr type local jump publish"],
     "publish": [
@@ -71,16 +72,19 @@ RULES = {
         "meta nfproto ipv6 dnat ip6 to meta l4proto . th dport map @ports6",
     ],
     "input": [
-        "iifname != @internal accept",
         "ct state established,related accept",
+        "iifname != @internal accept",
         "iifname . ip daddr @internal_hosts4 accept",
         "iifname . ip6 daddr @internal_hosts6 accept",
         "icmpv6 type 135-136 accept",
         "drop",
     ],
-    "forward": ["iifname @bridges goto guard", "oifname @bridges goto guard"],
-    "guard": [
+    "forward": [
         "ct state established,related accept",
+        "iifname @bridges goto guard",
+        "oifname @bridges goto guard",
+    ],
+    "guard": [
         "iifname . oifname @same_bridge accept",
         "iifname @internal drop",
         "oifname @internal drop",

@@ -80,13 +80,14 @@ def honest(own: Endpoint, victim: Endpoint) -> dict[str, bytes]:
     }
 
 
+def nft(*words: str) -> str:
+    return subprocess.run(["nft", *words], check=True, capture_output=True, text=True).stdout
+
+
 def bridge_sets(machine: Host) -> dict[str, list[str]]:
     """Return what is in the sets of the engine's bridge table."""
-    table = names.table_name(machine.data_root)
-    done = subprocess.run(
-        ["nft", "-j", "list", "table", "bridge", table], check=True, capture_output=True, text=True
-    )
-    found = (item.get("set") for item in json.loads(done.stdout)["nftables"])
+    listing = nft("-j", "list", "table", "bridge", names.table_name(machine.data_root))
+    found = (item.get("set") for item in json.loads(listing)["nftables"])
     return {item["name"]: sorted(map(str, item.get("elem", []))) for item in found if item}
 
 
@@ -105,6 +106,27 @@ def test_only_honest_frames_reach_a_neighbour(tmp_path: Path) -> None:
         machine.crash()
         machine.controller.restore([machine.id(name) for name in ("evil", "victim", "other")])
         assert delivered(*spaces, sent) == set(good)
+
+
+@own_network
+def test_what_is_the_containers_own_passes_by_the_first_rules(tmp_path: Path) -> None:
+    with host(tmp_path) as machine:
+        machine.run("a")
+        machine.run("b")
+        own = endpoint(machine, "a")
+        # Who gets to the last rule was not let through by the first ones.
+        table = names.table_name(machine.data_root)
+        nft("add", "counter", "bridge", table, "slow")
+        nft(*f"add rule bridge {table} prerouting meta l4proto 253 counter name slow".split())
+        own4, own6 = str(own.ipv4 and own.ipv4.ip), str(own.ipv6 and own.ipv6.ip)
+        sent = {
+            "own ipv4": ethernet(own.mac, IP4, frames.ipv4(own4, "172.17.255.255")),
+            "own ipv6": ethernet(own.mac, IP6, frames.ipv6(own6, "ff02::1")),
+            "floating ipv4": ethernet(own.mac, IP4, frames.ipv4(FLOATING4, "172.17.255.255")),
+        }
+        spaces = machine.spaces["a"], machine.spaces["b"]
+        assert delivered(*spaces, sent) == set(sent)
+        assert "packets 1 " in nft("list", "counter", "bridge", table, "slow")
 
 
 @own_network
