@@ -5,7 +5,7 @@ import contextlib
 import shutil
 import socket
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -44,15 +44,17 @@ class Daemon:
 
 
 @contextlib.contextmanager
-def open_kedged(root: Path, context: bytes) -> Generator[Daemon, None, None]:
-    """Start kedged with the busybox image in it."""
+def open_kedged(
+    root: Path, context: bytes, within: Sequence[str] = ()
+) -> Generator[Daemon, None, None]:
+    """Start kedged with the busybox image in it, by the command ``within`` if there is one."""
     root.mkdir()
     # Installing a package compiles it; an environment that keeps Python from writing bytecode would
     # have every command of a work tree compile its modules anew.
     compileall.compile_dir(_SOURCE, quiet=1)
     daemon = Daemon(root, root / "k.sock")
     words = [
-        sys.executable, "-m", "kedge.daemon", "--config-file", str(root / "daemon.json"),
+        *within, sys.executable, "-m", "kedge.daemon", "--config-file", str(root / "daemon.json"),
         "--data-root", str(root / "data"), "--exec-root", str(root / "exec"),
         "-H", f"unix://{daemon.socket}", "--live-restore=false",
     ]  # fmt: skip
@@ -66,15 +68,17 @@ def open_kedged(root: Path, context: bytes) -> Generator[Daemon, None, None]:
 
 
 @contextlib.contextmanager
-def open_dockerd(root: Path, archive: bytes) -> Generator[Daemon | None, None, None]:
-    """Start Debian's dockerd with a containerd of its own, if it is installed."""
+def open_dockerd(
+    root: Path, archive: bytes, within: Sequence[str] = ()
+) -> Generator[Daemon | None, None, None]:
+    """Start Debian's dockerd with a containerd of its own, if it is installed, by ``within``."""
     if shutil.which("dockerd") is None:
         yield None
         return
     root.mkdir()
     daemon = Daemon(root, root / "d.sock")
     words = [
-        "dockerd", "--data-root", str(root / "data"), "--exec-root", str(root / "exec"),
+        *within, "dockerd", "--data-root", str(root / "data"), "--exec-root", str(root / "exec"),
         "-H", f"unix://{daemon.socket}", "--pidfile", str(root / "pid"), "--log-level", "error",
         "--config-file", str(root / "daemon.json"),
     ]  # fmt: skip

@@ -7,6 +7,7 @@ netload.py dns NAME N               ask 127.0.0.11 N times, 32 at once; print th
 """
 
 import contextlib
+import os
 import socket
 import statistics
 import struct
@@ -93,6 +94,9 @@ def _say(value: object) -> None:
 
 def main(words: list[str]) -> None:
     """Do what the words say and print the figure."""
+    # Looked at is the way of a packet, not who else waits for a processor.
+    with contextlib.suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
     match words:
         case ["serve", port]:
             serve(int(port))

@@ -1,6 +1,8 @@
 """Numbers of networks: attaching, many ports, traffic through a published port, names.
 
 Traffic comes from a network namespace of its own on a wire to the host, as from another machine.
+For traffic each engine has a host of its own, too: on one host every packet of the one would also
+pass the rules of the other.
 """
 
 import contextlib
@@ -8,11 +10,13 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
+from bench import engines, material
 from bench.api import ApiClient
 from bench.engines import IMAGE, Daemon
 from bench.processes import MeasureError, run
@@ -34,8 +38,21 @@ _AROUND: Final = 10
 _QUESTIONS: Final = 5000
 _BURST_S: Final = "0.3"
 _BURSTS: Final = "3"
-_TURNS_OF: Final = {"n-many": 1, "n-throughput": 5, "n-latency": 5}
+_TRAFFIC: Final = frozenset({"n-throughput", "n-latency"})
+_TURNS_OF: Final = {"n-many": 1, "n-throughput": 15, "n-latency": 15}
 """How often somebody's turn comes, where it is not as often as with other numbers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """An engine, and the machine its traffic comes from."""
+
+    name: str
+    daemon: Daemon | None
+    within: Sequence[str] = ()
+    """What runs a command on the engine's host."""
+    outside: int = 0
+    """Process id of somebody on that machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,34 +65,71 @@ class Peer:
     engine: int
     """Process id of the engine."""
     port: int
+    outside: int
+    """Process id of somebody on the machine its traffic comes from."""
 
 
-def measure(field: Field, wanted: set[str], runs: int) -> list[Number]:
-    """Return the wanted numbers, measured."""
+class _Start(Protocol):
+    """Starts an engine by a command that comes before its own."""
+
+    def __call__(
+        self, *, within: Sequence[str]
+    ) -> contextlib.AbstractContextManager[Daemon | None]: ...
+
+
+def measure(field: Field, wanted: set[str], runs: int, root: Path) -> list[Number]:
+    """Return the wanted numbers, measured; engines with a host of their own live below ``root``."""
     found: list[Number] = []
-    if not wanted.intersection(NAMES):
-        return found
-    with contextlib.ExitStack() as stack:
-        outside = stack.enter_context(_outside())
-        peers: dict[str, Peer] = {}
-        skipped = {"podman": "no engine to ask over the API"}
-        for name, daemon in (("kedge", field.kedged), ("dockerd", field.dockerd)):
-            if daemon is None:
-                continue
-            try:
-                peers[name] = stack.enter_context(_peer(daemon, _PORTS[name]))
-            except (MeasureError, OSError) as failure:
-                skipped[name] = f"failed: {failure}"
-        for name, make in _NUMBERS.items():
-            if name in wanted:
-                number = make(peers, outside)
-                number.skipped |= skipped
-                number.measure(_TURNS_OF.get(name, runs))
-                found.append(number)
+    together, apart = wanted.difference(_TRAFFIC), wanted.intersection(_TRAFFIC)
+    if together.intersection(NAMES):
+        with contextlib.ExitStack() as stack:
+            daemons = {"kedge": field.kedged, "dockerd": field.dockerd}
+            sides = [Side(name=name, daemon=daemon) for name, daemon in daemons.items()]
+            found += _measure(stack, sides, together, runs)
+    if apart:
+        with contextlib.ExitStack() as stack:
+            root.mkdir()
+            kedged, dockerd = engines.open_kedged, engines.open_dockerd
+            sides = [
+                _side(stack, "kedge", partial(kedged, root / "k", material.busybox_context())),
+                _side(stack, "dockerd", partial(dockerd, root / "d", material.busybox_root())),
+            ]
+            found += _measure(stack, sides, apart, runs)
     return found
 
 
-def _attach(peers: dict[str, Peer], _outside: int) -> Number:
+def _measure(
+    stack: contextlib.ExitStack, sides: list[Side], wanted: set[str], runs: int
+) -> list[Number]:
+    found: list[Number] = []
+    peers: dict[str, Peer] = {}
+    skipped = {"podman": "no engine to ask over the API"}
+    for side in sides:
+        if side.daemon is None:
+            continue
+        try:
+            peers[side.name] = stack.enter_context(_peer(side, side.daemon))
+        except (MeasureError, OSError) as failure:
+            skipped[side.name] = f"failed: {failure}"
+    for name, make in _NUMBERS.items():
+        if name in wanted:
+            number = make(peers)
+            number.skipped |= skipped
+            number.measure(_TURNS_OF.get(name, runs))
+            found.append(number)
+    return found
+
+
+def _side(stack: contextlib.ExitStack, name: str, start: _Start) -> Side:
+    """Start an engine on a host of its own, with another machine on a wire to it."""
+    host, outside = stack.enter_context(_machine()), stack.enter_context(_machine())
+    _connect(host, outside)
+    within = _in(host)
+    daemon = stack.enter_context(start(within=within))
+    return Side(name=name, daemon=daemon, within=within, outside=outside)
+
+
+def _attach(peers: dict[str, Peer]) -> Number:
     return Number(
         title="a bridge and a published port add to a start",
         unit="ms",
@@ -106,7 +160,7 @@ def _attached(peer: Peer) -> float:
         _remove_all(peer.client, keep=peer.container)
 
 
-def _many(peers: dict[str, Peer], _outside: int) -> Number:
+def _many(peers: dict[str, Peer]) -> Number:
     return Number(
         title=f"a start with {_MANY} containers and ports, as part of the tenth's time",
         unit="times",
@@ -127,12 +181,12 @@ def _crowded(peer: Peer) -> float:
     return min(spent[_MANY:]) / min(spent[5 : 5 + _AROUND])
 
 
-def _throughput(peers: dict[str, Peer], outside: int) -> Number:
+def _throughput(peers: dict[str, Peer]) -> Number:
     return Number(
         title="TCP through a published port from another machine",
         unit="MB/s",
         probes={
-            name: _bound(_load, outside, "send", _HOST, str(peer.port), _BURST_S, _BURSTS)
+            name: _bound(_load, peer.outside, "send", _HOST, str(peer.port), _BURST_S, _BURSTS)
             for name, peer in peers.items()
         },
         target=Target(times=0.9),
@@ -140,19 +194,19 @@ def _throughput(peers: dict[str, Peer], outside: int) -> Number:
     )
 
 
-def _latency(peers: dict[str, Peer], outside: int) -> Number:
+def _latency(peers: dict[str, Peer]) -> Number:
     return Number(
         title="a question and its answer through a published port",
         unit="us",
         probes={
-            name: _bound(_load, outside, "turns", _HOST, str(peer.port), "2000")
+            name: _bound(_load, peer.outside, "turns", _HOST, str(peer.port), "2000")
             for name, peer in peers.items()
         },
         target=Target(times=0.9),
     )
 
 
-def _dns(peers: dict[str, Peer], _outside: int) -> Number:
+def _dns(peers: dict[str, Peer]) -> Number:
     return Number(
         title="names answered per second of the engine's processor time",
         unit="per s",
@@ -168,7 +222,7 @@ def _answers(peer: Peer) -> float:
     return _QUESTIONS / (_cpu_s(peer.engine) - before)
 
 
-_NUMBERS: Final[dict[str, Callable[[dict[str, Peer], int], Number]]] = {
+_NUMBERS: Final[dict[str, Callable[[dict[str, Peer]], Number]]] = {
     "n-attach": _attach,
     "n-many": _many,
     "n-throughput": _throughput,
@@ -183,7 +237,7 @@ def _bound(call: Callable[..., float], *arguments: object) -> Callable[[], float
 
 def _load(pid: int, *words: str) -> float:
     """Run the load in a process's network namespace; return its figure."""
-    return float(run(["nsenter", "-t", str(pid), "-n", sys.executable, _PROGRAM, *words]))
+    return float(run([*_in(pid), sys.executable, _PROGRAM, *words]))
 
 
 def _publishing(port: int) -> dict[str, object]:
@@ -214,9 +268,9 @@ def _remove_all(client: ApiClient, *, keep: int) -> None:
 
 
 @contextlib.contextmanager
-def _peer(daemon: Daemon, port: int) -> Iterator[Peer]:
+def _peer(side: Side, daemon: Daemon) -> Iterator[Peer]:
     """Start the engine's server container, and the load's other end in its namespace."""
-    client = daemon.client()
+    client, port = daemon.client(), _PORTS[side.name]
     host = _publishing(port) | {"NetworkMode": "bench-net"}
     request = {"Image": IMAGE, "Cmd": ["sleep", "3600"], "HostConfig": host}
     request["ExposedPorts"] = {_INSIDE: {}}
@@ -225,12 +279,18 @@ def _peer(daemon: Daemon, port: int) -> Iterator[Peer]:
     path = f"/containers/{json.loads(made)['Id']}"
     client.ask("POST", f"{path}/start")
     pid = int(json.loads(client.ask("GET", f"{path}/json"))["State"]["Pid"])
-    words = ["nsenter", "-t", str(pid), "-n", sys.executable, _PROGRAM, "serve", "80"]
+    words = [*_in(pid), sys.executable, _PROGRAM, "serve", "80"]
     with subprocess.Popen(words, stdout=subprocess.PIPE) as server:
         try:
             if server.stdout is None or server.stdout.readline() != b"ready\n":
                 raise MeasureError("the load's server does not start")
-            yield Peer(client=client, container=pid, engine=_owner(daemon), port=port)
+            yield Peer(
+                client=client,
+                container=pid,
+                engine=_owner(side.within, daemon),
+                port=port,
+                outside=side.outside,
+            )
         finally:
             server.kill()
             client.ask("DELETE", path, {"force": "1"})
@@ -238,29 +298,36 @@ def _peer(daemon: Daemon, port: int) -> Iterator[Peer]:
 
 
 @contextlib.contextmanager
-def _outside() -> Iterator[int]:
-    """Make another machine; yield the id of a process in its namespace."""
-    with subprocess.Popen(["unshare", "-n", "sh", "-c", "echo; exec sleep 3600"],
-                          stdout=subprocess.PIPE) as machine:  # fmt: skip
+def _machine() -> Iterator[int]:
+    """Make a machine without a wire; yield the id of a process in its namespace."""
+    script = "ip link set lo up; echo; exec sleep 3600"
+    with subprocess.Popen(["unshare", "-n", "sh", "-c", script], stdout=subprocess.PIPE) as machine:
         try:
             if machine.stdout is not None:
                 machine.stdout.readline()
-            inside = ["nsenter", "-t", str(machine.pid), "-n"]
-            pair = ["ip", "link", "add", "kbench0", "type", "veth", "peer", "name", "eth0"]
-            run([*pair, "netns", str(machine.pid)])
-            run(["ip", "addr", "add", f"{_HOST}/24", "dev", "kbench0"])
-            run(["ip", "link", "set", "kbench0", "up"])
-            run([*inside, "ip", "addr", "add", f"{_OUTSIDE}/24", "dev", "eth0"])
-            run([*inside, "ip", "link", "set", "eth0", "up"])
             yield machine.pid
         finally:
-            # The wire goes with the namespace.
+            # Its wires go with the namespace.
             machine.kill()
 
 
-def _owner(daemon: Daemon) -> int:
+def _connect(host: int, outside: int) -> None:
+    ends = ((host, "kbench0", _HOST), (outside, "eth0", _OUTSIDE))
+    pair = ["ip", "link", "add", "kbench0", "type", "veth", "peer", "name", "eth0"]
+    run([*_in(host), *pair, "netns", str(outside)])
+    for machine, link, address in ends:
+        run([*_in(machine), "ip", "addr", "add", f"{address}/24", "dev", link])
+        run([*_in(machine), "ip", "link", "set", link, "up"])
+
+
+def _in(machine: int) -> list[str]:
+    """Return what runs a command in a process's network namespace."""
+    return ["nsenter", "-t", str(machine), "-n"]
+
+
+def _owner(within: Sequence[str], daemon: Daemon) -> int:
     """Return the process that listens on the engine's socket."""
-    shown = run(["ss", "-xlpH", "src", str(daemon.socket)])
+    shown = run([*within, "ss", "-xlpH", "src", str(daemon.socket)])
     _, _, rest = shown.partition("pid=")
     if not rest:
         raise MeasureError(f"nobody listens on {daemon.socket}")

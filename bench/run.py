@@ -119,7 +119,7 @@ def _measure(
         memory = rows.measure_memory(field) if "memory" in wanted else []
         numbers = sessions.measure(field, wanted, sizes, session_runs)
         numbers += stacks.measure(field, wanted, session_runs)
-        numbers += networks.measure(field, wanted, session_runs)
+        numbers += networks.measure(field, wanted, session_runs, root / "networks")
         if not wanted.isdisjoint(builds.NAMES):
             numbers += builds.measure(field, wanted, root / "builds", session_runs)
         parts = [
