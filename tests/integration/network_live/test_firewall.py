@@ -54,11 +54,11 @@ PORTS = [
     port("2001:db8::1", 8082, "fd00:1::2"),
 ]
 
+_TO_PORT = "ip daddr . meta l4proto . th dport"
 RULES = {
     "raw": [
         "iifname @bridges goto bridged",
-        'ip daddr 127.0.0.0/8 iifname != "lo" '
-        "ip daddr . meta l4proto . th dport @loopback_ports4 drop",
+        f'ip daddr 127.0.0.0/8 iifname != "lo" {_TO_PORT} @loopback_ports4 drop',
     ],
     "bridged": ["ip daddr 127.0.0.0/8 drop", "fib saddr type local drop"],
     "prerouting": ["ip daddr 127.0.0.0/8 return", "fib daddr type local jump publish"],
