@@ -109,6 +109,7 @@ class BuildOptions:
         outputs: Where the result goes; none means the image store.
         no_cache_stages: Stages that are built anew.
         debug_shell: Offer a shell in the file system of a step that fails.
+        side_by_side: Stages report as they go, each message with its stage.
         context_token: The body has only what the engine lacks of a context it was told of.
     """
 
@@ -156,6 +157,7 @@ class BuildOptions:
     attests: Attests = field(default_factory=Attests)
     context_token: str = ""
     debug_shell: bool = False
+    side_by_side: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

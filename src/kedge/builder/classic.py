@@ -80,7 +80,7 @@ def classic_stream(event: Event) -> list[JsonObject]:  # noqa: C901 - one case p
         case OutputReady():
             return [{"aux": {"Output": {"Index": event.index, "Token": event.token}}}]
         case InStage():
-            return classic_stream(event.event)
+            return _in_stage(event)
         case StageFailed():
             return []
         case ShellReady():
@@ -88,6 +88,22 @@ def classic_stream(event: Event) -> list[JsonObject]:  # noqa: C901 - one case p
             return [{"aux": {"Shell": told}}]
         case _:
             assert_never(event)
+
+
+def _in_stage(event: InStage) -> list[JsonObject]:
+    """Return what a stage reports, marked with its name and what it is at."""
+    messages = classic_stream(event.event)
+    if not event.label:
+        return messages
+    told: JsonObject = {"name": event.label}
+    match event.event:
+        case StepStarted() as step:
+            told["begins"] = f"{step.number}/{step.total} {step.text}"
+        case StepDone():
+            told["ends"] = True
+        case _:
+            pass
+    return [{**message, "stage": told} for message in messages]
 
 
 def _answered(answer: Answer) -> list[JsonObject]:

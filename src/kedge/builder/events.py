@@ -164,6 +164,8 @@ class InStage:
 
     stage: int
     event: "Event"
+    label: str = ""
+    """The stage's name; empty where it is the only one."""
 
 
 Event: TypeAlias = (

@@ -25,7 +25,7 @@ from kedge.builder.files.tree import NO_FILES, Tree
 from kedge.builder.findings import CheckWarning
 from kedge.builder.lowering import Scope, lower
 from kedge.builder.operations import CopyOperation, RunOperation
-from kedge.builder.parallel import Once, Turns, run_stages
+from kedge.builder.parallel import NO_LABELS, Once, Turns, run_stages
 from kedge.builder.perform import Performer
 from kedge.builder.plan import BuildPlan, Source, SourceKind, StagePlan
 from kedge.builder.request import BuildRequest
@@ -110,7 +110,14 @@ class Execution:
             1 + len(plan.stages[index].commands) for index in plan.order
         )
         total += bool(scope.request.labels)
-        self._turns = Turns(plan.order, total, performer.on_event, at_once=at_once)
+        labels = {index: plan.stages[index].label for index in plan.order}
+        self._turns = Turns(
+            plan.order,
+            total,
+            performer.on_event,
+            at_once=at_once,
+            labels=labels if len(labels) > 1 else NO_LABELS,
+        )
 
     def run(self) -> StageState:
         """Build every needed stage and return what the target became.
@@ -379,11 +386,11 @@ def _excerpt(request: BuildRequest, plan: StagePlan, failed: Command) -> str:
     index = next((i for i, each in enumerate(plan.commands) if each is failed), None)
     if index is None:
         return f"{request.dockerfile}:{plan.line} (a trigger of the base image)"
-    near = plan.commands[max(0, index - 1) : index + 2]
+    around = [(plan.line, plan.text), *((c.origin.line, c.origin.source) for c in plan.commands)]
     lines = [f"{request.dockerfile}:{failed.origin.line}"]
     lines += [
-        f"{'>>>' if each is failed else '   '} {each.origin.line:4} | {text}"
-        for each in near
-        for text in each.origin.source.splitlines()[:5]
+        f"{'>>>' if at == index + 1 else '   '} {line:4} | {text}"
+        for at, (line, source) in list(enumerate(around))[index : index + 3]
+        for text in source.splitlines()[:5]
     ]
     return "\n".join(lines)

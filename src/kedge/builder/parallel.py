@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Final
 
 from kedge.builder.events import (
@@ -27,6 +28,7 @@ from kedge.builder.events import (
 _AT_ONCE: Final = max(4, 2 * (os.cpu_count() or 1))
 _MOST_HELD: Final = 20_000
 _WAIT_S: Final = 0.1
+NO_LABELS: Final[Mapping[int, str]] = MappingProxyType({})
 
 
 class Turns:
@@ -39,11 +41,14 @@ class Turns:
         on_event: Callable[[Event], None],
         *,
         at_once: bool = False,
+        labels: Mapping[int, str] = NO_LABELS,
     ) -> None:
         """Expect reports of the stages in ``order``, and ``total`` steps.
 
-        With ``at_once`` nothing is held back, and what a stage reports is told as `InStage`.
+        With ``at_once`` nothing is held back, and what a stage reports is told as `InStage`,
+        with its name of ``labels``.
         """
+        self._labels = labels
         self._at_once = at_once
         self._order = deque(order)
         self._held: dict[int, list[Event]] = {index: [] for index in order}
@@ -63,7 +68,7 @@ class Turns:
         """Pass on what a stage reports, or hold it back until its turn."""
         with self._lock:
             if self._at_once:
-                self._on_event(InStage(stage=index, event=self._numbered(event)))
+                self._in_stage(index, self._numbered(event))
             elif isinstance(event, ShellReady):
                 # Somebody sits there and waits for it, and wants to know what led to it.
                 self._release(index)
@@ -88,8 +93,11 @@ class Turns:
         """Tell what is known of a stage that ends the build, whoever's turn it is."""
         with self._lock:
             if self._at_once:
-                self._on_event(InStage(stage=index, event=StageFailed()))
+                self._in_stage(index, StageFailed())
             self._release(index)
+
+    def _in_stage(self, index: int, event: Event) -> None:
+        self._on_event(InStage(stage=index, event=event, label=self._labels.get(index, "")))
 
     def _numbered(self, event: Event) -> Event:
         if not isinstance(event, StepStarted):

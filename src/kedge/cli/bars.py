@@ -1,10 +1,16 @@
-"""Progress bars with rich, one a layer; lines that are no layer's scroll by above them."""
+"""Progress bars with rich, one a layer; lines that are no layer's scroll by above them.
+
+Below the bars are the stages of a build that run at this moment, each with its step and how long
+that has taken.
+"""
 
 import os
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from typing import Final, TextIO
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -13,9 +19,10 @@ from rich.progress import (
     TextColumn,
     TransferSpeedColumn,
 )
+from rich.table import Table
 from rich.text import Text
 
-from kedge.lib.fields import number, text
+from kedge.lib.fields import flag, number, text
 from kedge.lib.jsontypes import JsonObject
 
 _DONE: Final = frozenset(
@@ -24,6 +31,38 @@ _DONE: Final = frozenset(
         *("Pushed", "Layer already exists"),
     }
 )
+
+
+class RunningStages:
+    """What each running stage is at; drawn anew several times a second."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        """Measure with ``now``, in seconds."""
+        self._now = now
+        self._steps: dict[str, tuple[str, float]] = {}
+
+    def take(self, message: JsonObject) -> None:
+        """Learn from the marks of a message."""
+        name = text(message, "stage", "name")
+        if begins := text(message, "stage", "begins"):
+            self._steps[name] = (begins.partition("\n")[0], self._now())
+        elif name and flag(message, "stage", "ends"):
+            self._steps.pop(name, None)
+
+    def __rich__(self) -> Table:
+        """Return one line for each stage."""
+        table = Table.grid(padding=(0, 2), expand=True)
+        table.add_column(no_wrap=True, style="bold")
+        table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
+        table.add_column(no_wrap=True, justify="right")
+        # A copy: lines are drawn by another thread than the one that learns.
+        for name, (step, begun_s) in list(self._steps.items()):
+            table.add_row(Text(name), Text(step), f"{self._now() - begun_s:.1f}s")
+        return table
+
+    def clear(self) -> None:
+        """Forget all stages: the build has ended."""
+        self._steps.clear()
 
 
 def show_bars(messages: Iterable[JsonObject], stream: TextIO) -> None:
@@ -36,12 +75,13 @@ def show_bars(messages: Iterable[JsonObject], stream: TextIO) -> None:
         DownloadColumn(),
         TransferSpeedColumn(),
         console=console,
-        transient=False,
     )
+    stages = RunningStages()
     tasks: dict[str, TaskID] = {}
     pending = ""
-    with progress:
+    with Live(Group(progress, stages), console=console, refresh_per_second=8):
         for message in messages:
+            stages.take(message)
             layer, status = text(message, "id"), text(message, "status")
             if "stream" in message:
                 # Steps write pieces of lines; a bar below them needs whole ones.
@@ -55,6 +95,7 @@ def show_bars(messages: Iterable[JsonObject], stream: TextIO) -> None:
                 console.print(Text(prefix + status), soft_wrap=True)
         if pending:
             console.print(Text.from_ansi(pending), soft_wrap=True)
+        stages.clear()
 
 
 def _update(progress: Progress, tasks: dict[str, TaskID], message: JsonObject) -> None:

@@ -143,6 +143,9 @@ def _query(options: Options, context: Context) -> dict[str, str | bool | list[st
         "t": options.texts("tag"),
         "q": options.on("quiet"),
         "debugshell": options.on("debug-shell"),
+        # A person in a shell of one stage must not be written over by another.
+        "sidebyside": not options.on("debug-shell")
+        and options.text("progress") in {"auto", "plain", "tty"},
         "nocache": options.on("no-cache"),
         "nocachefilter": [
             name for text in options.texts("no-cache-filter") for name in text.split(",")

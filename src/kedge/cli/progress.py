@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import Final, TextIO
 
+from kedge.cli.stagelines import stage_lines
 from kedge.errdefs import SystemFailureError
 from kedge.lib.fields import mapping, number, text
 from kedge.lib.jsontypes import JsonObject
@@ -49,6 +50,7 @@ def show_progress(
     Raises:
         SystemFailureError: The engine tells of a failure.
     """
+    messages = stage_lines(messages)
     if (bars or wants_bars(stream)) and not plain:
         from kedge.cli.bars import show_bars  # noqa: PLC0415 - rich is large
 

@@ -213,7 +213,12 @@ class BuildService:
         def work(emit: Callable[[Event], None]) -> None:
             sinks = FetchedSinks(self._desk, emit, cancel)
             shells = self._shells.of_build(cancel) if options.debug_shell else None
-            outlets = Outlets(sinks=sinks, registries=registries, shells=shells)
+            outlets = Outlets(
+                sinks=sinks,
+                registries=registries,
+                shells=shells,
+                shows_stages_at_once=options.side_by_side,
+            )
             try:
                 with contextlib.closing(registries):
                     self._work(request, options, pipe, _Ends(bases, outlets, emit, cancel))

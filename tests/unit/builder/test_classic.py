@@ -4,6 +4,7 @@ from kedge.builder.events import (
     Event,
     ImageBuilt,
     ImageTagged,
+    InStage,
     Notice,
     Output,
     PullProgress,
@@ -15,6 +16,7 @@ from kedge.builder.events import (
 )
 from kedge.builder.failures import StepFailedError
 from kedge.errdefs import NotFoundError
+from kedge.lib.jsontypes import JsonObject
 
 ID = "sha256:" + "ab12" * 16
 EVENTS: list[Event] = [
@@ -70,3 +72,17 @@ def test_errors_carry_the_exit_code_of_a_command() -> None:
         "errorDetail": {"message": "No such image: x"},
         "error": "No such image: x",
     }
+
+
+def test_messages_of_stages_that_run_at_once_are_marked() -> None:
+    def told(event: Event, label: str = "web") -> list[JsonObject]:
+        return classic_stream(InStage(stage=1, event=event, label=label))
+
+    step = StepStarted(number=2, total=5, text="RUN make")
+    assert [each["stage"] for each in told(step)] == [{"name": "web", "begins": "2/5 RUN make"}] * 2
+    assert [each["stage"] for each in told(Notice(text="x"))] == [{"name": "web"}]
+    assert [each["stage"] for each in told(StepDone(image_id="sha256:0"))] == [
+        {"name": "web", "ends": True}
+    ]
+    # A stage that is alone needs no name.
+    assert told(step, "") == classic_stream(step)

@@ -117,12 +117,12 @@ def test_who_waits_can_be_cancelled() -> None:
 
 def test_who_shows_stages_side_by_side_is_told_at_once() -> None:
     told: list[Event] = []
-    turns = Turns([0, 2], 2, told.append, at_once=True)
+    turns = Turns([0, 2], 2, told.append, at_once=True, labels={0: "base"})
     turns.report(2, step("c"))
     turns.report(0, step("a"))
     turns.fail(2)
     assert told == [
         InStage(stage=2, event=StepStarted(number=1, total=2, text="c")),
-        InStage(stage=0, event=StepStarted(number=2, total=2, text="a")),
+        InStage(stage=0, event=StepStarted(number=2, total=2, text="a"), label="base"),
         InStage(stage=2, event=StageFailed()),
     ]

@@ -32,6 +32,16 @@ class Aux(msgspec.Struct, omit_defaults=True):
     size: int = field(name="Size", default=0)
 
 
+class ProgressStage(msgspec.Struct, omit_defaults=True):
+    """Which stage of a build a message is from, for clients that show several at once."""
+
+    name: str
+    begins: str = ""
+    """The step that begins with this message, its number first."""
+    ends: bool = False
+    """The step ends with this message."""
+
+
 class ProgressMessage(msgspec.Struct, omit_defaults=True):
     """One line: text of a build in `stream`, a state of a download in `status` and `id`."""
 
@@ -43,6 +53,7 @@ class ProgressMessage(msgspec.Struct, omit_defaults=True):
     error_detail: ErrorDetail | None = field(name="errorDetail", default=None)
     error: str = ""
     aux: Aux | msgspec.Raw | UnsetType = UNSET
+    stage: ProgressStage | None = None
 
 
 def error_message(text: str, *, code: int = 0) -> ProgressMessage:

@@ -11,6 +11,7 @@ from kedge.cli.buildoutputs import Outputs, outputs_of
 from kedge.cli.compose.buildflags import BuildFlags
 from kedge.cli.flags import read_options
 from kedge.cli.progress import checked
+from kedge.cli.stagelines import stage_lines
 from kedge.client.credentials import CredentialStore, config_directory, registry_auth_headers
 from kedge.client.http import EngineClient, percent_encode
 from kedge.compose import events
@@ -98,7 +99,7 @@ class Imaging:
             options = read_options(COMMAND.flags, words, interspersed=True)
             outputs = outputs_of(options)
             messages = send_build(options, client, outputs, stage.app.env).messages()
-            for line in _lines(_taken(client, outputs, checked(messages))):
+            for line in _lines(_taken(client, outputs, stage_lines(checked(messages)))):
                 if not self._flags.quiet:
                     stage.report(
                         Event(Kind.IMAGE, step.image, "Building", Status.WORKING, output=line)

@@ -167,6 +167,7 @@ def parse_build_options(request: Request) -> BuildOptions:
         outputs=_outputs(request),
         context_token=request.text("contexttoken"),
         debug_shell=request.flag("debugshell"),
+        side_by_side=request.flag("sidebyside"),
         attests=make_attests(_json_parameter(request, "attests", dict[str, str]) or {}),
         no_cache_stages=tuple(name for name in request.texts("nocachefilter") if name),
     )
