@@ -90,3 +90,15 @@ def test_no_budget_holds_a_heavy_module() -> None:
 
 def test_the_package_itself_imports_nothing_but_words() -> None:
     assert loaded_by("kedge") == loaded_by("sys")
+
+
+def test_names_do_not_wait_for_the_modules_of_the_services() -> None:
+    """An engine that comes back answers names when it has read these; the rest comes later."""
+    code = "import kedge.daemon.main, sys; print(*sys.modules)"
+    result = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    )
+    loaded = result.stdout.split()
+    assert "kedge.network.dns.server" in loaded
+    later = ("kedge.server", "kedge.distribution", "kedge.builder.builder", "urllib3")
+    assert [name for name in loaded if name.startswith(later)] == []

@@ -2,25 +2,23 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import sys
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeAlias
 
-from kedge import __version__
-from kedge.daemon.assembly import Engine, open_engine
 from kedge.daemon.config import DaemonConfig, load_config
+from kedge.daemon.core import EngineCore, open_core
 from kedge.daemon.process import failures_are_one_line, raise_file_limit, say
-from kedge.lib.atomicfile import write_atomic
 from kedge.linux import malloc
-from kedge.server.listeners import open_listener
-from kedge.server.response import ServerIdentity
-from kedge.server.server import Backends, Server
 
-_GRACE_S: Final = 2.0
 _LARGEST_BUFFER: Final = 4 * 1024 * 1024
 _SPARE_MEMORY: Final = 2 * 1024 * 1024
 _ARENAS: Final = 2
+
+_Serve: TypeAlias = Callable[[DaemonConfig, EngineCore, asyncio.Event], Awaitable[None]]
 
 
 def main() -> None:
@@ -42,34 +40,19 @@ async def _run(config: DaemonConfig) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with open_engine(config) as engine:
-        for problem in engine.problems:
-            say(problem)
-        server = Server(_backends(engine), ServerIdentity(version=__version__))
-        await server.serve(open_listener(address) for address in config.listen)
-        if config.pidfile:
-            write_atomic(config.pidfile, f"{os.getpid()}\n".encode())
-        say(f"kedged {__version__} listens on {', '.join(config.listen)}")
-        await stop.wait()
-        say("stopping")
-        await server.close(grace_s=_GRACE_S)
+    async with open_core(config) as core:
+        # In a thread, because exits and questions for names go on meanwhile.
+        serve = await asyncio.to_thread(_read_services)
+        await serve(config, core, stop)
     if config.pidfile:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(config.pidfile)
 
 
-def _backends(engine: Engine) -> Backends:
-    return Backends(
-        containers=engine.containers,
-        files=engine.files,
-        execs=engine.execs,
-        images=engine.images,
-        image_archives=engine.image_archives,
-        builds=engine.builds,
-        buildkit=engine.buildkit,
-        networks=engine.networks,
-        volumes=engine.volumes,
-        system=engine.system,
-        registries=engine.registries,
-        search=engine.search,
-    )
+def _read_services() -> _Serve:
+    """Read the modules nobody waits for whose names do not resolve; they are most of all."""
+    from kedge.daemon.serving import serve  # noqa: PLC0415 - later is what this is about
+
+    gc.freeze()
+    gc.enable()
+    return serve

@@ -206,8 +206,8 @@ class Lifecycle:
         for session in waiting:
             await session.hand_over(shim)
 
-    async def adopt(self, adopted: Sequence[tuple[Container, Shim]]) -> list[str]:
-        """Look after the containers an earlier engine has started.
+    async def answer_names(self, adopted: Sequence[tuple[Container, Shim]]) -> list[str]:
+        """Answer what the containers of an earlier engine ask for names.
 
         Returns:
             One line for each whose networks could not be put right.
@@ -221,8 +221,12 @@ class Lifecycle:
             self._network.publish(container)
         for container, shim in adopted:
             await self._network.take_up(container, shim)
-            self.watch(container, shim)
         return problems
+
+    def adopt(self, adopted: Sequence[tuple[Container, Shim]]) -> None:
+        """Look after the containers an earlier engine has started."""
+        for container, shim in adopted:
+            self.watch(container, shim)
 
     def rename(self, container: Container, name: str) -> None:
         """Give a container whose lock is held another name, in its networks, too."""

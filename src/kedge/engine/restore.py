@@ -3,16 +3,18 @@
 Whatever happened before (a clean stop, ``kill -9``, a power cut), in this order:
 
 1. A container whose shim answers is adopted, whatever its record says: a crash between the start
-   and its record leaves a running container that is recorded as created. When only an exit status
-   is left, that is recorded. When neither is there, shim and container are dead: 137.
-2. A removal that was going on is finished, one that --rm asks for is done.
-3. Layers, bundles and folders without a record go: they are steps of a create, a remove or a
+   and its record leaves a running container that is recorded as created.
+2. The network drops the endpoints of everything that does not live; of what does, a network that
+   was being left is left, and one that was being joined is not joined. From here on names resolve
+   again: containers wait for that, and for nothing of what follows.
+3. Of the other containers that lived, an exit status that is left is recorded. When there is none,
+   shim and container are dead: 137.
+4. Layers, bundles and folders without a record go: they are steps of a create, a remove or a
    build that did not reach its end. After a repair of the store they stay, see
    `kedge.engine.storerepair`.
-4. File systems of volumes that no running container uses are unmounted; the volumes themselves
+5. File systems of volumes that no running container uses are unmounted; the volumes themselves
    have been put right by `kedge.volumes.store` when it was opened.
-5. The network drops the endpoints of everything that does not live; of what does, a network that
-   was being left is left, and one that was being joined is not joined.
+6. A removal that was going on is finished, one that --rm asks for is done.
 """
 
 import asyncio
@@ -47,27 +49,18 @@ async def restore(context: EngineContext, lifecycle: Lifecycle) -> list[str]:
         One line for each thing that could not be put right.
     """
     problems: list[str] = list(context.store.problems)
-    adopted: list[tuple[Container, Shim]] = []
-    ended: list[tuple[Container, ExitStatus]] = []
-    for record in context.containers.store.load_all():
-        container = context.containers.add(record)
-        hold_volumes(context, record)
-        shim = await _try_adopt(context, container)
-        if shim is not None:
-            adopted.append((container, shim))
-            if shim.refusal:
-                problems.append(shim.refusal)
-        elif record.alive:
-            ended.append((container, await _reap(context, container)))
+    adopted, dead = await _find_shims(context)
+    problems += [shim.refusal for _, shim in adopted if shim.refusal]
+    running = [item for item in adopted if item[1].state != _EXITED]
+    active = [container.id for container, _ in running]
+    report = await context.run_network(lambda: context.network.restore(active))
+    problems += report.problems
+    problems += await lifecycle.answer_names(running)
+    ended = [(container, await _reap(context, container)) for container in dead]
     await _remove_strays(context, problems)
     problems.extend(context.volumes.problems)
     recover_mounts(context)
-    active = [container.id for container, shim in adopted if shim.state != _EXITED]
-    report = await context.run_network(lambda: context.network.restore(active))
-    problems.extend(report.problems)
-    for container, shim in adopted:
-        container.shim = shim
-    problems += await lifecycle.adopt([item for item in adopted if item[1].state != _EXITED])
+    lifecycle.adopt(running)
     for container, shim in adopted:
         if shim.state == _EXITED:
             await lifecycle.finish(container, await shim.wait())
@@ -76,6 +69,24 @@ async def restore(context: EngineContext, lifecycle: Lifecycle) -> list[str]:
     for container in context.containers:
         await _finish_removal(context, lifecycle, container, problems)
     return problems
+
+
+async def _find_shims(
+    context: EngineContext,
+) -> tuple[list[tuple[Container, Shim]], list[Container]]:
+    """Return the containers whose shims answer, and those that died with theirs."""
+    adopted: list[tuple[Container, Shim]] = []
+    dead: list[Container] = []
+    for record in context.containers.store.load_all():
+        container = context.containers.add(record)
+        hold_volumes(context, record)
+        shim = await _try_adopt(context, container)
+        if shim is not None:
+            container.shim = shim
+            adopted.append((container, shim))
+        elif record.alive:
+            dead.append(container)
+    return adopted, dead
 
 
 async def _try_adopt(context: EngineContext, container: Container) -> Shim | None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import random
+import socket
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import Self
 
 import pytest
 
+from kedge.shim.messages import SOCKET_NAME
 from tests.engine import DOCKER
 from tests.integration.engine_crash.truth import until
 from tests.integration.engine_networks.machines import (
@@ -21,7 +23,7 @@ from tests.integration.engine_networks.machines import (
     wired,
 )
 from tests.integration.engine_networks.netstate import differences, links_of, resolve, told
-from tests.integration.network_live.lab import ask
+from tests.integration.network_live.lab import TIMEOUT_S, ask
 from tests.integration.restart_live.reboot import reboot
 
 pytestmark = [
@@ -180,6 +182,33 @@ def test_half_a_departure_is_finished_and_half_an_arrival_taken_back(
     with serving(machine.network_of("web"), 80):
         assert machine.space.run(partial(ask, "192.0.2.1", 8080))
     assert "problem" not in engine.log.read_text()
+
+
+def test_names_resolve_before_the_rest_of_a_start(machine: EngineMachine) -> None:
+    engine = machine.engine
+    engine.docker("network", "create", "red")
+    machine.run("db", "--network", "red", "--network-alias", "sql").close()
+    (addresses,) = (item.addresses for item in told(machine).endpoints)
+    with contextlib.closing(machine.run("web", "--network", "red")) as web:
+        engine.kill()
+        # What looks like the shim of a build step takes the engine's call and says nothing.
+        folder = engine.root / "exec" / "shims" / "stray"
+        folder.mkdir()
+        with socket.socket(socket.AF_UNIX) as stray:
+            stray.bind(str(folder / SOCKET_NAME))
+            stray.listen()
+            stray.settimeout(TIMEOUT_S)
+            start = threading.Thread(target=machine.start)
+            start.start()
+            with stray.accept()[0]:
+                found = web.run(partial(resolve, "sql"))
+                with contextlib.closing(engine.client()) as client:
+                    is_served = client.is_reachable()
+        start.join()
+    assert found == {item.partition("/")[0] for item in addresses}
+    assert not is_served
+    assert not folder.exists()
+    settled(machine)
 
 
 def test_a_reboot_gives_back_the_network_that_was(machine: EngineMachine) -> None:
