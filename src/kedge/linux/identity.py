@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-
+from kedge.lib.blocks import contextmanager
 from kedge.lib.hints import TYPE_CHECKING
 from kedge.linux.capabilities import get_capabilities, set_capabilities
 from kedge.linux.process import set_filesystem_ids

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 
+from kedge.lib.blocks import contextmanager
 from kedge.lib.hints import TYPE_CHECKING
 from kedge.linux.libc import LIBC, check
 
 if TYPE_CHECKING:
-    import signal
     from collections.abc import Generator
     from typing import Final
 
@@ -37,7 +36,7 @@ def prctl(option: int, arg2: int = 0, arg3: int = 0) -> int:
     return int(check(_prctl(option, arg2, arg3, 0, 0)))
 
 
-def set_parent_death_signal(signum: signal.Signals | int) -> None:
+def set_parent_death_signal(signum: int) -> None:
     """Have ``signum`` sent when the parent dies; any later change of credentials clears it."""
     prctl(PR_SET_PDEATHSIG, int(signum))
 
@@ -57,7 +56,7 @@ def set_child_subreaper(*, enabled: bool = True) -> None:
     prctl(_PR_SET_CHILD_SUBREAPER, int(enabled))
 
 
-@contextlib.contextmanager
+@contextmanager
 def adopting_orphans() -> Generator[None]:
     """Be the parent of orphaned descendants inside the block, and after it only if so before."""
     found = ctypes.c_int()

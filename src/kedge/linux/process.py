@@ -8,11 +8,10 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import signal
 
 from kedge.lib.hints import TYPE_CHECKING
 from kedge.linux.libc import LIBC, check
-from kedge.linux.signals import reset_reserved_signals
+from kedge.linux.signals import COUNT, reset_reserved_signals
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -121,7 +120,7 @@ def reset_signals() -> None:
     Through the C library, as the two functions below: those of `signal` build an enum member for
     every signal they mention, which took longer than the fork.
     """
-    for signum in range(1, signal.NSIG):
+    for signum in range(1, COUNT):
         _signal(signum, None)
     reset_reserved_signals()
     restore_signal_mask(bytes(_SIGSET_SIZE))

@@ -7,10 +7,8 @@ Deprecated kernel memory limits (``memory.kernel``) are read by nobody and not k
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from kedge.errdefs import InvalidParameterError
-from kedge.lib.hints import NamedTuple
+from kedge.lib.hints import TYPE_CHECKING, NamedTuple
 from kedge.oci.fields import (
     UINT16_MAX,
     UINT32_MAX,

@@ -7,13 +7,15 @@ raised again on the other side as the same class of `kedge.errdefs`.
 
 from __future__ import annotations
 
-import array
-import contextlib
-import socket
+import _socket
+import os
+import struct
 
 from kedge import errdefs
 from kedge.errdefs import KedgeError, SystemFailureError
+from kedge.lib.blocks import suppress
 from kedge.lib.hints import TYPE_CHECKING, NamedTuple
+from kedge.linux import sockets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +33,7 @@ _ERROR: Final = b"E"
 
 # Well below the kernel's default socket buffer (212992), far above any list of mount points.
 _MESSAGE_MAX: Final = 131072
-_INT: Final = array.array("i").itemsize
+_INT: Final = struct.calcsize("i")
 
 
 class Message(NamedTuple):
@@ -47,7 +49,7 @@ class Channel:
 
     __slots__ = ("_socket",)
 
-    def __init__(self, end: socket.socket) -> None:
+    def __init__(self, end: _socket.socket) -> None:
         """Take over ``end``."""
         self._socket = end
 
@@ -66,7 +68,9 @@ class Channel:
     def send(self, kind: bytes, body: bytes = b"", fds: Sequence[int] = ()) -> None:
         """Send one message, with descriptors if there are any."""
         if fds:
-            socket.send_fds(self._socket, [kind + body], list(fds))
+            rights = struct.pack(f"{len(fds)}i", *fds)
+            ancillary = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)]
+            self._socket.sendmsg([kind + body], ancillary)
         else:
             self._socket.send(kind + body)
 
@@ -78,7 +82,7 @@ class Channel:
         """Send ``error``; if nobody listens any more, that is fine."""
         name = type(error).__name__ if isinstance(error, KedgeError) else "SystemFailureError"
         text = str(error) or type(error).__name__
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             self._socket.send(_ERROR + f"{name}\0{text}".encode(errors="replace")[:_MESSAGE_MAX])
 
     def receive(self) -> Message:
@@ -89,14 +93,15 @@ class Channel:
         """
         try:
             data, ancillary, _flags, _address = self._socket.recvmsg(
-                _MESSAGE_MAX, socket.CMSG_SPACE(4 * _INT), socket.MSG_CMSG_CLOEXEC
+                _MESSAGE_MAX, _socket.CMSG_SPACE(4 * _INT), _socket.MSG_CMSG_CLOEXEC
             )
         except ConnectionResetError:
             return Message(b"")
-        fds = array.array("i")
+        fds: list[int] = []
         for level, kind, content in ancillary:
-            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-                fds.frombytes(content[: len(content) - len(content) % _INT])
+            if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS:
+                count = len(content) // _INT
+                fds += struct.unpack_from(f"{count}i", content)
         if data[:1] == _ERROR:
             raise parse_failure(data[1:])
         return Message(data[:1], data[1:], tuple(fds))
@@ -113,5 +118,12 @@ def parse_failure(body: bytes) -> KedgeError:
 
 def open_channel() -> tuple[Channel, Channel]:
     """Return both ends of a new line."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
     return Channel(ours), Channel(theirs)
+
+
+def accept(listener: int) -> Channel:
+    """Return a line to whoever connects to the socket ``listener``, which is closed then."""
+    descriptor = sockets.accept(listener)
+    os.close(listener)
+    return Channel(_socket.socket(fileno=descriptor))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 
 from kedge.errdefs import KedgeError, SystemFailureError
+from kedge.lib.blocks import suppress
 from kedge.lib.hints import TYPE_CHECKING
 from kedge.linux import process
+from kedge.linux.signals import SIGKILL
 from kedge.runtime.failures import refusal
 
 if TYPE_CHECKING:
@@ -39,14 +39,14 @@ class Child:
         """Kill and reap the process, if there is one, and close the pidfd."""
         if self.pid < 0:
             return
-        with contextlib.suppress(ProcessLookupError):
-            process.send_signal(self.pidfd, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            process.send_signal(self.pidfd, SIGKILL)
         self._reap()
         os.close(self.pidfd)
 
     def _reap(self) -> None:
         # With SIGCHLD ignored the kernel reaps, and waiting only ends when it has.
-        with contextlib.suppress(ChildProcessError):
+        with suppress(ChildProcessError):
             os.waitpid(self.pid, 0)
 
 

@@ -9,7 +9,6 @@ a subreaper to adopt it.
 from __future__ import annotations
 
 import os
-import signal
 
 from kedge.errdefs import (
     HookFailedError,
@@ -19,6 +18,7 @@ from kedge.errdefs import (
 from kedge.lib.hints import TYPE_CHECKING, NamedTuple
 from kedge.linux import namespaces as ns
 from kedge.linux import prctl, process
+from kedge.linux.signals import SIGKILL
 from kedge.oci.runtime_spec.types import Process, Spec
 from kedge.runtime import channel
 from kedge.runtime.channel import Channel, open_channel
@@ -35,7 +35,7 @@ from kedge.runtime.plan import plan_init, plan_launch
 from kedge.runtime.seccomp_agent import notify_agent
 
 if TYPE_CHECKING:
-    import socket
+    from _socket import socket
     from collections.abc import Callable, Sequence
     from typing import Final
 
@@ -58,7 +58,7 @@ class Options(NamedTuple):
     """The caller is in the container's new network namespace already."""
     die_with_parent: bool = True
     """Kill the container when the caller dies; off for `kedge-runtime create`, which goes away."""
-    listener: socket.socket | None = None
+    listener: socket | None = None
     """Listening SOCK_SEQPACKET socket on which `start_created` will be called instead."""
     preserve_fds: int = 0
     """How many descriptors from 3 on the process keeps."""
@@ -66,6 +66,8 @@ class Options(NamedTuple):
     """Use MS_MOVE instead of `pivot_root` (``--no-pivot``)."""
     new_keyring: bool = True
     """Give the container a session keyring of its own (not ``--no-new-keyring``)."""
+    seccomp_cache: str = ""
+    """Directory of compiled filters; empty for none."""
 
 
 DEFAULT_OPTIONS: Final = Options()
@@ -145,14 +147,14 @@ class Created:
         try:
             request_start(self.line, lambda fd: give_to_agent(self._identity, self.pid, fd))
         except UnavailableError:
-            process.send_signal(self.pidfd, signal.SIGKILL)
+            process.send_signal(self.pidfd, SIGKILL)
             raise
         finally:
             self.line.close()
         try:
             run_poststart(self._identity, self.pid)
         except HookFailedError:
-            process.send_signal(self.pidfd, signal.SIGKILL)
+            process.send_signal(self.pidfd, SIGKILL)
             raise
 
     def close(self) -> None:
@@ -234,6 +236,7 @@ def create_container(
             keyring=container_id if options.new_keyring else "",
             die_with_parent=options.die_with_parent,
             preserve_fds=options.preserve_fds,
+            seccomp_cache=options.seccomp_cache,
         )
         plan = plan_init(
             spec,

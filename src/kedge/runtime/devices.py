@@ -6,11 +6,11 @@ is bound instead, which needs the host to have it at the same path.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
 
 from kedge.errdefs import ForbiddenError
+from kedge.lib.blocks import suppress
 from kedge.lib.hints import TYPE_CHECKING
 from kedge.linux import mount as lm
 from kedge.oci.runtime_spec.types import Device
@@ -129,12 +129,12 @@ def make_links(root: RootPath) -> None:
     directory = root.ensure_directory("/dev")
     try:
         for name, target in _SYMLINKS:
-            with contextlib.suppress(FileExistsError):
+            with suppress(FileExistsError):
                 os.symlink(target, name, dir_fd=directory)
         # The multiplexer must be this container's devpts, not whatever the image has.
-        with contextlib.suppress(FileNotFoundError, IsADirectoryError):
+        with suppress(FileNotFoundError, IsADirectoryError):
             os.unlink("ptmx", dir_fd=directory)
-        with contextlib.suppress(FileExistsError):
+        with suppress(FileExistsError):
             os.symlink("pts/ptmx", "ptmx", dir_fd=directory)
     except OSError as error:
         raise refusal("cannot make the symlinks in /dev of the container", error) from error

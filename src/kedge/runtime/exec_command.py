@@ -12,9 +12,9 @@ from kedge.oci.runtime_spec import Capabilities, Process, parse_process
 from kedge.runtime.console import relay, send_console
 from kedge.runtime.container import Stdio
 from kedge.runtime.execute import ExecStarted, exec_process
-from kedge.runtime.options import LIST, SWITCH, VALUE, Parsed, alias
+from kedge.runtime.options import LIST, SWITCH, VALUE, Command, Parsed, alias
 from kedge.runtime.state import Container, StateDirectory, load_json
-from kedge.runtime.waiting import forward_signals, wait_for
+from kedge.runtime.waiting import Foreground
 
 if TYPE_CHECKING:
     from typing import Final
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from kedge.runtime.journal import Invocation
 
 
-EXEC_FLAGS: Final = {
+_FLAGS: Final = {
     "process": VALUE,
     "p": alias("process"),
     "console-socket": VALUE,
@@ -69,12 +69,12 @@ def run_exec(call: Invocation, options: Parsed) -> int:
         write_atomic(options.value("pid-file"), str(started.pid).encode(), durable=False)
     if started.pty_master >= 0 and options.value("console-socket"):
         send_console(options.value("console-socket"), started.pty_master)
-    elif started.pty_master >= 0:
-        relay(started.pty_master)
     if detach:
         return 0
-    forward_signals(started.pidfd)
-    return wait_for(started.pid)
+    foreground = Foreground(started.pid, started.pidfd)
+    if started.pty_master >= 0 and not options.value("console-socket"):
+        relay(started.pty_master, foreground)
+    return foreground.wait()
 
 
 def _start(container: Container, process: Process, options: Parsed) -> ExecStarted:
@@ -143,3 +143,6 @@ def _user(base: User, options: Parsed) -> User:
         gid = int(second)
     extra = tuple(int(group) for group in groups)
     return base._replace(uid=uid, gid=gid, additional_gids=base.additional_gids + extra)
+
+
+COMMANDS: Final = {"exec": Command(run_exec, _FLAGS, failure_code=255)}

@@ -11,13 +11,13 @@ here.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import gc
 import os
 import select
 
 from kedge.errdefs import ConflictError, KedgeError, SystemFailureError
+from kedge.lib.blocks import suppress
 from kedge.lib.hints import TYPE_CHECKING, NamedTuple
 from kedge.linux import namespaces as ns
 from kedge.linux import prctl, process
@@ -152,7 +152,7 @@ def _try_quick(plan: _ExecPlan, spec: Spec) -> ExecStarted | None:
     files = () if plan.cgroup is None else plan.cgroup.join_files()
     joining = quick_exec.Joining(plan.init_pidfd, plan.flags & ~ns.CLONE_NEWPID, files)
     # A container that has ended fails in the ordinary way as well, which says so.
-    with contextlib.suppress(OSError), children_in_pid_namespace(fd=plan.init_pidfd):
+    with suppress(OSError), children_in_pid_namespace(fd=plan.init_pidfd):
         started = quick_exec.try_start(plan.launch, joining, plan.stdio)
         return None if started is None else ExecStarted(started.pid, started.pidfd, -1)
     return None

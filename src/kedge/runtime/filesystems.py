@@ -7,10 +7,8 @@ force before anything can reach it, and closing it undoes everything. Kernels be
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
-import re
 
 from kedge.errdefs import (
     ForbiddenError,
@@ -19,6 +17,7 @@ from kedge.errdefs import (
     NotSupportedError,
     SystemFailureError,
 )
+from kedge.lib.blocks import suppress
 from kedge.lib.hints import TYPE_CHECKING
 from kedge.linux import mount as lm
 from kedge.linux import namespaces as ns
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
     from kedge.oci.mounts import Mount
 
 
-# What another process sees, which may be a mount of another namespace.
-_FOREIGN: Final = re.compile(r"/proc/([0-9]+)/root(/.+)")
 # File systems whose superblock others may share (the host's sysfs with --network host), so that
 # read-only must be a property of the mount alone.
 _VIRTUAL: Final = frozenset(("proc", "sysfs", "mqueue", "devpts", "tmpfs", "cgroup", "cgroup2"))
@@ -111,9 +108,11 @@ def clone_mount(source: str, *, recursive: bool) -> int:
     except FileNotFoundError as error:
         raise NotFoundError(f"bind source path does not exist: {source}") from error
     except OSError as error:
-        foreign = _FOREIGN.match(source)
-        if error.errno == errno.EINVAL and foreign is not None:
-            return _clone_foreign(foreign[1], foreign[2], flags)
+        # What another process sees may be a mount of another namespace.
+        _, proc, pid, link, *path = [*source.split("/", 4), "", "", ""]
+        seen = proc == "proc" and pid.isdecimal() and link == "root" and path[0]
+        if error.errno == errno.EINVAL and seen:
+            return _clone_foreign(pid, f"/{path[0]}", flags)
         raise refusal(f"cannot bind {source}", error) from error
 
 
@@ -149,7 +148,7 @@ def clone_beneath(source: str, subpath: str, *, recursive: bool) -> int:
     top = os.open(source, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for _ in range(_RETRIES):
-            with contextlib.suppress(BlockingIOError):  # a rename made the kernel give up
+            with suppress(BlockingIOError):  # a rename made the kernel give up
                 fd = openat2(top, subpath, os.O_PATH, 0, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS)
                 try:
                     return clone_fd(fd, recursive=recursive)

@@ -8,11 +8,10 @@ hook too, since version 1.3), except poststop hooks, for which the specification
 from __future__ import annotations
 
 import os
-import select
-import signal
 
 from kedge.errdefs import HookFailedError
 from kedge.lib.hints import TYPE_CHECKING
+from kedge.linux.signals import SIGCHLD, SIGKILL, SIGPIPE
 from kedge.runtime.failures import reason
 
 if TYPE_CHECKING:
@@ -99,7 +98,8 @@ def _spawn(kind: str, hook: Hook, stdin: int, output: int) -> int:
                 (os.POSIX_SPAWN_DUP2, output, 1),
                 (os.POSIX_SPAWN_DUP2, output, 2),
             ],
-            setsigdef=[signal.SIGPIPE, signal.SIGCHLD],
+            setsigdef=[SIGPIPE, SIGCHLD],
+            setsigmask=[],
         )
     except OSError as error:
         raise HookFailedError(f"{kind} hook {hook.path}: {reason(error)}") from error
@@ -111,13 +111,15 @@ def _environment(hook: Hook) -> dict[str, str]:
 
 def _wait(pid: int, timeout_s: int | None) -> int | None:
     """Return the exit code of ``pid``, or None after killing it for lateness."""
+    import select  # noqa: PLC0415 - as above
+
     pidfd = os.pidfd_open(pid)
     try:
         poll = select.poll()
         poll.register(pidfd, select.POLLIN)
         in_time = poll.poll(None if timeout_s is None else min(timeout_s * 1000, _POLL_MAX_MS))
         if not in_time:
-            os.kill(pid, signal.SIGKILL)
+            os.kill(pid, SIGKILL)
         status = os.waitpid(pid, 0)[1]
     finally:
         os.close(pidfd)

@@ -16,16 +16,15 @@ Nothing may escape from here: the interpreter above this frame is a copy of the 
 
 from __future__ import annotations
 
+import _socket
 import gc
 import os
-import socket
 
 from kedge.lib.hints import TYPE_CHECKING, NamedTuple
 from kedge.linux import namespaces as ns
 from kedge.linux import prctl, process
 from kedge.oci.runtime_spec.types import Device, Hooks
 from kedge.runtime import channel, devices, launch, program, rootfs, stdio
-from kedge.runtime.channel import Channel
 from kedge.runtime.child import run_reporting
 from kedge.runtime.failures import refusal
 from kedge.runtime.filesystems import attach_root, mount_root
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
 
     from kedge.oci.mounts import Mount
     from kedge.runtime.cgroups.protocol import Cgroup
+    from kedge.runtime.channel import Channel
     from kedge.runtime.launch import Launch
     from kedge.runtime.namespaces import NamespacePlan
     from kedge.runtime.rootfs import PlannedMount
@@ -187,7 +187,7 @@ def _become_container(plan: InitPlan, line: Channel, prepared: Prepared) -> None
     if plan.launch.keyring:
         launch.start_keyring(plan.launch.keyring)
     if plan.hostname:
-        socket.sethostname(plan.hostname)
+        _socket.sethostname(plan.hostname)
     if plan.domainname:
         ns.set_domainname(plan.domainname)
     proc_fd = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -283,9 +283,7 @@ def _await_start(plan: InitPlan, line: Channel) -> Channel:
         gate = line
     else:
         line.close()
-        with socket.socket(fileno=plan.listener) as listener:
-            connection, _address = listener.accept()
-        gate = Channel(connection)
+        gate = channel.accept(plan.listener)
     if gate.receive().kind != channel.START:
         os._exit(1)
     return gate

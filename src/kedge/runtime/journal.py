@@ -6,10 +6,10 @@ Without a file, warnings and ``--debug`` lines go to standard error; an error go
 
 from __future__ import annotations
 
-import json
 import sys
 
 from kedge.errdefs import InvalidParameterError
+from kedge.lib import quickjson
 from kedge.lib.clock import SYSTEM_CLOCK, format_rfc3339
 from kedge.lib.hints import TYPE_CHECKING, NamedTuple
 
@@ -57,9 +57,9 @@ class Journal:
             return False
         now = format_rfc3339(SYSTEM_CLOCK.time_ns())
         if self._as_json:
-            line = json.dumps({"level": level, "msg": message, "time": now})
+            line = quickjson.encode({"level": level, "msg": message, "time": now}).decode()
         else:
-            line = f'time="{now}" level={level} msg={json.dumps(message)}'
+            line = f'time="{now}" level={level} msg={quickjson.encode(message).decode()}'
         with open(self._path, "a", encoding="utf-8") as file:
             file.write(line + "\n")
         return True

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 
 from kedge.errdefs import (
     ForbiddenError,
@@ -23,6 +22,7 @@ from kedge.lib.hints import TYPE_CHECKING, NamedTuple
 from kedge.linux import capabilities as caps
 from kedge.linux import prctl, process
 from kedge.linux.seccomp import FILTER_FLAG_NEW_LISTENER, set_filter
+from kedge.linux.signals import SIGKILL
 from kedge.oci.runtime_spec.types import (
     Capabilities,
     ConsoleSize,
@@ -260,7 +260,7 @@ def become(
     keep = caps.SYS_ADMIN if launch.seccomp and not launch.no_new_privileges else 0
     _change_user(launch, keep=keep)
     if launch.die_with_parent:
-        prctl.set_parent_death_signal(signal.SIGKILL)
+        prctl.set_parent_death_signal(SIGKILL)
     if not entered and not enter_directory(launch.cwd):
         raise ForbiddenError(
             f'chdir to cwd ("{launch.cwd}") set in config.json failed: permission denied'

@@ -7,7 +7,6 @@ a socket in the state directory and ends; `start` connects to it.
 from __future__ import annotations
 
 import os
-import signal
 import time
 
 from kedge.errdefs import (
@@ -21,11 +20,11 @@ from kedge.lib.atomicfile import write_atomic
 from kedge.lib.clock import SYSTEM_CLOCK
 from kedge.lib.hints import TYPE_CHECKING, NamedTuple
 from kedge.linux import process
+from kedge.linux.signals import SIGKILL
 from kedge.oci.fields import read_object
 from kedge.oci.runtime_spec import Spec, parse_spec
-from kedge.runtime.cgroups import make_cgroup
+from kedge.runtime.cgroups.detect import make_cgroup
 from kedge.runtime.channel import Channel
-from kedge.runtime.console import send_console
 from kedge.runtime.container import (
     Created,
     Identity,
@@ -38,6 +37,7 @@ from kedge.runtime.container import (
     run_poststop,
 )
 from kedge.runtime.launch import ungranted
+from kedge.runtime.seccomp.kept import usual_directory
 from kedge.runtime.state import (
     Container,
     Record,
@@ -73,7 +73,9 @@ class CreateOptions(NamedTuple):
     """The caller relays the terminal itself, so no console socket is needed."""
 
 
-def create(call: Invocation, container_id: str, options: CreateOptions) -> Created:
+def create(
+    call: Invocation, container_id: str, options: CreateOptions
+) -> tuple[Created, Container]:
     """Create a container and record it; on failure nothing is left.
 
     Capabilities that this host does not have are done without, with a warning.
@@ -91,25 +93,11 @@ def create(call: Invocation, container_id: str, options: CreateOptions) -> Creat
     _warn_of_capabilities(call, spec)
     directory.create()
     try:
-        with directory.listen() as listener:
-            created = create_container(
-                spec,
-                container_id=container_id,
-                bundle=bundle,
-                stdio=_STDIO,
-                cgroup=make_cgroup(path),
-                options=Options(
-                    die_with_parent=False,
-                    listener=listener,
-                    preserve_fds=options.preserve_fds,
-                    keep_host_root=options.keep_host_root,
-                    new_keyring=options.new_keyring,
-                ),
-            )
+        created = _create_in(directory, spec, bundle, path, options)
         try:
-            _record(directory, created, bundle, path, options)
+            record = _record(directory, created, bundle, path, options)
         except BaseException:
-            process.send_signal(created.pidfd, signal.SIGKILL)
+            process.send_signal(created.pidfd, SIGKILL)
             os.waitpid(created.pid, 0)
             created.close()
             make_cgroup(path).delete()
@@ -118,7 +106,31 @@ def create(call: Invocation, container_id: str, options: CreateOptions) -> Creat
         directory.remove()
         raise
     call.journal.debug(f"created container {container_id}: process {created.pid}, cgroup {path}")
-    return created
+    return created, Container(directory, record, spec)
+
+
+def _create_in(
+    directory: StateDirectory, spec: Spec, bundle: str, path: str, options: CreateOptions
+) -> Created:
+    listener = directory.listen()
+    try:
+        return create_container(
+            spec,
+            container_id=directory.container_id,
+            bundle=bundle,
+            stdio=_STDIO,
+            cgroup=make_cgroup(path),
+            options=Options(
+                die_with_parent=False,
+                listener=listener,
+                preserve_fds=options.preserve_fds,
+                keep_host_root=options.keep_host_root,
+                new_keyring=options.new_keyring,
+                seccomp_cache=usual_directory(),
+            ),
+        )
+    finally:
+        listener.close()
 
 
 def _warn_of_capabilities(call: Invocation, spec: Spec) -> None:
@@ -149,8 +161,10 @@ def _check_console(spec: Spec, options: CreateOptions) -> None:
 
 def _record(
     directory: StateDirectory, created: Created, bundle: str, path: str, options: CreateOptions
-) -> None:
+) -> Record:
     if options.console_socket:
+        from kedge.runtime.console import send_console  # noqa: PLC0415 - most have no terminal
+
         send_console(options.console_socket, created.pty_master)
     with open(os.path.join(bundle, "config.json"), "rb") as file:
         config = file.read()
@@ -165,6 +179,7 @@ def _record(
     directory.save(record, config)
     if options.pid_file:
         write_atomic(options.pid_file, str(created.pid).encode(), durable=False)
+    return record
 
 
 def start(call: Invocation, container: Container) -> None:
@@ -209,7 +224,7 @@ def kill(container: Container, signum: int, *, everything: bool) -> None:
     """
     cgroup = container.cgroup()
     if everything and cgroup is not None:
-        if signum == signal.SIGKILL:
+        if signum == SIGKILL:
             cgroup.kill()
             return
         for pid in cgroup.pids():
@@ -248,7 +263,7 @@ def delete(call: Invocation, container: Container, *, force: bool) -> None:
             f"or use --force)"
         )
     if status != "stopped":
-        _send(container.record.pid, signal.SIGKILL)
+        _send(container.record.pid, SIGKILL)
         if cgroup is not None and cgroup.exists():
             cgroup.kill()
         _await_death(container)

@@ -6,13 +6,14 @@ Options, output and exit codes follow runc, because its callers parse them. Comm
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
 from kedge import __version__
 from kedge.errdefs import InvalidParameterError, KedgeError
 from kedge.lib.hints import TYPE_CHECKING
-from kedge.runtime.commands import COMMANDS
+from kedge.runtime.commands import COMMANDS, load_command
 from kedge.runtime.features import SPEC_VERSION
 from kedge.runtime.journal import Invocation, Journal
 from kedge.runtime.options import SWITCH, VALUE, alias, parse_options
@@ -50,6 +51,11 @@ def _usage() -> str:
     return "\n".join(lines) + "\n"
 
 
+def _help(name: str) -> str:
+    entry = COMMANDS[name]
+    return f"usage: kedge-runtime {name} {entry.usage}\n{entry.summary}\n"
+
+
 def run(arguments: list[str]) -> int:
     """Run one command and return its exit code."""
     journal = Journal()
@@ -66,8 +72,7 @@ def run(arguments: list[str]) -> int:
             options.value("log"), options.value("log-format", "text"), debug=options.switch("debug")
         )
         name, *rest = options.arguments
-        command = COMMANDS.get(name)
-        if command is None:
+        if name not in COMMANDS:
             raise InvalidParameterError(
                 f"unknown command {name!r} (kedge-runtime --help lists them)"
             )
@@ -75,10 +80,11 @@ def run(arguments: list[str]) -> int:
             raise InvalidParameterError(
                 "--systemd-cgroup is not supported: configure the caller for cgroupfs"
             )
+        command = load_command(name)
         failure_code = command.failure_code
         parsed = parse_options(rest, {**command.flags, "help": SWITCH, "h": alias("help")})
         if parsed.switch("help"):
-            sys.stdout.write(f"usage: kedge-runtime {name} {command.usage}\n{command.summary}\n")
+            sys.stdout.write(_help(name))
             return 0
         root = os.path.abspath(options.value("root", DEFAULT_ROOT))
         return command.run(Invocation(root, journal), parsed)
@@ -88,5 +94,12 @@ def run(arguments: list[str]) -> int:
 
 
 def main() -> None:
-    """Run the command of ``sys.argv`` and exit."""
-    sys.exit(run(sys.argv[1:]))
+    """Run the command of ``sys.argv`` and exit.
+
+    Nothing is worth being collected in a process this short, or taken down piece by piece.
+    """
+    gc.disable()
+    code = run(sys.argv[1:])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import fcntl
 import os
-import signal
-from contextlib import contextmanager
 
 from kedge.errdefs import InvalidParameterError, NotFoundError
+from kedge.lib.blocks import contextmanager
 from kedge.lib.hints import TYPE_CHECKING, NamedTuple
 from kedge.linux import namespaces as ns
 from kedge.runtime.channel import CONTINUE, Channel, open_channel
@@ -250,7 +249,7 @@ def _hold_namespaces(line: Channel, flags: int, owner: int = -1) -> NoReturn:
             ns.setns(owner, ns.CLONE_NEWUSER)
         ns.unshare(flags)
         line.send(CONTINUE)
-        signal.pause()
+        line.receive()  # until this process is killed
 
     run_reporting(line, "make a user namespace", hold)
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import suppress
 
 from kedge.errdefs import ConflictError, NotFoundError
+from kedge.lib.blocks import suppress
 from kedge.lib.hints import TYPE_CHECKING, NamedTuple
 from kedge.linux import namespaces as ns
 from kedge.runtime.failures import refusal

@@ -10,7 +10,9 @@ from kedge.errdefs import InvalidParameterError
 from kedge.lib.hints import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+
+    from kedge.runtime.journal import Invocation
 
 
 class Flag(NamedTuple):
@@ -65,6 +67,14 @@ class Parsed:
         if not text.isdecimal():
             raise InvalidParameterError(f"--{name} must be a number, not {text!r}")
         return int(text)
+
+
+class Command(NamedTuple):
+    """A command: what it does, its options, its help."""
+
+    run: Callable[[Invocation, Parsed], int]
+    flags: Mapping[str, Flag]
+    failure_code: int = 1
 
 
 def parse_options(arguments: Sequence[str], flags: Mapping[str, Flag]) -> Parsed:

@@ -13,7 +13,8 @@ from kedge.runtime.limits import plan_limits
 from kedge.runtime.namespaces import NamespacePlan, open_user_namespace
 from kedge.runtime.prepared import host_ids
 from kedge.runtime.scheduling import plan_memory_policy
-from kedge.runtime.seccomp import compile_profile, default_program, filter_flags
+from kedge.runtime.seccomp.actions import filter_flags
+from kedge.runtime.seccomp.cached import compile_profile, default_program
 from kedge.runtime.seccomp_agent import check_listener
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def plan_launch(
     keyring: str,
     die_with_parent: bool,
     preserve_fds: int,
+    seccomp_cache: str = "",
 ) -> Launch:
     """Return how ``process`` is executed in a container of ``spec``.
 
@@ -47,6 +49,7 @@ def plan_launch(
         keyring: Names the session keyring to join; empty for the caller's.
         die_with_parent: Kill the process when its parent dies.
         preserve_fds: How many descriptors from 3 on it keeps.
+        seccomp_cache: Directory of compiled filters; empty for none.
 
     Raises:
         InvalidParameterError: Something in the process contradicts itself.
@@ -56,7 +59,7 @@ def plan_launch(
         raise InvalidParameterError(f"the working directory {process.cwd!r} must be absolute")
     _check_strings(process)
     _check_labels(process, spec.linux)
-    program, flags = _plan_seccomp(spec)
+    program, flags = _plan_seccomp(spec, seccomp_cache)
     in_user_namespace = any(each.type == "user" for each in spec.linux.namespaces)
     return Launch(
         args=process.args,
@@ -82,7 +85,7 @@ def plan_launch(
     )
 
 
-def _plan_seccomp(spec: Spec) -> tuple[bytes, int]:
+def _plan_seccomp(spec: Spec, cache_dir: str) -> tuple[bytes, int]:
     """Return the container's filter and its flags; every process of it gets the same.
 
     The annotation stands for Docker's default profile, which depends on the capabilities: so the
@@ -94,9 +97,9 @@ def _plan_seccomp(spec: Spec) -> tuple[bytes, int]:
             return b"", 0
         process = spec.process
         held = process.capabilities if process is not None else None
-        return default_program(held.bounding if held is not None else ()), 0
+        return default_program(held.bounding if held is not None else (), cache_dir=cache_dir), 0
     check_listener(profile)
-    return compile_profile(profile), filter_flags(profile)
+    return compile_profile(profile, cache_dir=cache_dir), filter_flags(profile)
 
 
 def _check_strings(process: Process) -> None:

@@ -13,10 +13,8 @@ the files it makes itself, and the host's root has no place in the mapping.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
-import re
 
 from kedge.errdefs import InvalidParameterError, NotSupportedError
 from kedge.lib.hints import TYPE_CHECKING, NamedTuple
@@ -52,7 +50,6 @@ class Prepared(NamedTuple):
 
 
 NOTHING: Final = Prepared()
-_UNESCAPED_COLON: Final = re.compile(r"(?<!\\):")
 
 
 def host_ids(uids: Sequence[IdMapping], gids: Sequence[IdMapping]) -> HostIds:
@@ -103,13 +100,19 @@ def open_host_side(
     mapped = [each for each in (*bases, *stacks.values()) if each[1].idmap]
     if mapped:
         _map_directory(os.path.commonpath([common_directory(*each) for each in mapped]), user_fd)
-    with acting_as(ids.uid, ids.gid) if mapped else contextlib.nullcontext():
+
+    def open_all() -> int:
         root_fd = -1 if bases else clone_mount(root, recursive=True)
         for each in bases:
             root_fd = _open_mount(*each)
         for position, each in stacks.items():
             sources[position] = Source(_open_mount(*each), classic=False)
-    return Prepared(root_fd, sources)
+        return root_fd
+
+    if not mapped:
+        return Prepared(open_all(), sources)
+    with acting_as(ids.uid, ids.gid):
+        return Prepared(open_all(), sources)
 
 
 def _open_mount(mount: Mount, options: MountOptions) -> int:
@@ -129,12 +132,23 @@ def common_directory(mount: Mount, options: MountOptions) -> str:
     places: list[str] = [mount.source] if mount.type == "bind" or options.bind else []
     for key, value in options.data:
         if key in ("lowerdir", "lowerdir+") and value:
-            places.extend(_UNESCAPED_COLON.split(value))
+            places.extend(_split_at_colons(value))
         elif key in ("upperdir", "workdir") and value:
             places.append(value)
     if not places or not all(os.path.isabs(place) for place in places):
         raise InvalidParameterError(f"a root file system of type {mount.type} cannot be id-mapped")
     return os.path.commonpath(places)
+
+
+def _split_at_colons(layers: str) -> list[str]:
+    """Return the parts between colons that no backslash is in front of."""
+    parts = [""]
+    for piece in layers.split(":"):
+        if parts[-1].endswith("\\"):
+            parts[-1] += f":{piece}"
+        else:
+            parts.append(piece)
+    return parts[1:]
 
 
 def _map_directory(path: str, user_fd: int) -> None:

@@ -13,7 +13,6 @@ vfork children alone, so a container short of memory does not cost us ours.
 from __future__ import annotations
 
 import os
-import signal
 import stat
 import struct
 from functools import cache
@@ -22,6 +21,7 @@ from kedge.lib.hints import TYPE_CHECKING, NamedTuple
 from kedge.linux import capabilities as caps
 from kedge.linux import prctl, process, vfork
 from kedge.linux.seccomp import FILTER_FLAG_NEW_LISTENER
+from kedge.linux.signals import COUNT, SIGKILL, SIGSTOP
 from kedge.linux.vfork import Script
 from kedge.linux.vfork import Syscalls as Call
 from kedge.runtime.launch import DEFAULT_UMASK, Launch
@@ -117,8 +117,8 @@ def _signals() -> Script:
     """Return what gives every signal its default action."""
     script = Script()
     default = script.buffer(_SIGACTION_SIZE)
-    for signum in range(1, signal.NSIG):
-        if signum not in (signal.SIGKILL, signal.SIGSTOP):
+    for signum in range(1, COUNT):
+        if signum not in (SIGKILL, SIGSTOP):
             script.call(Call.rt_sigaction, signum, default, 0, _SIGSET)
     return script
 
@@ -198,7 +198,7 @@ def _change_user(script: Script, launch: Launch, fds: tuple[int, int, int]) -> N
         if masks.ambient >> number & 1:
             script.call(Call.prctl, caps.PR_CAP_AMBIENT, caps.PR_CAP_AMBIENT_RAISE, number)
     if launch.die_with_parent:
-        script.call(Call.prctl, prctl.PR_SET_PDEATHSIG, signal.SIGKILL)
+        script.call(Call.prctl, prctl.PR_SET_PDEATHSIG, SIGKILL)
     for target, fd in enumerate(fds):
         if fd < 0:
             _open_null(script, target)

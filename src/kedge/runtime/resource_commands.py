@@ -15,7 +15,7 @@ from kedge.oci.fields import read_object
 from kedge.oci.runtime_spec_resources import parse_resources
 from kedge.runtime.cgroups.oom_alarm import OomAlarm
 from kedge.runtime.failures import refusal
-from kedge.runtime.options import SWITCH, VALUE, Parsed, alias
+from kedge.runtime.options import SWITCH, VALUE, Command, Parsed, alias
 from kedge.runtime.state import Container, StateDirectory, load_json
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from kedge.runtime.journal import Invocation
 
 
-UPDATE_FLAGS: Final = {
+_UPDATE_FLAGS: Final = {
     "resources": VALUE,
     "r": alias("resources"),
     "memory": VALUE,
@@ -46,8 +46,8 @@ UPDATE_FLAGS: Final = {
     "blkio-weight": VALUE,
     "pids-limit": VALUE,
 }
-EVENTS_FLAGS: Final = {"stats": SWITCH, "interval": VALUE}
-PS_FLAGS: Final = {"format": VALUE, "f": alias("format")}
+_EVENTS_FLAGS: Final = {"stats": SWITCH, "interval": VALUE}
+_PS_FLAGS: Final = {"format": VALUE, "f": alias("format")}
 
 # Flag, object of linux.resources, field of it.
 _SIZES: Final = (
@@ -232,3 +232,10 @@ def lines_about(pids: Sequence[int], table: str) -> list[str]:
     column = heading.split().index("PID")
     wanted = {str(pid) for pid in pids}
     return [heading, *(line for line in lines if line.split()[column : column + 1][0] in wanted)]
+
+
+COMMANDS: Final = {
+    "update": Command(run_update, _UPDATE_FLAGS),
+    "events": Command(run_events, _EVENTS_FLAGS),
+    "ps": Command(run_ps, _PS_FLAGS),
+}

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
 
 from kedge.errdefs import InvalidParameterError, UnavailableError
 from kedge.lib.hints import TYPE_CHECKING
@@ -61,6 +60,7 @@ def notify_agent(spec: Spec, state: bytes, pid: int, listener: int) -> None:
         UnavailableError: The agent does not listen or does not take it.
     """
     import json  # noqa: PLC0415 - 13 ms, and hardly any container has an agent
+    import socket  # noqa: PLC0415 - likewise
 
     profile = spec.linux.seccomp
     path = "" if profile is None else profile.listener_path

@@ -8,14 +8,13 @@ crash. A pid counts only together with its start time.
 
 from __future__ import annotations
 
-import contextlib
-import json
+import _socket
 import os
-import socket
-import string
 
 from kedge.errdefs import ConflictError, InvalidParameterError, NotFoundError
+from kedge.lib import quickjson
 from kedge.lib.atomicfile import write_atomic
+from kedge.lib.blocks import suppress
 from kedge.lib.hints import TYPE_CHECKING, NamedTuple
 from kedge.oci.fields import (
     optional_boolean,
@@ -25,17 +24,20 @@ from kedge.oci.fields import (
     require_string,
 )
 from kedge.oci.runtime_spec import Spec, parse_spec
-from kedge.runtime.cgroups import Cgroup, make_cgroup
+from kedge.runtime.cgroups.detect import make_cgroup
 
 if TYPE_CHECKING:
     from typing import Final
 
     from kedge.lib.jsontypes import Json, JsonObject
+    from kedge.runtime.cgroups.protocol import Cgroup
 
 
 DEFAULT_ROOT: Final = "/run/kedge-runtime"
 _START_SOCKET: Final = "start.sock"
-_ID_CHARACTERS: Final = frozenset(string.ascii_letters + string.digits + "_+.-")
+_ID_CHARACTERS: Final = frozenset(
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+.-"
+)
 _ID_MAX: Final = 1024
 
 
@@ -88,7 +90,7 @@ def load_json(path: str) -> Json:
     """
     try:
         with open(path, "rb") as file:
-            document: Json = json.loads(file.read())
+            document = quickjson.decode(file.read())
     except (FileNotFoundError, NotADirectoryError) as error:
         raise NotFoundError(f"no such file: {path}") from error
     except ValueError as error:
@@ -120,7 +122,7 @@ class StateDirectory:
 
     def remove(self) -> None:
         """Remove the directory with everything in it."""
-        with contextlib.suppress(FileNotFoundError):
+        with suppress(FileNotFoundError):
             for name in os.listdir(self.path):
                 os.unlink(os.path.join(self.path, name))
             os.rmdir(self.path)
@@ -135,9 +137,9 @@ class StateDirectory:
         except KeyError:
             return str(uid)
 
-    def listen(self) -> socket.socket:
+    def listen(self) -> _socket.socket:
         """Return a socket on which the container's process waits for `connect`."""
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
         directory = self._open()
         try:
             listener.bind(_address(directory))
@@ -146,13 +148,13 @@ class StateDirectory:
         listener.listen(1)
         return listener
 
-    def connect(self) -> socket.socket:
+    def connect(self) -> _socket.socket:
         """Return a connection to the container's waiting process.
 
         Raises:
             ConflictError: It was started already, or it is gone.
         """
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
         directory = self._open()
         try:
             connection.connect(_address(directory))
@@ -173,7 +175,7 @@ class StateDirectory:
 
     def forget_start(self) -> None:
         """Note that the container was started."""
-        with contextlib.suppress(FileNotFoundError):
+        with suppress(FileNotFoundError):
             os.unlink(os.path.join(self.path, _START_SOCKET))
 
     def awaits_start(self) -> bool:
@@ -192,7 +194,7 @@ class StateDirectory:
             "newKeyring": record.new_keyring,
         }
         path = os.path.join(self.path, "state.json")
-        write_atomic(path, json.dumps(document).encode(), durable=False)
+        write_atomic(path, quickjson.encode(document), durable=False)
 
     def load(self) -> Container:
         """Return the container.
@@ -275,6 +277,6 @@ def load_all(root: str) -> list[Container]:
     except FileNotFoundError:
         return []
     for name in names:
-        with contextlib.suppress(NotFoundError, InvalidParameterError):
+        with suppress(NotFoundError, InvalidParameterError):
             found.append(StateDirectory(root, name).load())
     return found

@@ -26,7 +26,7 @@ from kedge.runtime.container import (
 )
 from kedge.runtime.execute import exec_process
 from kedge.runtime.plan import SECCOMP_ANNOTATION, plan_launch
-from kedge.runtime.seccomp import default_program
+from kedge.runtime.seccomp.cached import default_program
 from kedge.runtime.spec_template import spec_document
 from kedge.shim.cgroup_stats import encode_stats
 from kedge.shim.maker import Made, Maker

@@ -13,8 +13,9 @@ from kedge.linux.libc import LIBC, check
 from kedge.linux.prctl import set_no_new_privileges
 from kedge.linux.seccomp import FILTER_FLAG_LOG, FILTER_FLAG_SPEC_ALLOW, set_filter
 from kedge.oci.runtime_spec_seccomp import Seccomp, SeccompArgument, SeccompRule
-from kedge.runtime.seccomp import compile_profile, default_program, filter_flags
+from kedge.runtime.seccomp.actions import filter_flags
 from kedge.runtime.seccomp.architectures import native_architecture, syscall_numbers
+from kedge.runtime.seccomp.cached import compile_profile, default_program
 
 pytestmark = pytest.mark.integration
 

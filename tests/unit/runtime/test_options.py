@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kedge.errdefs import InvalidParameterError
-from kedge.runtime.commands import parse_signal
+from kedge.runtime.life_commands import parse_signal
 from kedge.runtime.options import LIST, SWITCH, VALUE, alias, parse_options
 
 FLAGS = {"bundle": VALUE, "b": alias("bundle"), "detach": SWITCH, "env": LIST, "e": alias("env")}

@@ -15,7 +15,7 @@ from kedge.runtime.limits import plan_limits
 from kedge.runtime.namespaces import plan_namespaces
 from kedge.runtime.rootfs import plan_mounts
 from kedge.runtime.scheduling import PlannedPolicy, parse_cpus, plan_memory_policy
-from kedge.runtime.seccomp import filter_flags
+from kedge.runtime.seccomp.actions import filter_flags
 from kedge.runtime.seccomp_agent import check_listener
 from kedge.runtime.state import check_id
 

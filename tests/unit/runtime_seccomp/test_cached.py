@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 
 from kedge.oci.runtime_spec_seccomp import Seccomp, SeccompRule
-from kedge.runtime.seccomp import cached, compile_profile, compiler, default_program
+from kedge.runtime.seccomp import cached, compiler
 from kedge.runtime.seccomp.architectures import AARCH64, X86_64, Architecture
+from kedge.runtime.seccomp.cached import compile_profile, default_program
 
 PROFILE = Seccomp("SCMP_ACT_ALLOW", syscalls=(SeccompRule(("reboot",), "SCMP_ACT_ERRNO"),))
 

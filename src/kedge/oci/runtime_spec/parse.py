@@ -6,8 +6,6 @@ may carry type bits, because podman and crictl pass ``st_mode`` through; they ar
 
 from __future__ import annotations
 
-import re
-
 from kedge.errdefs import InvalidParameterError
 from kedge.lib.hints import TYPE_CHECKING
 from kedge.oci.runtime_spec.fields import INT32, INT64, UINT32, UINT64, Fields
@@ -68,7 +66,7 @@ _SCHEDULER_FLAGS: Final = frozenset(
 _DOMAINS: Final = frozenset(("LINUX", "LINUX32"))
 _DEVICE_TYPES: Final = frozenset("cbup")
 # https://semver.org/spec/v2.0.0.html, which the specification demands
-_SEMVER: Final = re.compile(r"\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?", re.ASCII)
+_SEMVER_WORD: Final = frozenset("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz.-")
 _UNSUPPORTED: Final = ("intelRdt",)
 _MEMORY_MODES: Final = frozenset(
     f"MPOL_{name}"
@@ -305,9 +303,24 @@ def _hooks(fields: Fields) -> Hooks:
     )
 
 
+def _is_semver(text: str) -> bool:
+    text, plus, build = text.partition("+")
+    numbers, dash, pre_release = text.partition("-")
+    parts = numbers.split(".")
+    return (
+        len(parts) == 3
+        and all(part.isascii() and part.isdigit() for part in parts)
+        and all(
+            word != "" and _SEMVER_WORD.issuperset(word)
+            for mark, word in ((dash, pre_release), (plus, build))
+            if mark
+        )
+    )
+
+
 def _version(fields: Fields) -> str:
     value = fields.required_string("ociVersion")
-    if not _SEMVER.fullmatch(value):
+    if not _is_semver(value):
         raise InvalidParameterError(
             f"{fields.at('ociVersion')}: {value!r} is no version of three numbers such as 1.3.0"
         )

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from kedge.lib.hints import Protocol
+from kedge.lib.hints import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from kedge.oci.runtime_spec_resources import Resources

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import signal
 
 from kedge.lib.hints import TYPE_CHECKING
+from kedge.linux.signals import SIGKILL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +28,6 @@ def kill_all(list_pids: Callable[[], list[int]]) -> None:
         for pid in fresh:
             signalled.add(pid)
             try:
-                os.kill(pid, signal.SIGKILL)
+                os.kill(pid, SIGKILL)
             except ProcessLookupError:
                 continue
