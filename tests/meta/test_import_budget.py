@@ -21,7 +21,7 @@ CORE = """
 """
 JSON = "json json.decoder json.encoder json.scanner"
 SYSTEM = "ctypes ctypes._endian fcntl gc resource struct termios tty"
-RUNTIME = f"{CORE} {JSON} {SYSTEM} hashlib"
+RUNTIME = f"{CORE} {JSON} {SYSTEM} binascii"
 COMMAND_LINE = "argparse gettext importlib importlib._bootstrap importlib._bootstrap_external"
 
 # All that the verbs of every day may have: what the interpreter starts with, and `importlib`.
@@ -30,6 +30,7 @@ LEAN = """
     importlib._bootstrap importlib._bootstrap_external io marshal os os.path posix posixpath select
     stat sys time warnings zipimport
 """
+LEAN_SYSTEM = "binascii ctypes ctypes._endian errno fcntl gc math resource select struct types"
 LEAN_VERBS = (
     *("attach", "containerprune", "create", "df", "diff", "each", "execute"),
     *("globalflags", "history", "imageprune", "images", "info", "inspect", "kill", "logs"),
@@ -43,7 +44,12 @@ BUDGETS = {
     "kedge.shim.spawner": f"{CORE} {JSON} {SYSTEM}",
     "kedge.shim.runtime_task": RUNTIME,
     "kedge.shim.monitor": f"{CORE} {JSON} {SYSTEM}",
-    "kedge.runtime.main": f"{RUNTIME} string",
+    # What `kedge-runtime run` loads before it makes a container, and the table of commands.
+    "kedge.runtime.life_commands": f"{LEAN} {LEAN_SYSTEM}",
+    "kedge.runtime.main": f"{LEAN} errno gc",
+    "kedge.runtime.exec_command": RUNTIME,
+    "kedge.runtime.look_commands": RUNTIME,
+    "kedge.runtime.resource_commands": RUNTIME,
     "kedge.client.http": LEAN,
     "kedge.cli.main": LEAN,
     **{f"kedge.cli.{verb}": LEAN for verb in LEAN_VERBS},

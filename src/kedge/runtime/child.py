@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from kedge.errdefs import KedgeError, SystemFailureError
 from kedge.lib.blocks import suppress
@@ -54,13 +55,16 @@ def fork_child(run: Callable[[], NoReturn]) -> Child:
     """Fork, call ``run`` in the child, and return the child to the parent.
 
     Signals stay blocked in the child until it resets them, so that no handler of the caller's
-    ever runs there.
+    ever runs there. And the child can import nothing: it will look at files as the container's
+    user and in the container's root, where a module would be whatever the image says it is. Its
+    parent loads what it needs.
     """
     previous = process.block_signals()
     try:
         pid = os.fork()  # noqa: TID251 - the runtime's own fork
         if pid == 0:
             try:
+                sys.meta_path.clear()
                 run()
             finally:
                 os._exit(1)

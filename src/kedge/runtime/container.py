@@ -23,16 +23,13 @@ from kedge.oci.runtime_spec.types import Process, Spec
 from kedge.runtime import channel
 from kedge.runtime.channel import Channel, open_channel
 from kedge.runtime.child import Child, fork_child
-from kedge.runtime.hooks import run_every_hook, run_hooks, state_document
 from kedge.runtime.init import InitPlan, run_init
 from kedge.runtime.namespaces import (
     children_in_pid_namespace,
     plan_namespaces,
     with_user_namespace,
 )
-from kedge.runtime.net_devices import DeviceMove
 from kedge.runtime.plan import plan_init, plan_launch
-from kedge.runtime.seccomp_agent import notify_agent
 
 if TYPE_CHECKING:
     from _socket import socket
@@ -41,6 +38,7 @@ if TYPE_CHECKING:
 
     from kedge.oci.mounts import Mount
     from kedge.runtime.cgroups.protocol import Cgroup
+    from kedge.runtime.net_devices import DeviceMove
 
 
 class Stdio(NamedTuple):
@@ -83,6 +81,8 @@ class Identity(NamedTuple):
 
     def state(self, status: str, pid: int) -> bytes:
         """Return the state document of this moment."""
+        from kedge.runtime.hooks import state_document  # noqa: PLC0415 - few have hooks
+
         return state_document(
             self.spec,
             container_id=self.container_id,
@@ -100,6 +100,8 @@ def run_poststart(identity: Identity, pid: int) -> None:
     """
     hooks = identity.spec.hooks.poststart
     if hooks:
+        from kedge.runtime.hooks import run_hooks  # noqa: PLC0415 - as above
+
         run_hooks("poststart", hooks, identity.state("running", pid))
 
 
@@ -109,7 +111,11 @@ def run_poststop(identity: Identity) -> list[str]:
     Their failures come too late to matter, so they are returned, as warnings.
     """
     hooks = identity.spec.hooks.poststop
-    return run_every_hook("poststop", hooks, identity.state("stopped", 0)) if hooks else []
+    if not hooks:
+        return []
+    from kedge.runtime.hooks import run_every_hook  # noqa: PLC0415 - as above
+
+    return run_every_hook("poststop", hooks, identity.state("stopped", 0))
 
 
 class Created:
@@ -167,6 +173,8 @@ class Created:
 
 def give_to_agent(identity: Identity, pid: int, listener: int) -> None:
     """Hand the listener of the container's filter, or of a process in it, to the seccomp agent."""
+    from kedge.runtime.seccomp_agent import notify_agent  # noqa: PLC0415 - few have an agent
+
     notify_agent(identity.spec, identity.state("created", pid), pid, listener)
 
 
@@ -309,10 +317,14 @@ def _answer(line: Channel, child: Child, identity: Identity, moves: list[DeviceM
         elif message.kind == channel.HOOKS:
             state = identity.state("creating", child.pid)
             hooks = identity.spec.hooks
+            from kedge.runtime.hooks import run_hooks  # noqa: PLC0415 - as above
+
             run_hooks("prestart", hooks.prestart, state)
             run_hooks("createRuntime", hooks.create_runtime, state)
             line.send(channel.CONTINUE, state)
         elif message.kind == channel.NETWORK:
+            from kedge.runtime.net_devices import DeviceMove  # noqa: PLC0415 - rare
+
             moves.append(DeviceMove(message.fds[0]))
             moves[-1].move(identity.spec.linux.net_devices)
             line.send(channel.CONTINUE)

@@ -28,9 +28,8 @@ from kedge.runtime.child import Child, fork_child, run_reporting
 from kedge.runtime.container import Identity, Stdio, await_program, give_to_agent
 from kedge.runtime.filesystems import new_filesystem
 from kedge.runtime.mount_options import MountOptions
-from kedge.runtime.namespaces import FLAGS, children_in_pid_namespace
+from kedge.runtime.namespaces import FLAGS, HostIds, children_in_pid_namespace, host_ids
 from kedge.runtime.plan import plan_launch
-from kedge.runtime.prepared import HostIds, host_ids
 from kedge.runtime.rootpath import RootPath
 from kedge.runtime.scheduling import apply_cpus, parse_cpus
 

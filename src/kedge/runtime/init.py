@@ -28,8 +28,6 @@ from kedge.runtime import channel, devices, launch, program, rootfs, stdio
 from kedge.runtime.child import run_reporting
 from kedge.runtime.failures import refusal
 from kedge.runtime.filesystems import attach_root, mount_root
-from kedge.runtime.hooks import run_hooks, state_seen_inside
-from kedge.runtime.prepared import NOTHING, HostIds, Prepared, open_host_side
 from kedge.runtime.rootpath import RootPath
 
 if TYPE_CHECKING:
@@ -40,7 +38,8 @@ if TYPE_CHECKING:
     from kedge.runtime.cgroups.protocol import Cgroup
     from kedge.runtime.channel import Channel
     from kedge.runtime.launch import Launch
-    from kedge.runtime.namespaces import NamespacePlan
+    from kedge.runtime.namespaces import HostIds, NamespacePlan
+    from kedge.runtime.prepared import Prepared
     from kedge.runtime.rootfs import PlannedMount
 
 
@@ -123,12 +122,14 @@ def _leave_parent(plan: InitPlan, line: Channel) -> None:
     launch.take_host_rights(plan.launch)
 
 
-def _enter_namespaces(plan: InitPlan, line: Channel) -> Prepared:
+def _enter_namespaces(plan: InitPlan, line: Channel) -> Prepared | None:
     plan.namespaces.join()
     flags = plan.namespaces.unshare_flags
     user_fd = plan.namespaces.user_fd
-    prepared = NOTHING
+    prepared = None
     if user_fd >= 0:
+        from kedge.runtime.prepared import open_host_side  # noqa: PLC0415 - loaded
+
         prepared = open_host_side(
             plan.root_mounts, plan.root, plan.mounts, user_fd=user_fd, ids=plan.root_ids
         )
@@ -183,7 +184,7 @@ def _fork_into_pid_namespace(line: Channel) -> None:
     os.setsid()
 
 
-def _become_container(plan: InitPlan, line: Channel, prepared: Prepared) -> None:
+def _become_container(plan: InitPlan, line: Channel, prepared: Prepared | None) -> None:
     if plan.launch.keyring:
         launch.start_keyring(plan.launch.keyring)
     if plan.hostname:
@@ -208,6 +209,8 @@ def _become_container(plan: InitPlan, line: Channel, prepared: Prepared) -> None
 
     def execute() -> None:
         if plan.hooks.start_container:
+            from kedge.runtime.hooks import run_hooks, state_seen_inside  # noqa: PLC0415 - loaded
+
             state = state_seen_inside(built.state, "created")
             run_hooks("startContainer", plan.hooks.start_container, state)
         launch.become(plan.launch, environment, proc_fd, gate.send_listener)
@@ -226,11 +229,11 @@ def _look_for_program(plan: InitPlan, environment: tuple[str, ...]) -> None:
         program.find_program(start.args[0], environment)
 
 
-def _build_root(plan: InitPlan, line: Channel, proc_fd: int, prepared: Prepared) -> Built:
+def _build_root(plan: InitPlan, line: Channel, proc_fd: int, prepared: Prepared | None) -> Built:
     """Make every mount and pivot."""
-    sources = prepared.sources or rootfs.open_shared_sources(plan.mounts)
+    sources = prepared.sources if prepared else rootfs.open_shared_sources(plan.mounts)
     rootfs.isolate_propagation(plan.root_propagation)
-    if prepared.root_fd >= 0:
+    if prepared is not None and prepared.root_fd >= 0:
         attach_root(prepared.root_fd)
         root = RootPath(prepared.root_fd)
     else:
@@ -272,6 +275,8 @@ def _run_create_hooks(hooks: Hooks, line: Channel) -> bytes:
     if message.kind != channel.CONTINUE:
         os._exit(1)
     if hooks.create_container:
+        from kedge.runtime.hooks import run_hooks, state_seen_inside  # noqa: PLC0415 - loaded
+
         state = state_seen_inside(message.body, "creating")
         run_hooks("createContainer", hooks.create_container, state)
     return message.body

@@ -35,17 +35,12 @@ from kedge.oci.runtime_spec.types import (
 from kedge.runtime.failures import reason, refusal
 from kedge.runtime.limits import Limit, raise_hard_limits, set_limits, set_oom_score
 from kedge.runtime.program import find_program
-from kedge.runtime.scheduling import (
-    PlannedPolicy,
-    apply_io_priority,
-    apply_memory_policy,
-    apply_personality,
-    apply_scheduler,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Final, NoReturn
+
+    from kedge.runtime.scheduling import PlannedPolicy
 
 
 DEFAULT_UMASK: Final = 0o022
@@ -147,10 +142,14 @@ def take_host_rights(launch: Launch) -> None:
     """Do what needs the host's privileges or its /proc, before any namespace is entered."""
     raise_hard_limits(launch.limits)
     set_oom_score(launch.oom_score_adj)
-    apply_scheduler(launch.scheduler)
-    apply_io_priority(launch.io_priority)
-    apply_personality(launch.personality)
-    apply_memory_policy(launch.memory_policy)
+    wishes = (launch.scheduler, launch.io_priority, launch.personality, launch.memory_policy)
+    if wishes != (None, None, None, None):
+        from kedge.runtime import scheduling  # noqa: PLC0415 - loaded (`kedge.runtime.plan`)
+
+        scheduling.apply_scheduler(launch.scheduler)
+        scheduling.apply_io_priority(launch.io_priority)
+        scheduling.apply_personality(launch.personality)
+        scheduling.apply_memory_policy(launch.memory_policy)
 
 
 def start_keyring(name: str) -> None:

@@ -14,7 +14,6 @@ from kedge import __version__
 from kedge.errdefs import InvalidParameterError, KedgeError
 from kedge.lib.hints import TYPE_CHECKING
 from kedge.runtime.commands import COMMANDS, load_command
-from kedge.runtime.features import SPEC_VERSION
 from kedge.runtime.journal import Invocation, Journal
 from kedge.runtime.options import SWITCH, VALUE, alias, parse_options
 from kedge.runtime.state import DEFAULT_ROOT
@@ -36,7 +35,6 @@ _GLOBAL: Final = {
     "version": SWITCH,
     "v": alias("version"),
 }
-_VERSION: Final = f"kedge-runtime version {__version__}\nspec: {SPEC_VERSION}\n"
 
 
 def _usage() -> str:
@@ -51,6 +49,12 @@ def _usage() -> str:
     return "\n".join(lines) + "\n"
 
 
+def _version() -> str:
+    from kedge.runtime.features import SPEC_VERSION  # noqa: PLC0415 - for those who ask
+
+    return f"kedge-runtime version {__version__}\nspec: {SPEC_VERSION}\n"
+
+
 def _help(name: str) -> str:
     entry = COMMANDS[name]
     return f"usage: kedge-runtime {name} {entry.usage}\n{entry.summary}\n"
@@ -63,7 +67,7 @@ def run(arguments: list[str]) -> int:
     try:
         options = parse_options(arguments, _GLOBAL)
         if options.switch("version"):
-            sys.stdout.write(_VERSION)
+            sys.stdout.write(_version())
             return 0
         if options.switch("help") or not options.arguments:
             sys.stdout.write(_usage())

@@ -39,6 +39,13 @@ FLAGS: Final = {
 _NS_GET_USERNS: Final = 0xB701
 
 
+class HostIds(NamedTuple):
+    """A user and a group of the host."""
+
+    uid: int = 0
+    gid: int = 0
+
+
 class NamespacePlan(NamedTuple):
     """Namespaces as flags to unshare and descriptors to join."""
 
@@ -128,6 +135,18 @@ def plan_namespaces(
         new_user=bool(flags & ns.CLONE_NEWUSER),
         user_fd=by_flag.get(ns.CLONE_NEWUSER, -1),
     )
+
+
+def host_ids(uids: Sequence[IdMapping], gids: Sequence[IdMapping]) -> HostIds:
+    """Return what root of a container with these mappings is on the host; 0 where it is nobody."""
+    return HostIds(_host_id(uids), _host_id(gids))
+
+
+def _host_id(mappings: Sequence[IdMapping]) -> int:
+    for each in mappings:
+        if each.container_id == 0:
+            return each.host_id
+    return 0
 
 
 def with_user_namespace(

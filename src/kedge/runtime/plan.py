@@ -6,13 +6,12 @@ import os
 
 from kedge.errdefs import InvalidParameterError, NotFoundError, NotSupportedError
 from kedge.lib.hints import TYPE_CHECKING
+from kedge.oci.runtime_spec.types import Hooks
 from kedge.runtime import devices, rootfs
 from kedge.runtime.init import InitPlan
 from kedge.runtime.launch import Launch, plan_capabilities
 from kedge.runtime.limits import plan_limits
-from kedge.runtime.namespaces import NamespacePlan, open_user_namespace
-from kedge.runtime.prepared import host_ids
-from kedge.runtime.scheduling import plan_memory_policy
+from kedge.runtime.namespaces import NamespacePlan, host_ids, open_user_namespace
 from kedge.runtime.seccomp.actions import filter_flags
 from kedge.runtime.seccomp.cached import compile_profile, default_program
 from kedge.runtime.seccomp_agent import check_listener
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from kedge.oci.runtime_spec.types import Linux, Process, Spec
     from kedge.runtime.cgroups.protocol import Cgroup
     from kedge.runtime.rootfs import PlannedMount
+    from kedge.runtime.scheduling import PlannedPolicy
 
 
 SECCOMP_ANNOTATION: Final = "org.kedge.seccomp"
@@ -59,6 +59,7 @@ def plan_launch(
         raise InvalidParameterError(f"the working directory {process.cwd!r} must be absolute")
     _check_strings(process)
     _check_labels(process, spec.linux)
+    _load_for_child(process, spec)
     program, flags = _plan_seccomp(spec, seccomp_cache)
     in_user_namespace = any(each.type == "user" for each in spec.linux.namespaces)
     return Launch(
@@ -81,7 +82,7 @@ def plan_launch(
         scheduler=process.scheduler,
         io_priority=process.io_priority,
         personality=spec.linux.personality,
-        memory_policy=plan_memory_policy(spec.linux.memory_policy),
+        memory_policy=_plan_memory_policy(spec.linux),
     )
 
 
@@ -100,6 +101,30 @@ def _plan_seccomp(spec: Spec, cache_dir: str) -> tuple[bytes, int]:
         return default_program(held.bounding if held is not None else (), cache_dir=cache_dir), 0
     check_listener(profile)
     return compile_profile(profile, cache_dir=cache_dir), filter_flags(profile)
+
+
+def _load_for_child(process: Process, spec: Spec) -> None:
+    """Import what few processes need: once forked, they can import nothing (`fork_child`)."""
+    if spec.hooks != Hooks():
+        import json  # noqa: F401, PLC0415 - what hooks are told
+
+        from kedge.runtime import hooks  # noqa: F401, PLC0415
+    if process.terminal:
+        from kedge.linux import pty  # noqa: F401, PLC0415
+    if any(namespace.type == "user" for namespace in spec.linux.namespaces):
+        from kedge.runtime import prepared  # noqa: F401, PLC0415
+    linux = spec.linux
+    wishes = (process.scheduler, process.io_priority, linux.personality, linux.memory_policy)
+    if wishes != (None, None, None, None):
+        from kedge.runtime import scheduling  # noqa: F401, PLC0415
+
+
+def _plan_memory_policy(linux: Linux) -> PlannedPolicy | None:
+    if linux.memory_policy is None:
+        return None
+    from kedge.runtime.scheduling import plan_memory_policy  # noqa: PLC0415 - hardly ever used
+
+    return plan_memory_policy(linux.memory_policy)
 
 
 def _check_strings(process: Process) -> None:

@@ -30,16 +30,8 @@ from kedge.runtime.rootfs import PlannedMount, Source
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from typing import Final
 
-    from kedge.oci.runtime_spec.types import IdMapping
-
-
-class HostIds(NamedTuple):
-    """A user and a group of the host."""
-
-    uid: int = 0
-    gid: int = 0
+    from kedge.runtime.namespaces import HostIds
 
 
 class Prepared(NamedTuple):
@@ -47,21 +39,6 @@ class Prepared(NamedTuple):
 
     root_fd: int = -1
     sources: Mapping[int, Source] = {}
-
-
-NOTHING: Final = Prepared()
-
-
-def host_ids(uids: Sequence[IdMapping], gids: Sequence[IdMapping]) -> HostIds:
-    """Return what root of a container with these mappings is on the host; 0 where it is nobody."""
-    return HostIds(_host_id(uids), _host_id(gids))
-
-
-def _host_id(mappings: Sequence[IdMapping]) -> int:
-    for each in mappings:
-        if each.container_id == 0:
-            return each.host_id
-    return 0
 
 
 def open_host_side(

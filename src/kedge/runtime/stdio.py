@@ -5,7 +5,6 @@ import os
 import stat
 
 from kedge.errdefs import ForbiddenError, SystemFailureError
-from kedge.linux import pty
 from kedge.oci.runtime_spec.types import ConsoleSize, User
 from kedge.runtime.failures import refusal
 from kedge.runtime.rootpath import RootPath
@@ -56,6 +55,8 @@ def _open_null() -> int:
 
 def connect_terminal(slave: int, size: ConsoleSize | None, user: User) -> None:
     """Make ``slave`` the controlling terminal and descriptors 0, 1 and 2 of this session."""
+    from kedge.linux import pty  # noqa: PLC0415 - loaded
+
     if size is not None:
         pty.set_window_size(slave, rows=min(size.height, 65535), columns=min(size.width, 65535))
     connect_stdio((slave, slave, slave), user)
@@ -70,5 +71,7 @@ def open_terminal(root: RootPath) -> tuple[int, int]:
         raise refusal("cannot open a terminal: /dev/pts/ptmx in the container", error) from error
     if os.fstat(master).st_rdev != os.makedev(5, 2):
         raise SystemFailureError("cannot open a terminal: /dev/pts/ptmx is no multiplexer")
+    from kedge.linux import pty  # noqa: PLC0415 - loaded
+
     pty.unlock(master)
     return master, pty.open_slave(master)

@@ -252,6 +252,16 @@ def rehearse() -> None:
     The first steps of a forked interpreter are slow, because every page it touches is copied from
     its parent. This has them done before there is anybody to wait for them.
     """
+    # What `kedge-runtime` loads when it is needed is shared by all shims.
+    from kedge.runtime import (  # noqa: F401, PLC0415
+        hooks,
+        net_devices,
+        prepared,
+        scheduling,
+        seccomp_agent,
+    )
+    from kedge.runtime.cgroups import v1_stats  # noqa: F401, PLC0415
+
     spec = parse_spec(fields.read_object(json.loads(json.dumps(spec_document())), "template"))
     make_cgroup(_REHEARSAL)
     default_program(USUAL_CAPABILITIES)

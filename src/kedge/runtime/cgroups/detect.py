@@ -7,8 +7,6 @@ import os
 from kedge.errdefs import InvalidParameterError, UnavailableError
 from kedge.lib.hints import TYPE_CHECKING
 from kedge.runtime.cgroups.hierarchy import Hierarchy
-from kedge.runtime.cgroups.v1 import CgroupV1
-from kedge.runtime.cgroups.v2 import CgroupV2
 
 if TYPE_CHECKING:
     from typing import Final
@@ -42,7 +40,14 @@ def make_cgroup(path: str, *, root: str = DEFAULT_ROOT, proc: str = "/proc/self"
         hierarchy = detect(root, proc)
         _known[root] = hierarchy
     clean = "/".join(parts)
-    return CgroupV2(hierarchy, clean) if hierarchy.version == 2 else CgroupV1(hierarchy, clean)
+    # A host has one of them.
+    if hierarchy.version == 2:
+        from kedge.runtime.cgroups.v2 import CgroupV2  # noqa: PLC0415
+
+        return CgroupV2(hierarchy, clean)
+    from kedge.runtime.cgroups.v1 import CgroupV1  # noqa: PLC0415
+
+    return CgroupV1(hierarchy, clean)
 
 
 def detect(root: str, proc: str = "/proc/self") -> Hierarchy:

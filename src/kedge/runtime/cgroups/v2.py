@@ -14,7 +14,7 @@ import time
 
 from kedge.errdefs import ConflictError, KedgeError, NotSupportedError, SystemFailureError
 from kedge.lib.hints import TYPE_CHECKING
-from kedge.runtime.cgroups import device_filter, directories, v2_resources, v2_stats
+from kedge.runtime.cgroups import device_filter, directories, v2_resources
 from kedge.runtime.cgroups.devices import allows_everything, complete_rules
 from kedge.runtime.cgroups.files import read_text, refusal, write_limit, write_value
 from kedge.runtime.cgroups.signals import kill_all
@@ -205,11 +205,15 @@ class CgroupV2:
 
     def stats(self) -> CgroupStats:
         """Return the counters of now."""
+        from kedge.runtime.cgroups import v2_stats  # noqa: PLC0415 - not for a start
+
         return v2_stats.read_stats(self._require())
 
     def oom_kills(self) -> int:
         """Return how many processes were killed for want of memory, here and below."""
         found = self.directories().get("")
+        from kedge.runtime.cgroups import v2_stats  # noqa: PLC0415 - likewise
+
         return 0 if found is None else v2_stats.read_oom_kills(found)
 
     def delete(self) -> None:
