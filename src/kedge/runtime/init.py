@@ -168,7 +168,7 @@ def _have_devices_moved(line: Channel) -> None:
 
 def _set_time_offsets(lines: str) -> None:
     try:
-        with open("/proc/self/timens_offsets", "w", encoding="ascii") as file:
+        with open("/proc/self/timens_offsets", "w", encoding="utf-8") as file:
             file.write(lines)
     except OSError as error:
         raise refusal("cannot set the offsets of the time namespace", error) from error

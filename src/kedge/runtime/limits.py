@@ -94,7 +94,7 @@ def set_oom_score(value: int | None) -> None:
     if value is None:
         return
     try:
-        with open("/proc/self/oom_score_adj", "r+", encoding="ascii") as file:
+        with open("/proc/self/oom_score_adj", "r+", encoding="utf-8") as file:
             if int(file.read()) == value:
                 return
             file.seek(0)

@@ -203,7 +203,7 @@ def write_id_maps(pid: int, uids: Sequence[IdMapping], gids: Sequence[IdMapping]
     for name, mappings in (("uid", uids), ("gid", gids)):
         text = "".join(f"{each.container_id} {each.host_id} {each.size}\n" for each in mappings)
         try:
-            with open(f"/proc/{pid}/{name}_map", "w", encoding="ascii") as file:
+            with open(f"/proc/{pid}/{name}_map", "w", encoding="utf-8") as file:
                 file.write(text)
         except OSError as error:
             raise refusal(f"cannot map the {name}s of the user namespace", error) from error

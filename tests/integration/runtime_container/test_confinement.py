@@ -3,11 +3,13 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from kedge.errdefs import ForbiddenError, KedgeError, NotFoundError
 from kedge.lib.jsontypes import Json, JsonObject
+from kedge.runtime.child import fork_child
 from tests.integration.runtime_container.conftest import DOCKER_CAPABILITIES, Run
 
 pytestmark = pytest.mark.integration
@@ -221,3 +223,18 @@ def test_the_container_dies_with_its_parent(bundle: Path, shell_spec: Spec) -> N
     finally:
         prctl.set_child_subreaper(enabled=False)
         os.close(reading)
+
+
+def test_what_becomes_a_container_can_import_nothing() -> None:
+    """Its paths are the image's: a module found there would run with the host's rights."""
+
+    def look() -> NoReturn:
+        try:
+            import this  # noqa: F401, PLC0415 - nobody has it loaded
+        except ImportError:
+            os._exit(7)
+        os._exit(1)
+
+    child = fork_child(look)
+    os.close(child.pidfd)
+    assert os.waitstatus_to_exitcode(os.waitpid(child.pid, 0)[1]) == 7
