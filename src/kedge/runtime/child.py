@@ -51,6 +51,21 @@ class Child:
             os.waitpid(self.pid, 0)
 
 
+class _NoImports:
+    """Finds no module, and says so."""
+
+    @staticmethod
+    def find_spec(name: str, _path: object = None, _target: object = None, /) -> None:
+        """Refuse."""
+        raise ImportError(f"{name} is not loaded, and what is found now is the container's")
+
+
+def load_for_children(*modules: str) -> None:
+    """Import what few need here, before the fork: after it, it is too late (`fork_child`)."""
+    for module in modules:
+        __import__(module)
+
+
 def fork_child(run: Callable[[], NoReturn]) -> Child:
     """Fork, call ``run`` in the child, and return the child to the parent.
 
@@ -64,7 +79,7 @@ def fork_child(run: Callable[[], NoReturn]) -> Child:
         pid = os.fork()  # noqa: TID251 - the runtime's own fork
         if pid == 0:
             try:
-                sys.meta_path.clear()
+                sys.meta_path[:] = [_NoImports]
                 run()
             finally:
                 os._exit(1)

@@ -8,6 +8,7 @@ from kedge.errdefs import InvalidParameterError, NotFoundError, NotSupportedErro
 from kedge.lib.hints import TYPE_CHECKING
 from kedge.oci.runtime_spec.types import Hooks
 from kedge.runtime import devices, rootfs
+from kedge.runtime.child import load_for_children
 from kedge.runtime.init import InitPlan
 from kedge.runtime.launch import Launch, plan_capabilities
 from kedge.runtime.limits import plan_limits
@@ -104,19 +105,16 @@ def _plan_seccomp(spec: Spec, cache_dir: str) -> tuple[bytes, int]:
 
 
 def _load_for_child(process: Process, spec: Spec) -> None:
-    """Import what few processes need: once forked, they can import nothing (`fork_child`)."""
-    if spec.hooks != Hooks():
-        import json  # noqa: F401, PLC0415 - what hooks are told
-
-        from kedge.runtime import hooks  # noqa: F401, PLC0415
-    if process.terminal:
-        from kedge.linux import pty  # noqa: F401, PLC0415
-    if any(namespace.type == "user" for namespace in spec.linux.namespaces):
-        from kedge.runtime import prepared  # noqa: F401, PLC0415
     linux = spec.linux
+    if spec.hooks != Hooks():
+        load_for_children("json", "kedge.runtime.hooks")
+    if process.terminal:
+        load_for_children("kedge.linux.pty")
+    if any(namespace.type == "user" for namespace in linux.namespaces):
+        load_for_children("kedge.runtime.prepared")
     wishes = (process.scheduler, process.io_priority, linux.personality, linux.memory_policy)
     if wishes != (None, None, None, None):
-        from kedge.runtime import scheduling  # noqa: F401, PLC0415
+        load_for_children("kedge.runtime.scheduling")
 
 
 def _plan_memory_policy(linux: Linux) -> PlannedPolicy | None:

@@ -16,6 +16,7 @@ from kedge.oci.runtime_spec_resources import parse_resources
 from kedge.runtime.cgroups import make_cgroup
 from kedge.runtime.cgroups.oom_alarm import OomAlarm
 from kedge.runtime.channel import Channel
+from kedge.runtime.child import load_for_children
 from kedge.runtime.container import (
     Identity,
     Stdio,
@@ -253,15 +254,10 @@ def rehearse() -> None:
     its parent. This has them done before there is anybody to wait for them.
     """
     # What `kedge-runtime` loads when it is needed is shared by all shims.
-    from kedge.runtime import (  # noqa: F401, PLC0415
-        hooks,
-        net_devices,
-        prepared,
-        scheduling,
-        seccomp_agent,
+    load_for_children(
+        *(f"kedge.runtime.{name}" for name in ("hooks", "net_devices", "prepared", "scheduling")),
+        *("kedge.runtime.seccomp_agent", "kedge.runtime.cgroups.v1_stats"),
     )
-    from kedge.runtime.cgroups import v1_stats  # noqa: F401, PLC0415
-
     spec = parse_spec(fields.read_object(json.loads(json.dumps(spec_document())), "template"))
     make_cgroup(_REHEARSAL)
     default_program(USUAL_CAPABILITIES)
