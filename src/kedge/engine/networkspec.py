@@ -12,7 +12,7 @@ from kedge.errdefs import (
 )
 from kedge.network.ipam import IPAddress, IPNetwork, parse_address, parse_network
 from kedge.network.model import Driver, NetworkSpec, Subnet
-from kedge.network.options import parse_options
+from kedge.network.options import ENABLE_IPV4, ENABLE_IPV6, is_enabled, parse_options
 
 _ALONE = frozenset({"host", "null"})
 _DRIVERS = frozenset({Driver.BRIDGE, Driver.MACVLAN, Driver.IPVLAN})
@@ -44,14 +44,20 @@ def make_network_spec(request: NetworkCreateRequest) -> NetworkSpec:
         )
     options = dict(request.options)
     parse_options(Driver(driver), options)
+    has_ipv4 = is_enabled(options, ENABLE_IPV4, asked=request.enable_ipv4, default=True)
+    has_ipv6 = is_enabled(options, ENABLE_IPV6, asked=request.enable_ipv6, default=False)
+    # As with Docker: what a field of the request overrides is not shown.
+    for name, asked in ((ENABLE_IPV4, request.enable_ipv4), (ENABLE_IPV6, request.enable_ipv6)):
+        if asked is not None:
+            options.pop(name, None)
     return NetworkSpec(
         name=request.name,
         driver=Driver(driver),
         subnets=_subnets(request.ipam or IPAM()),
         is_internal=request.internal,
         is_attachable=request.attachable,
-        enable_ipv4=request.enable_ipv4 is not False,
-        enable_ipv6=bool(request.enable_ipv6),
+        enable_ipv4=has_ipv4,
+        enable_ipv6=has_ipv6,
         options=options,
         ipam_options=dict((request.ipam or IPAM()).options or {}),
         labels=dict(request.labels),

@@ -54,6 +54,7 @@ _FIB_ADDRTYPE: Final = 3
 _CMP_EQ: Final = 0
 _CMP_NEQ: Final = 1
 _LOOKUP_INVERTED: Final = 1
+_NAT_SNAT: Final = 0
 _NAT_DNAT: Final = 1
 _LIST_ELEMENT: Final = 1
 _EXPRESSION_NAME: Final = 1
@@ -157,6 +158,16 @@ def destination_nat(family: int) -> bytes:
         attribute_be32(2, family),
         attribute_be32(3, REG_1),
         attribute_be32(5, port),
+    )
+
+
+def source_nat(family: int) -> bytes:
+    """Give the connection the address that register 1 holds as its source."""
+    return _expression(
+        "nat",
+        attribute_be32(1, _NAT_SNAT),
+        attribute_be32(2, family),
+        attribute_be32(3, REG_1),
     )
 
 

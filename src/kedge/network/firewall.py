@@ -30,6 +30,8 @@ from kedge.network.ruleset import (
     ANY4,
     ANY6,
     BRIDGES,
+    DIRECT4,
+    DIRECT6,
     HOSTS4,
     HOSTS6,
     INTERNAL,
@@ -41,8 +43,11 @@ from kedge.network.ruleset import (
     ROUTED,
     SAME,
     SETS,
+    SOURCES4,
+    SOURCES6,
     SUBNETS4,
     SUBNETS6,
+    TRUSTED,
     UNPROTECTED,
     ruleset,
 )
@@ -65,6 +70,10 @@ class BridgeRule:
     """Those it really has, for containers of an internal network to reach the host by."""
     is_internal: bool = False
     masquerade: bool = True
+    sources: tuple[IPAddress, ...] = ()
+    """The host's addresses that what leaves the network is translated to, at most one a version."""
+    trusted: tuple[str, ...] = ()
+    """The host's links from which published ports are reached by the containers' own addresses."""
     mode4: GatewayMode = GatewayMode.NAT
     mode6: GatewayMode = GatewayMode.NAT
 
@@ -83,6 +92,8 @@ class PortRule:
     host_port: int
     target: IPAddress
     target_port: int
+    is_direct: bool = False
+    """Whether the container's own address leads there, too, from where the network trusts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,12 +189,22 @@ def _bridge_elements(rule: BridgeRule) -> list[tuple[nft.SetSpec, list[nft.Eleme
             )
             for address in rule.hosts
         ]
+    for link in rule.trusted:
+        found.append((TRUSTED, [nft.Element(nft.concatenate(nft.ifname_bytes(link), name))]))
     for subnet in rule.subnets:
         mode = rule.mode(subnet.version)
         spec = SUBNETS4 if subnet.version == 4 else SUBNETS6
         if rule.masquerade and not rule.is_internal and mode is not GatewayMode.ROUTED:
-            first = subnet.network_address.packed
-            found.append((spec, [nft.Element(first, end=(subnet.broadcast_address + 1).packed)]))
+            first, end = subnet.network_address.packed, (subnet.broadcast_address + 1).packed
+            found.append((spec, [nft.Element(first, end=end)]))
+            found += [
+                (
+                    SOURCES4 if source.version == 4 else SOURCES6,
+                    [nft.Element(first, source.packed, end)],
+                )
+                for source in rule.sources
+                if source.version == subnet.version
+            ]
         family = nft.NFPROTO_IPV4 if subnet.version == 4 else nft.NFPROTO_IPV6
         kept = {GatewayMode.ROUTED: ROUTED, GatewayMode.NAT_UNPROTECTED: UNPROTECTED}.get(mode)
         if kept is not None:
@@ -195,19 +216,24 @@ def _port_elements(rules: Iterable[AnyPort]) -> list[tuple[nft.SetSpec, list[nft
     by_set: dict[nft.SetSpec, list[nft.Element]] = {}
     for rule in rules:
         if isinstance(rule, OpenPort):
-            pairs = [_open_element(rule)]
+            pairs = [_open_element(rule, OPEN4, OPEN6)]
         else:
             pairs = [_element(rule)]
             address = rule.host_address
             if address.version == 4 and address.is_loopback:
                 pairs.append((LOOPBACK4, nft.Element(pairs[0][1].key)))
+            if rule.is_direct:
+                pairs.append(_open_element(rule, DIRECT4, DIRECT6))
         for spec, element in pairs:
             by_set.setdefault(spec, []).append(element)
-    return list(by_set.items())
+    # Two ports of the host may lead to one of the container.
+    return [(spec, [*dict.fromkeys(elements)]) for spec, elements in by_set.items()]
 
 
-def _open_element(rule: OpenPort) -> tuple[nft.SetSpec, nft.Element]:
-    spec = OPEN4 if rule.target.version == 4 else OPEN6
+def _open_element(
+    rule: AnyPort, spec4: nft.SetSpec, spec6: nft.SetSpec
+) -> tuple[nft.SetSpec, nft.Element]:
+    spec = spec4 if rule.target.version == 4 else spec6
     protocol, port = bytes([PROTOCOLS[rule.protocol]]), rule.target_port.to_bytes(2, "big")
     return spec, nft.Element(nft.concatenate(rule.target.packed, protocol, port))
 

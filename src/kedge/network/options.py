@@ -12,6 +12,7 @@ from typing import Final
 
 from kedge.errdefs import InvalidParameterError
 from kedge.linux.rtnetlink import IFNAMSIZ, IPVLAN_FLAGS, IPVLAN_MODES, MACVLAN_MODES
+from kedge.network.ipam import IPAddress
 from kedge.network.model import Driver, EndpointExtras, GatewayMode
 
 BRIDGE_NAME: Final = "com.docker.network.bridge.name"
@@ -21,6 +22,11 @@ HOST_BINDING: Final = "com.docker.network.bridge.host_binding_ipv4"
 INHIBIT_IPV4: Final = "com.docker.network.bridge.inhibit_ipv4"
 GATEWAY_MODE4: Final = "com.docker.network.bridge.gateway_mode_ipv4"
 GATEWAY_MODE6: Final = "com.docker.network.bridge.gateway_mode_ipv6"
+TRUSTED_LINKS: Final = "com.docker.network.bridge.trusted_host_interfaces"
+SOURCE4: Final = "com.docker.network.host_ipv4"
+SOURCE6: Final = "com.docker.network.host_ipv6"
+ENABLE_IPV4: Final = "com.docker.network.enable_ipv4"
+ENABLE_IPV6: Final = "com.docker.network.enable_ipv6"
 MTU: Final = "com.docker.network.driver.mtu"
 IFACE_PREFIX: Final = "com.docker.network.container_iface_prefix"
 PARENT: Final = "parent"
@@ -57,6 +63,10 @@ class LinkOptions:
     masquerade: bool = True
     host_binding: str = ""
     inhibit_ipv4: bool = False
+    sources: tuple[IPAddress, ...] = ()
+    """What leaves is translated to these addresses of the host; one of each version at most."""
+    trusted: tuple[str, ...] = ()
+    """The host's links from which published ports are reached by the containers' own addresses."""
     mode4: GatewayMode = GatewayMode.NAT
     mode6: GatewayMode = GatewayMode.NAT
 
@@ -103,9 +113,20 @@ def parse_options(driver: Driver, options: Mapping[str, str]) -> LinkOptions:
         masquerade=options.get(MASQUERADE, "true") not in _FALSE,
         host_binding=options.get(HOST_BINDING, ""),
         inhibit_ipv4=options.get(INHIBIT_IPV4, "false") in _TRUE,
+        sources=tuple(
+            ipaddress.ip_address(options[name]) for name in (SOURCE4, SOURCE6) if options.get(name)
+        ),
+        trusted=tuple(dict.fromkeys(filter(None, options.get(TRUSTED_LINKS, "").split(":")))),
         mode4=GatewayMode(options.get(GATEWAY_MODE4) or GatewayMode.NAT),
         mode6=GatewayMode(options.get(GATEWAY_MODE6) or GatewayMode.NAT),
     )
+
+
+def is_enabled(
+    options: Mapping[str, str], option: str, *, asked: bool | None, default: bool
+) -> bool:
+    """Tell whether a network has an IP version: as asked for, else as the option says."""
+    return (options.get(option) or str(default)) in _TRUE if asked is None else asked
 
 
 def parse_extras(options: Mapping[str, str], link_local: list[str]) -> EndpointExtras:
@@ -193,13 +214,23 @@ def _check_prefix(name: str, value: str) -> None:
     _check_link_name(name, value + "00")
 
 
-def _check_address(name: str, value: str) -> None:
-    try:
-        ipaddress.IPv4Address(value)
-    except ValueError:
-        raise InvalidParameterError(
-            f"failed to parse {name} value: {value!r}: use an IPv4 address of the host"
-        ) from None
+def _address_of(version: int) -> Callable[[str, str], None]:
+    def check(name: str, value: str) -> None:
+        try:
+            fits = not value or ipaddress.ip_address(value).version == version
+        except ValueError:
+            fits = False
+        if not fits:
+            raise InvalidParameterError(
+                f"failed to parse {name} value: {value!r}: use an IPv{version} address of the host"
+            )
+
+    return check
+
+
+def _check_link_names(name: str, value: str) -> None:
+    for item in filter(None, value.split(":")):
+        _check_link_name(name, item)
 
 
 def _check_gateway_mode(name: str, value: str) -> None:
@@ -223,6 +254,8 @@ def _one_of(kind: str, values: Mapping[str, int], default: str) -> Callable[[str
 _COMMON: Final[dict[str, Callable[[str, str], None]]] = {
     MTU: _check_mtu,
     IFACE_PREFIX: _check_prefix,
+    ENABLE_IPV4: _check_flag,
+    ENABLE_IPV6: _check_flag,
 }
 _PARSERS: Final[Mapping[Driver, Mapping[str, Callable[[str, str], None]]]] = {
     Driver.BRIDGE: {
@@ -231,7 +264,10 @@ _PARSERS: Final[Mapping[Driver, Mapping[str, Callable[[str, str], None]]]] = {
         ENABLE_ICC: _check_flag,
         MASQUERADE: _check_flag,
         INHIBIT_IPV4: _check_flag,
-        HOST_BINDING: _check_address,
+        HOST_BINDING: _address_of(4),
+        SOURCE4: _address_of(4),
+        SOURCE6: _address_of(6),
+        TRUSTED_LINKS: _check_link_names,
         GATEWAY_MODE4: _check_gateway_mode,
         GATEWAY_MODE6: _check_gateway_mode,
         "com.docker.network.bridge.default_bridge": _check_flag,

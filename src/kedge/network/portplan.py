@@ -12,7 +12,9 @@ from kedge.network.options import LinkOptions
 from kedge.network.spoofing import LinkRule, own_link_local
 
 
-def port_rule(endpoint: Endpoint, port: PublishedPort) -> firewall.AnyPort | None:
+def port_rule(
+    endpoint: Endpoint, port: PublishedPort, options: LinkOptions
+) -> firewall.AnyPort | None:
     """Return the packet filter's rule; None where it cannot do it, and the proxy has to."""
     address = ipaddress.ip_address(port.host_ip)
     target = target_address(endpoint, address.version)
@@ -28,6 +30,7 @@ def port_rule(endpoint: Endpoint, port: PublishedPort) -> firewall.AnyPort | Non
         host_port=port.host_port,
         target=target,
         target_port=port.container_port,
+        is_direct=bool(options.trusted),
     )
 
 

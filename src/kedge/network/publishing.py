@@ -112,6 +112,8 @@ class PortPublisher:
             hosts=tuple(item.ip for item in bridge_interfaces(network)),
             is_internal=network.is_internal,
             masquerade=options.masquerade,
+            sources=options.sources,
+            trusted=options.trusted,
             mode4=options.mode4,
             mode6=options.mode6,
         )
@@ -238,7 +240,7 @@ class PortPublisher:
         )
         wanted = [item for item in bindings if wanted_version(item) in versions | {0}]
         claims = claimer.claim(wanted) if versions else []
-        translated = [_port(endpoint, claim) for claim in claims]
+        translated = [_port(endpoint, claim, options) for claim in claims]
         ports += translated
         try:
             self._change(firewall.add_ports(self._table, _rules(ports)))
@@ -271,7 +273,7 @@ class PortPublisher:
                     host_port=0,
                 )
                 if published not in known:
-                    rule = port_rule(endpoint, published)
+                    rule = port_rule(endpoint, published, options)
                     found[published] = _Port(endpoint=endpoint, published=published, rule=rule)
         return list(found.values())
 
@@ -284,6 +286,7 @@ class PortPublisher:
             One line for each port another program has taken meanwhile.
         """
         problems: list[str] = []
+        options = self._options.get(endpoint.network_id, LinkOptions())
         for item in published:
             claimer = Claimer(target="", own_holder=self.holder)
             wanted = PortBinding(
@@ -292,7 +295,8 @@ class PortPublisher:
                 host_ip=item.host_ip,
                 host_port=item.host_port,
             )
-            port = _Port(endpoint=endpoint, published=item, rule=port_rule(endpoint, item))
+            rule = port_rule(endpoint, item, options)
+            port = _Port(endpoint=endpoint, published=item, rule=rule)
             try:
                 claims = claimer.claim([wanted]) if item.host_port else []
             except KedgeError as error:
@@ -390,14 +394,15 @@ class PortPublisher:
             ) from error
 
 
-def _port(endpoint: Endpoint, claim: Claim) -> _Port:
+def _port(endpoint: Endpoint, claim: Claim, options: LinkOptions) -> _Port:
     published = PublishedPort(
         protocol=claim.protocol,
         container_port=claim.container_port,
         host_ip=str(claim.host_address),
         host_port=claim.host_port,
     )
-    return _Port(endpoint=endpoint, published=published, rule=port_rule(endpoint, published))
+    rule = port_rule(endpoint, published, options)
+    return _Port(endpoint=endpoint, published=published, rule=rule)
 
 
 def _rules(ports: Iterable[_Port]) -> list[firewall.AnyPort]:

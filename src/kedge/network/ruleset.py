@@ -16,6 +16,8 @@ INTERNAL: Final = nft.SetSpec("internal", (nft.IFNAME,))
 SAME: Final = nft.SetSpec("same_bridge", (nft.IFNAME, nft.IFNAME))
 SUBNETS4: Final = nft.SetSpec("subnets4", (nft.IPV4_ADDR,), is_interval=True)
 SUBNETS6: Final = nft.SetSpec("subnets6", (nft.IPV6_ADDR,), is_interval=True)
+SOURCES4: Final = nft.SetSpec("sources4", (nft.IPV4_ADDR,), (nft.IPV4_ADDR,), is_interval=True)
+SOURCES6: Final = nft.SetSpec("sources6", (nft.IPV6_ADDR,), (nft.IPV6_ADDR,), is_interval=True)
 _PORT: Final = (nft.INET_PROTO, nft.INET_SERVICE)
 _TO4: Final = (nft.IPV4_ADDR, nft.INET_SERVICE)
 _TO6: Final = (nft.IPV6_ADDR, nft.INET_SERVICE)
@@ -25,6 +27,9 @@ ONE4: Final = nft.SetSpec("address_ports4", (nft.IPV4_ADDR, *_PORT), _TO4)
 ONE6: Final = nft.SetSpec("address_ports6", (nft.IPV6_ADDR, *_PORT), _TO6)
 OPEN4: Final = nft.SetSpec("open4", (nft.IPV4_ADDR, *_PORT))
 OPEN6: Final = nft.SetSpec("open6", (nft.IPV6_ADDR, *_PORT))
+TRUSTED: Final = nft.SetSpec("trusted", (nft.IFNAME, nft.IFNAME))
+DIRECT4: Final = nft.SetSpec("direct4", (nft.IPV4_ADDR, *_PORT))
+DIRECT6: Final = nft.SetSpec("direct6", (nft.IPV6_ADDR, *_PORT))
 ROUTED: Final = nft.SetSpec("routed", (nft.IFNAME, nft.NF_PROTO))
 UNPROTECTED: Final = nft.SetSpec("unprotected", (nft.IFNAME, nft.NF_PROTO))
 HOSTS4: Final = nft.SetSpec("internal_hosts4", (nft.IFNAME, nft.IPV4_ADDR))
@@ -33,6 +38,7 @@ LOOPBACK4: Final = nft.SetSpec("loopback_ports4", (nft.IPV4_ADDR, *_PORT))
 SETS: Final = (
     *(BRIDGES, INTERNAL, SAME, SUBNETS4, SUBNETS6, ANY4, ANY6, ONE4, ONE6),
     *(OPEN4, OPEN6, ROUTED, UNPROTECTED, HOSTS4, HOSTS6, LOOPBACK4),
+    *(SOURCES4, SOURCES6, TRUSTED, DIRECT4, DIRECT6),
 )
 
 _LINK_LOCAL: Final = ipaddress.IPv6Network("fe80::/10")
@@ -163,7 +169,7 @@ _OUT_AND_FAMILY: Final = ex.meta(ex.META_OIFNAME) + ex.meta(ex.META_NFPROTO, ex.
 
 
 def _open_port(family: int, ports: nft.SetSpec, offset: int, size: int) -> bytes:
-    """Accept what is for a port that a container of a routed network has published."""
+    """Accept what is for a port that a container has published on its own address."""
     protocol, port = (
         (ex.REG32_01, ex.REG32_02) if family == nft.NFPROTO_IPV4 else (ex.REG_2, ex.REG32_05)
     )
@@ -175,6 +181,9 @@ def _open_port(family: int, ports: nft.SetSpec, offset: int, size: int) -> bytes
         + ex.lookup(ports.name)
         + _ACCEPT
     )
+
+
+_FROM_TRUSTED: Final = ex.interface_pair_in(TRUSTED.name)
 
 
 def _echo_to_routed(protocol: int) -> bytes:
@@ -190,7 +199,7 @@ def _echo_to_routed(protocol: int) -> bytes:
 
 # `ct status dnat` lets in what was sent to a published port, and only that: the container's
 # address is not reachable from outside the host, also when somebody routes it here, unless the
-# network's gateway mode says so.
+# network's gateway mode says so, or its options that the packet's link is trusted.
 _GUARD: Final = [
     ex.interface_pair_in("same_bridge") + _ACCEPT,
     ex.interface_in(ex.META_IIFNAME, "internal") + _DROP,
@@ -198,6 +207,8 @@ _GUARD: Final = [
     ex.conntrack_has(ex.CT_STATUS, ex.CT_STATUS_DNAT) + _ACCEPT,
     _open_port(nft.NFPROTO_IPV4, OPEN4, _IP4_DESTINATION, 4),
     _open_port(nft.NFPROTO_IPV6, OPEN6, _IP6_DESTINATION, 16),
+    _FROM_TRUSTED + _open_port(nft.NFPROTO_IPV4, DIRECT4, _IP4_DESTINATION, 4),
+    _FROM_TRUSTED + _open_port(nft.NFPROTO_IPV6, DIRECT6, _IP6_DESTINATION, 16),
     _echo_to_routed(_ICMP),
     _echo_to_routed(_ICMPV6),
     _OUT_AND_FAMILY + ex.lookup(UNPROTECTED.name) + _ACCEPT,
@@ -250,7 +261,7 @@ def _publish_rules() -> list[bytes]:
 
 
 def _postrouting_rules() -> list[bytes]:
-    """Masquerade what leaves, what comes from 127.0.0.1, and what returns to its own bridge.
+    """Translate what leaves, what comes from 127.0.0.1, and what returns to its own bridge.
 
     The last one is a container that reaches its neighbour, or itself, through a published port of
     the host: without it the answer would go straight back, untranslated. Between two bridges the
@@ -279,6 +290,18 @@ def _postrouting_rules() -> list[bytes]:
         to_bridge + _LOOPBACK4_SOURCE + ex.masquerade(),
         to_bridge + translated + from_subnet4 + ex.masquerade(),
         to_bridge + translated + from_subnet6 + ex.masquerade(),
+        outside + _source_of(nft.NFPROTO_IPV4, SOURCES4, _IP4_SOURCE, 4),
+        outside + _source_of(nft.NFPROTO_IPV6, SOURCES6, _IP6_SOURCE, 16),
         outside + from_subnet4 + ex.masquerade(),
         outside + from_subnet6 + ex.masquerade(),
     ]
+
+
+def _source_of(family: int, sources: nft.SetSpec, offset: int, size: int) -> bytes:
+    """Translate what comes from a network that has an address of the host's for that."""
+    return (
+        ex.family_is(family)
+        + ex.payload(ex.PAYLOAD_NETWORK, offset, size)
+        + ex.lookup(sources.name, is_map=True)
+        + ex.source_nat(family)
+    )

@@ -1,5 +1,6 @@
 """nft(8) reads back what the codec wrote."""
 
+import dataclasses
 import ipaddress
 import json
 import os
@@ -91,6 +92,8 @@ RULES = {
         "ct status dnat accept",
         "ip daddr . meta l4proto . th dport @open4 accept",
         "ip6 daddr . meta l4proto . th dport @open6 accept",
+        f"iifname . oifname @trusted {_TO_PORT} @direct4 accept",
+        "iifname . oifname @trusted ip6 daddr . meta l4proto . th dport @direct6 accept",
         "meta l4proto icmp oifname . meta nfproto @routed accept",
         "meta l4proto ipv6-icmp oifname . meta nfproto @routed accept",
         "oifname . meta nfproto @unprotected accept",
@@ -103,6 +106,8 @@ RULES = {
         "oifname @bridges ip saddr 127.0.0.0/8 masquerade",
         "oifname @bridges ct status dnat ip saddr @subnets4 masquerade",
         "oifname @bridges ct status dnat ip6 saddr @subnets6 masquerade",
+        "oifname != @bridges snat ip to ip saddr map @sources4",
+        "oifname != @bridges snat ip6 to ip6 saddr map @sources6",
         "oifname != @bridges ip saddr @subnets4 masquerade",
         "oifname != @bridges ip6 saddr @subnets6 masquerade",
     ],
@@ -119,7 +124,8 @@ def chain_rules(chain: str) -> list[str]:
 
 
 def elements(name: str) -> list[Json]:
-    kind = "map" if "ports" in name and not name.startswith("loopback") else "set"
+    is_map = name.startswith(("ports", "address_ports", "sources"))
+    kind = "map" if is_map else "set"
     document: JsonObject = json.loads(listing("-j", "list", kind, "inet", TABLE, name))
     found = document["nftables"]
     assert isinstance(found, list)
@@ -155,6 +161,35 @@ def test_nft_reads_the_rules_as_they_were_meant() -> None:
     assert elements("address_ports6") == [
         [{"concat": ["2001:db8::1", "tcp", 8082]}, {"concat": ["fd00:1::2", 80]}],
     ]
+
+
+@own_network
+def test_an_own_source_and_trusted_links_are_of_their_network() -> None:
+    bridge = firewall.BridgeRule(
+        bridge="br-third",
+        subnets=(ipaddress.ip_network("172.19.0.0/24"), ipaddress.ip_network("fd00:3::/64")),
+        sources=(ipaddress.ip_address("192.0.2.7"), ipaddress.ip_address("2001:db8::7")),
+        trusted=("lan0", "lan1"),
+    )
+    ports = [
+        dataclasses.replace(port("0.0.0.0", number, "172.19.0.2"), is_direct=True)
+        for number in (8083, 8084)
+    ]
+    with nft.NftablesSocket() as kernel:
+        kernel.commit(firewall.whole_table(TABLE, BRIDGES, PORTS))
+        before = listing("list", "ruleset")
+        kernel.commit(firewall.add_bridge(TABLE, bridge) + firewall.add_ports(TABLE, ports))
+        assert elements("sources4") == [
+            [{"prefix": {"addr": "172.19.0.0", "len": 24}}, "192.0.2.7"]
+        ]
+        assert elements("sources6") == [
+            [{"prefix": {"addr": "fd00:3::", "len": 64}}, "2001:db8::7"]
+        ]
+        trusted = [{"concat": [link, "br-third"]} for link in ("lan0", "lan1")]
+        assert sorted(elements("trusted"), key=str) == trusted
+        assert elements("direct4") == [{"concat": ["172.19.0.2", "tcp", 80]}]
+        kernel.commit(firewall.remove_ports(TABLE, ports) + firewall.remove_bridge(TABLE, bridge))
+        assert listing("list", "ruleset") == before
 
 
 @own_network

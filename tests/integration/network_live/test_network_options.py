@@ -1,6 +1,7 @@
 """What options of a bridge network do, and what a host's routes and IPv6 switch do to networks."""
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,15 @@ import pytest
 from kedge.errdefs import ConflictError, ForbiddenError, InvalidParameterError
 from kedge.network.ipam import parse_network
 from kedge.network.model import NetworkSpec, Subnet
-from kedge.network.options import BRIDGE_NAME, HOST_BINDING, INHIBIT_IPV4, MASQUERADE
+from kedge.network.options import (
+    BRIDGE_NAME,
+    HOST_BINDING,
+    INHIBIT_IPV4,
+    MASQUERADE,
+    SOURCE4,
+    SOURCE6,
+    TRUSTED_LINKS,
+)
 from tests.integration.network_live.lab import (
     WEB,
     Outside,
@@ -51,6 +60,59 @@ def test_a_network_that_is_not_masqueraded_shows_its_addresses(tmp_path: Path) -
         assert outside.run(lambda: ask(outside.HOST4, 8080)) == outside.ADDRESS4
         assert not outside.run(lambda: is_reachable(address, 80))
     server.close()
+    outside.close()
+
+
+@own_network
+def test_what_leaves_has_the_address_the_network_names(tmp_path: Path) -> None:
+    outside = Outside()
+    shell("ip addr add 192.0.2.7/24 dev eth0; ip addr add 2001:db8::7/64 dev eth0 nodad")
+    servers = Server(outside, 80)
+    with host(tmp_path) as machine:
+        options = {SOURCE4: "192.0.2.7", SOURCE6: "2001:db8::7"}
+        spec = NetworkSpec(name="named", enable_ipv6=True, options=options)
+        machine.controller.create_network(spec)
+        machine.run("web", network="named")
+        machine.run("plain")
+        space = machine.spaces["web"]
+        for _ in range(2):
+            assert space.run(lambda: ask(outside.ADDRESS4, 80)) == "192.0.2.7"
+            assert space.run(lambda: ask(outside.ADDRESS6, 80)) == "2001:db8::7"
+            seen = machine.spaces["plain"].run(lambda: ask(outside.ADDRESS4, 80))
+            assert seen == outside.HOST4
+            machine.crash()
+            machine.controller.restore([machine.id("web"), machine.id("plain")])
+    servers.close()
+    outside.close()
+
+
+@own_network
+def test_trusted_links_reach_published_ports_by_the_containers_address(tmp_path: Path) -> None:
+    outside = Outside()
+    with host(tmp_path) as machine:
+        for name, third, options in (
+            ("open", 9, {TRUSTED_LINKS: "nowhere0:eth0"}),
+            ("shut", 10, {TRUSTED_LINKS: "nowhere0"}),
+        ):
+            machine.controller.create_network(
+                NetworkSpec(name=name, subnets=(subnet(f"10.9.{third}.0/24"),), options=options)
+            )
+        twice = replace(WEB, host_port=8081)
+        machine.run("web", WEB, twice, network="open")
+        machine.run("other", replace(WEB, host_port=8082), network="shut")
+        for name in ("web", "other"):
+            machine.serve(name, 80)
+            machine.serve(name, 81)
+        outside.run(lambda: shell(f"ip route add 10.9.0.0/16 via {outside.HOST4}"))
+        web, other = machine.address("web"), machine.address("other")
+        for _ in range(2):
+            assert outside.run(lambda: ask(web, 80)) == outside.ADDRESS4
+            assert not outside.run(lambda: is_reachable(web, 81))
+            assert not outside.run(lambda: is_reachable(other, 80))
+            machine.crash()
+            machine.controller.restore([machine.id("web"), machine.id("other")])
+        machine.controller.remove_endpoint(machine.id("web"))
+        machine.controller.drain()
     outside.close()
 
 

@@ -8,7 +8,7 @@ import pytest
 from kedge.api.types.network import NetworkCreateRequest
 from kedge.engine.networkspec import make_network_spec
 from kedge.errdefs import KedgeError, NotSupportedError
-from kedge.lib.jsontypes import Json
+from kedge.lib.jsontypes import Json, JsonObject
 
 
 def request(**fields: Json) -> NetworkCreateRequest:
@@ -41,6 +41,16 @@ def test_a_subnet_with_everything() -> None:
 def test_ipv4_can_be_switched_off() -> None:
     spec = make_network_spec(request(EnableIPv4=False, EnableIPv6=True))
     assert (spec.enable_ipv4, spec.enable_ipv6, spec.subnets) == (False, True, ())
+
+
+def test_ip_versions_by_option_as_compose_files_have_them() -> None:
+    options: JsonObject = {"com.docker.network.enable_ipv6": "true"}
+    spec = make_network_spec(request(Options=options))
+    assert (spec.enable_ipv4, spec.enable_ipv6) == (True, True)
+    assert spec.options == options
+    # A field of the request wins, and what it overrides is not shown.
+    spec = make_network_spec(request(Options=options, EnableIPv6=False))
+    assert (spec.enable_ipv6, spec.options) == (False, {})
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ import pytest
 
 from kedge.errdefs import InvalidParameterError
 from kedge.network.model import Driver
-from kedge.network.options import parse_extras, parse_options
+from kedge.network.options import ENABLE_IPV6, is_enabled, parse_extras, parse_options
 
 _BRIDGE = "com.docker.network.bridge."
 
@@ -32,6 +32,41 @@ def test_what_the_options_of_a_bridge_say() -> None:
     assert not found.masquerade
     assert found.no_gateway == {6}
     assert (found.mtu, found.prefix) == (1400, "lan")
+    assert (found.sources, found.trusted) == ((), ())
+
+
+def test_addresses_of_the_host_and_links_that_are_trusted() -> None:
+    found = parse_options(
+        Driver.BRIDGE,
+        {
+            "com.docker.network.host_ipv4": "192.0.2.7",
+            "com.docker.network.host_ipv6": "2001:db8::7",
+            _BRIDGE + "trusted_host_interfaces": "lan0:wg0:lan0:",
+        },
+    )
+    assert [str(item) for item in found.sources] == ["192.0.2.7", "2001:db8::7"]
+    assert found.trusted == ("lan0", "wg0")
+
+
+@pytest.mark.parametrize(
+    ("value", "asked", "default", "expected"),
+    [
+        ("", None, True, True),
+        ("", None, False, False),
+        ("true", None, False, True),
+        ("0", None, True, False),
+        ("true", False, True, False),
+        ("false", True, False, True),
+    ],
+)
+def test_a_field_of_the_request_wins_over_the_option(
+    value: str,
+    asked: bool | None,  # noqa: FBT001
+    default: bool,  # noqa: FBT001
+    expected: bool,  # noqa: FBT001
+) -> None:
+    options = {ENABLE_IPV6: value} if value else {}
+    assert is_enabled(options, ENABLE_IPV6, asked=asked, default=default) is expected
 
 
 @pytest.mark.parametrize(
@@ -42,6 +77,10 @@ def test_what_the_options_of_a_bridge_say() -> None:
         ("bridge", _BRIDGE + "name", "a-name-much-too-long", "at most 15 characters"),
         ("bridge", _BRIDGE + "name", "a/b", "without '/'"),
         ("bridge", _BRIDGE + "host_binding_ipv4", "::1", "IPv4 address"),
+        ("bridge", "com.docker.network.host_ipv4", "2001:db8::7", "use an IPv4 address"),
+        ("bridge", "com.docker.network.host_ipv6", "lan0", "use an IPv6 address"),
+        ("bridge", "com.docker.network.enable_ipv6", "maybe", "use true or false"),
+        ("bridge", _BRIDGE + "trusted_host_interfaces", "lan0:a/b", "without '/'"),
         ("bridge", _BRIDGE + "gateway_mode_ipv4", "open", "nat, nat-unprotected, routed"),
         ("bridge", "com.docker.network.driver.mtu", "9x", "use a number from 68"),
         ("bridge", "com.docker.network.driver.mtu", "66", "use a number from 68"),
