@@ -130,7 +130,7 @@ class Performer:
     def look_around(self, where: RunOperation, parent: str, reason: str) -> None:
         """Offer a shell on top of ``parent`` to whoever asked for one where a step fails."""
         if self.run_step.is_watched and not self.cancel.is_set():
-            with self.workshop.layering.open(parent) as layer:
+            with self.workshop.layering.open(parent, mounted_twice=True) as layer:
                 self.run_step.look_around(where, layer, reason)
 
     @contextmanager
@@ -229,7 +229,9 @@ class Performer:
         self.check()
         begun_s = self.workshop.clock.monotonic()
         try:
-            with self.workshop.layering.open(parent) as layer:
+            # A shell in the files of a step that failed mounts them again.
+            again = self.run_step.is_watched
+            with self.workshop.layering.open(parent, mounted_twice=again) as layer:
                 change(layer)
                 self.check()
                 written = self.workshop.layering.commit(layer, self.lease, self.epoch_ns)

@@ -18,6 +18,7 @@ from typing import BinaryIO, Final, NamedTuple, TypeVar, cast
 from kedge.archive.compression import Compression, compress
 from kedge.archive.entry import Entry
 from kedge.archive.layered import LayerStack
+from kedge.archive.writer import Written
 from kedge.content.ingest import BlobWriter
 from kedge.content.leases import Lease
 from kedge.content.store import ContentStore
@@ -29,7 +30,8 @@ from kedge.oci import media_types
 from kedge.oci.hashing import chain_ids, sha256_digest
 from kedge.oci.image_spec import Descriptor
 from kedge.oci.mounts import Mount
-from kedge.snapshots.snapshotter import Snapshotter
+from kedge.snapshots.overlay import unflushed
+from kedge.snapshots.snapshotter import Snapshotter, Usage
 
 T = TypeVar("T")
 
@@ -89,15 +91,19 @@ class Layering:
         self._snapshots.purge()
 
     @contextmanager
-    def open(self, parent: str) -> Generator[OpenLayer, None, None]:
-        """Enclose the making of a layer on ``parent``; what is not committed is removed."""
+    def open(self, parent: str, *, mounted_twice: bool = False) -> Generator[OpenLayer, None, None]:
+        """Enclose the making of a layer on ``parent``; what is not committed is removed.
+
+        Its mounts can be used once, or ``mounted_twice`` at the price of flushing to disk.
+        """
         key = KEY_PREFIX + new_id()
         mounts = self._snapshots.prepare(key, parent or None)
         try:
             yield OpenLayer(
                 key=key,
                 parent=parent,
-                mounts=mounts,
+                # A layer that was not flushed is forgotten after a power cut, whatever it holds.
+                mounts=mounts if mounted_twice else unflushed(mounts),
                 upper=self._snapshots.diff_path(key),
                 lower=self._snapshots.lower_paths(key),
             )
@@ -121,7 +127,8 @@ class Layering:
             lease: Takes the chain id and the digest of the blob.
             created_ns: The time to record, and no file of the blob is later; None for now.
         """
-        diff_id, size_bytes, blob = self._write_blob(layer, lease, created_ns)
+        written, blob = self._write_blob(layer, lease, created_ns)
+        diff_id = written.diff_id
         if layer.parent:
             chain_id = sha256_digest(f"{layer.parent} {diff_id}".encode())
         else:
@@ -129,7 +136,8 @@ class Layering:
         lease.add(chain_id)
         if not self.is_committed(chain_id):
             try:
-                self._snapshots.commit(chain_id, layer.key)
+                usage = Usage(written.size_bytes, written.entries)
+                self._snapshots.commit(chain_id, layer.key, usage=usage)
             except ConflictError:
                 if not self.is_committed(chain_id):
                     raise
@@ -139,7 +147,7 @@ class Layering:
             blob=blob,
             created_ns=self._clock.time_ns() if created_ns is None else created_ns,
         )
-        return WrittenLayer(record, size_bytes)
+        return WrittenLayer(record, written.stream_bytes)
 
     def is_committed(self, chain_id: str) -> bool:
         """Say whether the snapshot of ``chain_id`` is there."""
@@ -159,18 +167,17 @@ class Layering:
 
     def _write_blob(
         self, layer: OpenLayer, lease: Lease, latest_ns: int | None
-    ) -> tuple[str, int, Descriptor]:
+    ) -> tuple[Written, Descriptor]:
         def clamp(entry: Entry, latest_ns: int) -> Entry:
             return entry if entry.mtime_ns <= latest_ns else entry._replace(mtime_ns=latest_ns)
 
         change = None if latest_ns is None else functools.partial(clamp, latest_ns=latest_ns)
-        written, blob = write_layer_blob(
+        return write_layer_blob(
             self._content,
             lease,
             f"layer of {layer.key}",
             lambda out: self._snapshots.write_diff(layer.key, out, change=change),
         )
-        return written.diff_id, written.stream_bytes, blob
 
 
 def write_layer_blob(

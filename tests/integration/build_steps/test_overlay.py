@@ -174,3 +174,15 @@ def test_a_copy_through_links_of_the_image_stays_inside(bench: Workbench) -> Non
     assert "real/f" in names
     assert "f" in names
     assert f"{str(outside).lstrip('/')}/f" in names
+
+
+def test_a_step_waits_for_no_disk(bench: Workbench) -> None:
+    image = bench.build(
+        "FROM scratch\nCOPY <<X /first\nX\n"
+        f"RUN grep -c ' {bench.runner.target} overlay .*volatile' /proc/self/mounts > counted\n"
+    )
+    with LayersTree(bench.snapshots.open_tree(image.chain_id), DigestMemo()) as tree:
+        with tree.open("counted") as counted:
+            assert counted.read() == b"1\n"
+    usage = bench.snapshots.usage(image.chain_id)
+    assert (usage.size_bytes, usage.inodes) == (2, 1)

@@ -7,7 +7,13 @@ from kedge.errdefs import InvalidParameterError
 from kedge.lib.database import Database
 from kedge.oci.mounts import Mount
 from kedge.snapshots.choice import load_fstype, open_snapshotter
-from kedge.snapshots.overlay import OverlaySnapshotter, overlay_mount, overlay_options
+from kedge.snapshots.overlay import (
+    OverlaySnapshotter,
+    bind_mount,
+    overlay_mount,
+    overlay_options,
+    unflushed,
+)
 from kedge.snapshots.vfs import VfsSnapshotter
 
 
@@ -89,3 +95,12 @@ def test_the_file_system_type_is_that_of_the_device(tmp_path: Path) -> None:
     assert load_fstype(str(tmp_path), str(mountinfo)) == "ext4"
     mountinfo.write_text("1 0 0:99 / / rw - proc proc rw\n")
     assert load_fstype(str(tmp_path), str(mountinfo)) == "unknown"
+
+
+def test_what_is_mounted_once_flushes_nothing_where_the_kernel_can() -> None:
+    mounts = (overlay_mount(("/a", "/b"), "upperdir=/u", options=()), bind_mount("/c", "rw"))
+    overlay, bind = unflushed(mounts, "5.10.0-rc1")
+    assert overlay.options == ("lowerdir=/a:/b", "upperdir=/u", "volatile")
+    assert bind == mounts[1]
+    assert unflushed(mounts, "5.9.16") == mounts
+    assert unflushed(mounts, "6.12+deb13") == (overlay, bind)
