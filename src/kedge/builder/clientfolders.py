@@ -97,7 +97,7 @@ class ClientFolders:
         for name in names:
             path = os.path.join(self.root, name)
             with self._lock:
-                if name in self._taken:
+                if name in self._taken or not name.startswith(_PREFIX):
                     continue
                 freed += disk_bytes(path)
                 shutil.rmtree(path, ignore_errors=True)

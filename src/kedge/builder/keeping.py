@@ -1,14 +1,15 @@
 """The build cache as a whole: what it takes, what is removed by hand, and what by itself.
 
-Joins remembered steps, cache mounts and kept folders of clients. A removal forgets records first
+Joins remembered steps, cache mounts, kept folders of clients and what else the engine keeps for the
+next time (`Shelf`). A removal forgets records first
 and frees layers and blobs after that, so a crash in between leaves garbage that the next collection
 finds.
 """
 
 import os
 import threading
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Collection, Sequence
+from typing import NamedTuple, Protocol
 
 from kedge.builder.cache import BuildCache
 from kedge.builder.cache_mounts import CacheMounts
@@ -37,6 +38,18 @@ class Pruned(NamedTuple):
     freed_bytes: int
 
 
+class Shelf(Protocol):
+    """Something else that is kept so that the next time is quicker; thread-safe."""
+
+    def kept(self) -> list[Kept]:
+        """Return what is there, ids unlike those of any other."""
+        ...
+
+    def prune(self, ids: Collection[str]) -> tuple[list[str], int]:
+        """Remove those of ``ids`` that are here and not in use; return them, and bytes freed."""
+        ...
+
+
 class CacheKeeper:
     """The cache of one engine; thread-safe."""
 
@@ -58,6 +71,11 @@ class CacheKeeper:
         self._root = root
         self._clock = clock
         self._pruning = threading.Lock()
+        self._shelves: list[Shelf] = []
+
+    def add(self, shelf: Shelf) -> None:
+        """Look after what is on ``shelf``, too."""
+        self._shelves.append(shelf)
 
     def entries(self) -> list[Kept]:
         """Return everything that is kept, the least recently used step first."""
@@ -92,6 +110,8 @@ class CacheKeeper:
                 is_used=folder.is_used,
             )
             kept.append(Kept(item, folder.size_bytes, folder.uses))
+        for shelf in self._shelves:
+            kept += shelf.kept()
         return kept + self._client_folders()
 
     def _client_folders(self) -> list[Kept]:
@@ -129,7 +149,12 @@ class CacheKeeper:
                     freed += self._images.collect_garbage().freed_bytes
                 folders = [item.id for item in evicted if item.kind == FOLDER]
                 ids += steps
-                for gone, freed_bytes in (self._mounts.prune(names), self._folders.prune(folders)):
+                others = [item.id for item in evicted if item.kind != REGULAR]
+                for gone, freed_bytes in (
+                    self._mounts.prune(names),
+                    self._folders.prune(folders),
+                    *(shelf.prune(others) for shelf in self._shelves),
+                ):
                     ids += gone
                     freed += freed_bytes
             return Pruned(tuple(ids), freed)

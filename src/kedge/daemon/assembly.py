@@ -70,6 +70,7 @@ async def open_engine(config: DaemonConfig, core: EngineCore) -> AsyncGenerator[
         # After `restore`: the builder removes layers that a stray build step may still write to.
         builds = BuildService(context, puller, asyncio.get_running_loop(), settings)
         stack.push_async_callback(builds.close)
+        builds.builder.keeper.add(images.packages)
         buildkit = BuildKitService(context, builds, puller)
         stack.callback(buildkit.close)
         volumes = VolumeService(context)

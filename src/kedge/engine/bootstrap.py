@@ -1,7 +1,6 @@
 """``POST /images/bootstrap``: base images from packages; joins the parts to network and spawner."""
 
 import asyncio
-import os
 import threading
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from typing import Final
 from kedge.api.types.progress import ProgressDetail, ProgressMessage
 from kedge.builder.steps import StepSpec
 from kedge.distribution.transport import Transport
+from kedge.engine.cacheshelves import PackageShelf
 from kedge.engine.context import EngineContext
 from kedge.engine.steprunner import EngineStepRunner
 from kedge.engine.threadstream import ThreadStream
@@ -76,9 +76,10 @@ class BootstrapRunner:
 class BootstrapService:
     """Makes base images and reports how it goes."""
 
-    def __init__(self, context: EngineContext) -> None:
-        """Make images for ``context``'s store."""
+    def __init__(self, context: EngineContext, packages: PackageShelf) -> None:
+        """Make images for ``context``'s store of what is in ``packages`` or comes there."""
         self._context = context
+        self._packages = packages
 
     async def bootstrap(self, name: str) -> AsyncIterator[ProgressMessage]:
         """Make the image ``name``.
@@ -103,17 +104,15 @@ class BootstrapService:
         context = self._context
         fetcher = MirrorFetcher()
         try:
-            Bootstrapper(
-                context.images,
-                context.snapshots,
-                fetcher,
-                runner,
-                places=BootstrapPlaces(
-                    cache=os.path.join(context.paths.data_root, "packages"),
-                    scratch=context.paths.scratch,
-                ),
-                clock=context.clock,
-            ).make(name, emit, cancel)
+            with self._packages.lend() as packages:
+                Bootstrapper(
+                    context.images,
+                    context.snapshots,
+                    fetcher,
+                    runner,
+                    places=BootstrapPlaces(cache=packages, scratch=context.paths.scratch),
+                    clock=context.clock,
+                ).make(name, emit, cancel)
         finally:
             fetcher.close()
 

@@ -43,6 +43,7 @@ from kedge.engine.buildcontexts import (
 )
 from kedge.engine.buildoutputs import FetchedSinks, OutputDesk
 from kedge.engine.buildshells import ShellDesk
+from kedge.engine.cacheshelves import ContextShelf
 from kedge.engine.context import EngineContext
 from kedge.engine.failures import host_failure
 from kedge.engine.images import make_credentials, pull_message
@@ -141,7 +142,7 @@ class BuildService:
         self._puller = puller
         self._registries = registries
         self._desk = OutputDesk()
-        self._contexts = KeptContexts()
+        self._contexts = KeptContexts(context.clock.time_ns)
         self._running: set[ThreadStream[Event]] = set()
         runner = EngineStepRunner(context, loop)
         self._shells = ShellDesk(runner)
@@ -160,6 +161,7 @@ class BuildService:
             private=context.paths.build_secrets,
             clock=context.clock,
         )
+        self._builder.keeper.add(ContextShelf(self._contexts))
         self._cache = BuildCacheService(context, self._builder.keeper, loop)
 
     async def build(
@@ -304,7 +306,6 @@ class BuildService:
 
     async def prune(self, options: BuildPruneOptions) -> BuildPruneResponse:
         """Forget build cache and free what only it kept."""
-        self._contexts.clear()
         return await self._cache.prune(options)
 
     async def compare_context(self, key: str, listing: bytes) -> tuple[str, list[int]]:

@@ -1,8 +1,10 @@
 """Image use cases: list, inspect, history, tag, remove, pull, prune, bootstrap."""
 
+import os
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
+from typing import Final
 
 from kedge.api.options import ImageListOptions
 from kedge.api.types.config import HealthConfig
@@ -24,6 +26,7 @@ from kedge.distribution.credentials import ANONYMOUS, Credentials, decode_pair
 from kedge.distribution.progress import PullEvent
 from kedge.distribution.pull import Puller
 from kedge.engine.bootstrap import BootstrapService
+from kedge.engine.cacheshelves import PackageShelf
 from kedge.engine.context import EngineContext
 from kedge.engine.inspect import format_time
 from kedge.engine.threadstream import ThreadStream
@@ -41,7 +44,9 @@ class ImageService:
         """Work on ``context``'s store."""
         self._context = context
         self._puller = puller
-        self._bootstrap = BootstrapService(context)
+        self.packages: Final = PackageShelf(os.path.join(context.paths.data_root, "packages"))
+        """What a bootstrap fetches; a part of the build cache."""
+        self._bootstrap = BootstrapService(context, self.packages)
 
     async def list(self, options: ImageListOptions) -> Sequence[ImageSummary]:
         """Return the images that match, newest first."""

@@ -181,8 +181,10 @@ def test_a_step_waits_for_no_disk(bench: Workbench) -> None:
         "FROM scratch\nCOPY <<X /first\nX\n"
         f"RUN grep -c ' {bench.runner.target} overlay .*volatile' /proc/self/mounts > counted\n"
     )
-    with LayersTree(bench.snapshots.open_tree(image.chain_id), DigestMemo()) as tree:
-        with tree.open("counted") as counted:
-            assert counted.read() == b"1\n"
+    with (
+        LayersTree(bench.snapshots.open_tree(image.chain_id), DigestMemo()) as tree,
+        tree.open("counted") as counted,
+    ):
+        assert counted.read() == b"1\n"
     usage = bench.snapshots.usage(image.chain_id)
     assert (usage.size_bytes, usage.inodes) == (2, 1)

@@ -22,7 +22,8 @@ def test_what_is_kept_and_what_goes(shared_engine: Engine, context: Path) -> Non
     assert "---> Using cache (saved 0." in again
     listed = shared_engine.kedge("builder", "du", "--format", "json").stdout.splitlines()
     entries = [json.loads(line) for line in listed]
-    assert sorted(entry["Description"].split()[0] for entry in entries) == ["RUN", "RUN", "cache"]
+    kinds = sorted(entry["Description"].split()[0] for entry in entries)
+    assert kinds == ["RUN", "RUN", "cache", "context"]
     assert all(entry["Reclaimable"] == "true" for entry in entries)
     table = shared_engine.kedge("builder", "du").stdout
     assert "Total:" in table
@@ -44,6 +45,28 @@ def test_what_is_kept_and_what_goes(shared_engine: Engine, context: Path) -> Non
     shared_engine.kedge("rmi", "kept:1")
     bad = shared_engine.kedge("builder", "prune", "-f", "--filter", "colour=red", check=False)
     assert "invalid filter 'colour'" in bad.stderr
+
+
+def test_files_of_a_context_and_packages_are_seen_and_go(
+    shared_engine: Engine, context: Path
+) -> None:
+    (context / "Dockerfile").write_text("FROM busybox\n")
+    (context / "large").write_bytes(bytes(300_000))
+    packages = shared_engine.root / "data/packages"
+    packages.mkdir()
+    (packages / "one.deb").write_bytes(bytes(200_000))
+    shared_engine.kedge("build", "-o", "type=cacheonly", str(context))
+    ours = ("--filter", f"description={context}", "--format", "{{.Size}} {{.Description}}")
+    ours += ("--verbose",)
+    (shown,) = shared_engine.kedge("builder", "du", *ours).stdout.splitlines()
+    assert shown.startswith("300")
+    assert "packages       packages" in shared_engine.kedge("system", "df", "-v").stdout
+    # Only what is asked for goes.
+    shared_engine.kedge("builder", "prune", "-f", "--filter", "type=packages")
+    assert not packages.exists()
+    assert len(shared_engine.kedge("builder", "du", *ours).stdout.splitlines()) == 1
+    shared_engine.kedge("builder", "prune", "-f", "--filter", "type=source.local")
+    assert shared_engine.kedge("builder", "du", *ours).stdout == ""
 
 
 def test_collected_by_itself(tmp_path: Path) -> None:

@@ -61,6 +61,12 @@ def contents(tree: KeptTree, folder: str = "") -> dict[str, bytes]:
     return found
 
 
+def forget_all(store: KeptContexts) -> None:
+    ids = [context.id for context in store.contexts()]
+    assert store.forget(ids)[0] == ids
+    assert not store.contexts()
+
+
 CONTEXTS = st.dictionaries(
     st.sampled_from(["a", "b", "d/c", "d/e", "f/g"]), st.binary(max_size=4), max_size=5
 )
@@ -79,7 +85,7 @@ def test_parts_make_the_whole(versions: list[dict[str, bytes]]) -> None:
             assert asked == len(changed)
         tree.release()
         before = files
-    store.clear()
+    forget_all(store)
 
 
 def test_an_unchanged_folder_is_the_tree_it_was_with_the_digests_it_had() -> None:
@@ -102,13 +108,13 @@ def test_an_unchanged_folder_is_the_tree_it_was_with_the_digests_it_had() -> Non
         (second, excluded, "part"),
     ):
         assert remembered_digest(tree, whole, excludes, lambda: "anew") == known
-    store.clear()
+    forget_all(store)
     assert contents(second) == files
     second.release()
     _, third = build(store, files)
     assert remembered_digest(third, whole, nothing, lambda: "anew") == "anew"
     third.release()
-    store.clear()
+    forget_all(store)
 
 
 def test_other_folders_share_nothing() -> None:
@@ -118,14 +124,14 @@ def test_other_folders_share_nothing() -> None:
     assert asked == 1
     for tree in (one, two):
         tree.release()
-    store.clear()
+    forget_all(store)
 
 
 def test_a_build_keeps_what_a_later_one_replaced() -> None:
     store = KeptContexts()
     _, old = build(store, {"a": b"old", "b": b"same"})
     _, new = build(store, {"a": b"new", "b": b"same"})
-    store.clear()
+    forget_all(store)
     assert contents(old) == {"a": b"old", "b": b"same"}
     old.release()
     assert contents(new) == {"a": b"new", "b": b"same"}
@@ -133,7 +139,7 @@ def test_a_build_keeps_what_a_later_one_replaced() -> None:
     asked, last = build(store, {"b": b"same"})
     assert asked == 1
     last.release()
-    store.clear()
+    forget_all(store)
 
 
 def test_what_is_forgotten_between_the_list_and_the_build_stays_readable() -> None:
@@ -141,11 +147,11 @@ def test_what_is_forgotten_between_the_list_and_the_build_stays_readable() -> No
     build(store, {"a": b"1"})[1].release()
     token, needed = store.compare("k", listing({"a": b"1"}))
     assert needed == []
-    store.clear()
+    forget_all(store)
     tree = store.take(token, body({}))
     assert contents(tree) == {"a": b"1"}
     tree.release()
-    store.clear()
+    forget_all(store)
 
 
 def test_files_that_vanish_and_tokens_nobody_knows() -> None:
@@ -161,7 +167,7 @@ def test_files_that_vanish_and_tokens_nobody_knows() -> None:
         store.take(tokens[0], body({}))
     for last in tokens[-64:]:
         store.take(last, body({})).release()
-    store.clear()
+    forget_all(store)
 
 
 @pytest.mark.parametrize(
@@ -171,3 +177,21 @@ def test_files_that_vanish_and_tokens_nobody_knows() -> None:
 def test_lists_that_are_none(items: object) -> None:
     with pytest.raises(InvalidParameterError, match="invalid list of a build context"):
         parse_listing(msgspec.json.encode(items))
+
+
+def test_what_is_remembered_is_listed_with_what_it_takes() -> None:
+    now = iter((10, 15, 16))
+    store = KeptContexts(lambda: next(now))
+    build(store, {"a": b"12345", "b": b"1"}, key="host /src/my app 77")[1].release()
+    _, used = build(store, {"a": b"1234567", "b": b"1"}, key="host /src/my app 77")
+    build(store, {"a": b"1"}, key="another")[1].release()
+    first, second = store.contexts()
+    # What a later transfer replaced stays as long as what came with it.
+    assert (first.name, first.size_bytes, first.is_used) == ("host:/src/my app", 13, True)
+    assert (first.created_ns, first.used_ns) == (10, 15)
+    assert (second.name, second.is_used) == ("another", False)
+    assert store.forget(["none", second.id]) == ([second.id], 1)
+    assert [context.id for context in store.contexts()] == [first.id]
+    assert contents(used) == {"a": b"1234567", "b": b"1"}
+    used.release()
+    forget_all(store)

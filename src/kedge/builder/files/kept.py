@@ -6,9 +6,11 @@ builds. Content stays in the temporary files it arrived in, which have no names:
 ends leaves nothing, and its next run asks for everything once.
 """
 
+import hashlib
 import itertools
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
 
 import msgspec
@@ -119,6 +121,12 @@ class KeptTree:
         """The transfers it is made of."""
         self.size_bytes = sum(file.entry.size for file in files.values())
         """Bytes of its files."""
+        self.created_ns = self.used_ns = 0
+
+    @property
+    def disk_bytes(self) -> int:
+        """What its transfers take, files that later ones replaced, too."""
+        return sum(generation.tree.stored_bytes for generation in self.generations)
 
     def is_of(self, listed: Sequence[Listed]) -> bool:
         """Say whether it is exactly what a list names, so that nothing has to be sent."""
@@ -165,10 +173,24 @@ class _Pending(NamedTuple):
     base: KeptTree | None
 
 
+class KeptContext(NamedTuple):
+    """A remembered context as the build cache lists it."""
+
+    id: str
+    name: str
+    """Host and folder, as its client says."""
+    size_bytes: int
+    created_ns: int
+    used_ns: int
+    is_used: bool
+
+
 class KeptContexts:
     """The contexts one engine remembers; thread-safe."""
 
-    def __init__(self) -> None:
+    def __init__(self, now_ns: Callable[[], int] = time.time_ns) -> None:
+        """Remember none yet; ``now_ns`` tells when one is used."""
+        self._now_ns = now_ns
         self._lock = threading.RLock()
         self._kept: dict[str, KeptTree] = {}
         self._pending: dict[str, _Pending] = {}
@@ -224,15 +246,41 @@ class KeptContexts:
             self._keep(pending.key, tree)
             return tree
 
-    def clear(self) -> None:
-        """Forget every context no build uses now."""
+    def contexts(self) -> list[KeptContext]:
+        """Return what is remembered, the least recently used first."""
         with self._lock:
-            for key in list(self._kept):
-                self._release(self._kept.pop(key))
+            return [
+                KeptContext(
+                    id=_id(key),
+                    name=_name(key),
+                    size_bytes=tree.disk_bytes,
+                    created_ns=tree.created_ns,
+                    used_ns=tree.used_ns,
+                    is_used=tree.users > 1,
+                )
+                for key, tree in self._kept.items()
+            ]
+
+    def forget(self, ids: Collection[str]) -> tuple[list[str], int]:
+        """Forget these contexts; return their ids and the bytes that frees.
+
+        A build that uses one goes on with it, and only then is it gone.
+        """
+        gone: list[str] = []
+        freed = 0
+        with self._lock:
+            for key, tree in list(self._kept.items()):
+                if _id(key) in ids:
+                    gone.append(_id(key))
+                    freed += tree.disk_bytes
+                    self._release(self._kept.pop(key))
+        return gone, freed
 
     def _keep(self, key: str, tree: KeptTree) -> None:
         tree.users += 1
+        tree.used_ns = self._now_ns()
         old = self._kept.pop(key, None)
+        tree.created_ns = tree.used_ns if old is None else old.created_ns
         if old is not None:
             self._release(old)
         if tree.size_bytes > _MOST_BYTES:
@@ -260,6 +308,17 @@ class KeptContexts:
                 generation.users -= 1
                 if not generation.users:
                     generation.tree.close()
+
+
+def _id(key: str) -> str:
+    return hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()
+
+
+def _name(key: str) -> str:
+    """Return ``HOST:FOLDER`` of a key as kedge's client makes it, ``HOST FOLDER INODE``."""
+    host, _, rest = key.partition(" ")
+    folder = rest.rpartition(" ")[0]
+    return f"{host}:{folder}" if folder else key
 
 
 def _unknown(listed: Sequence[Listed], base: KeptTree | None) -> list[int]:

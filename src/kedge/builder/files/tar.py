@@ -75,6 +75,11 @@ class TarTree:
         stream.seek(0)
         return stream
 
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes of its temporary file."""
+        return self._size
+
     def flush(self) -> None:
         """Make what was added readable."""
         self._spool.flush()
