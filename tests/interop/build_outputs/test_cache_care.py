@@ -56,8 +56,13 @@ def test_files_of_a_context_and_packages_are_seen_and_go(
     packages.mkdir()
     (packages / "one.deb").write_bytes(bytes(200_000))
     shared_engine.kedge("build", "-o", "type=cacheonly", str(context))
-    ours = ("--filter", f"description={context}", "--format", "{{.Size}} {{.Description}}")
-    ours += ("--verbose",)
+    ours = (
+        "--verbose",
+        "--filter",
+        f"description={context}",
+        "--format",
+        "{{.Size}} {{.Description}}",
+    )
     (shown,) = shared_engine.kedge("builder", "du", *ours).stdout.splitlines()
     assert shown.startswith("300")
     assert "packages       packages" in shared_engine.kedge("system", "df", "-v").stdout
