@@ -3,15 +3,17 @@
 import sys
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeVar
 
 from kedge.api.logmarks import MARK, MARKED_STREAM
+from kedge.client.hosts import Host
 from kedge.client.http import EngineClient, Query, Response
 from kedge.client.streams import Demultiplexer
 from kedge.errdefs import UnavailableError
 
 _PATIENCE_S: Final = 60.0
 _POLL_S: Final = 0.05
+Answer = TypeVar("Answer")
 
 
 class MarkedOutput:
@@ -55,6 +57,7 @@ def follow_log(
     query: Query,
     write: Callable[[int, bytes], None],
     plain: Callable[[Response], None],
+    gone: Callable[[Host], None] | None = None,
 ) -> None:
     """Show a log until its container has ended, also when the engine ends and comes back.
 
@@ -64,10 +67,12 @@ def follow_log(
         query: Which part of it.
         write: Takes output with its stream's number.
         plain: Shows the answer of an engine that knows no marks; nobody reconnects to that.
+        gone: Called with the engine's address when it has ended; by default the user is told.
 
     Raises:
         UnavailableError: There is no engine, or none came back.
     """
+    gone = gone or tell_gone
     output = MarkedOutput(write)
     response = client.get(path, {**query, "marks": True})
     if response.headers.get("content-type") != MARKED_STREAM:
@@ -83,17 +88,27 @@ def follow_log(
         else:
             return
         output.reset()
-        response = _reconnect(client, path, {**query, "marks": True, "after": output.mark})
+        gone(client.host)
+        again: Query = {**query, "marks": True, "after": output.mark}
+        response = patiently(client, lambda: client.get(path, again))  # noqa: B023 - called at once
 
 
-def _reconnect(client: EngineClient, path: str, query: Query) -> Response:
-    """Return the answer of the engine that comes back in time."""
-    sys.stderr.write(f"kedge: the engine at {client.host} is gone: waiting for it to come back\n")
+def tell_gone(host: Host) -> None:
+    """Say that the engine is waited for."""
+    sys.stderr.write(f"kedge: the engine at {host} is gone: waiting for it to come back\n")
     sys.stderr.flush()
+
+
+def patiently(client: EngineClient, ask: Callable[[], Answer]) -> Answer:
+    """Return what the engine answers that comes back in time.
+
+    Raises:
+        UnavailableError: None came back within a minute.
+    """
     deadline = time.monotonic() + _PATIENCE_S
     while True:
         try:
-            return client.get(path, query)
+            return ask()
         except UnavailableError:
             # An answer that never came leaves a connection nobody can use.
             client.close()

@@ -11,7 +11,9 @@ import threading
 from collections.abc import Callable
 from typing import Final, NamedTuple, TypeAlias
 
-from kedge.client.http import EngineClient, Query
+from kedge.client.hosts import Host
+from kedge.client.http import EngineClient, Query, Response
+from kedge.client.marked import follow_log
 from kedge.client.streams import Demultiplexer
 from kedge.compose import labels
 from kedge.compose.clients import ClientPool
@@ -58,12 +60,23 @@ Write: TypeAlias = Callable[[str, int, bytes], None]
 class Follower:
     """Follows one project."""
 
-    def __init__(self, pool: ClientPool, project: str, write: Write) -> None:
-        """Hand output to ``write`` with the container's name and the stream's number."""
+    def __init__(
+        self,
+        pool: ClientPool,
+        project: str,
+        write: Write,
+        gone: Callable[[Host], None] | None = None,
+    ) -> None:
+        """Hand output to ``write`` with the container's name and the stream's number.
+
+        With ``gone``, which is called with the address of an engine that has ended, logs go on
+        with the engine that comes back, each byte once.
+        """
         self.messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self._pool = pool
         self._project = project
         self._write = write
+        self._gone = gone
         self._readers: dict[str, threading.Thread] = {}
         self._lock = threading.Lock()
 
@@ -161,15 +174,26 @@ class Follower:
 
     def _read_log(self, container: str, name: str, ask: Callable[[], Query]) -> None:
         try:
-            query = {"stdout": True, "stderr": True, "follow": True, **ask()}
+            query: Query = {"stdout": True, "stderr": True, "follow": True, **ask()}
+            path = f"/containers/{container}/logs"
             with self._pool.client() as client:
-                answer = client.get(f"/containers/{container}/logs", query)
-                feed = self._feed(name, answer.headers.get("content-type", ""))
-                for chunk in answer.chunks():
-                    feed(chunk)
+                if self._gone is None:
+                    self._show(name, client.get(path, query))
+                else:
+                    follow_log(
+                        client, path, query,
+                        lambda stream, data: self._write(name, stream, data),
+                        lambda answer: self._show(name, answer),
+                        self._gone,
+                    )  # fmt: skip
         except (KedgeError, OSError):
             # It was removed, or the engine has gone, which the stream of events tells.
             return
+
+    def _show(self, name: str, answer: Response) -> None:
+        feed = self._feed(name, answer.headers.get("content-type", ""))
+        for chunk in answer.chunks():
+            feed(chunk)
 
     def _feed(self, name: str, content_type: str) -> Callable[[bytes], None]:
         if "raw-stream" in content_type:

@@ -1,6 +1,7 @@
 """``kedge logs -f`` over the end of its engine: each byte once and in order."""
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -25,15 +26,15 @@ _EXPECTED = {
 class Follower:
     """A ``kedge logs -f`` whose output goes to two files."""
 
-    def __init__(self, engine: Engine, folder: Path, *words: str) -> None:
+    def __init__(self, engine: Engine, folder: Path, *words: str, compose: bool = False) -> None:
         self._files = [folder / "out", folder / "err"]
         with self._files[0].open("wb") as out, self._files[1].open("wb") as err:
             self.process = subprocess.Popen(
                 [
                     sys.executable, "-c", "from kedge.cli.main import main; main()",
-                    "logs", "-f", *words,
+                    *(["compose"] if compose else []), "logs", "-f", *words,
                 ],
-                env={**os.environ, "KEDGE_HOST": engine.host},
+                cwd=folder, env={**os.environ, "KEDGE_HOST": engine.host},
                 stdin=subprocess.DEVNULL, stdout=out, stderr=err,
             )  # fmt: skip
 
@@ -47,8 +48,10 @@ class Follower:
 
 
 @contextlib.contextmanager
-def following(engine: Engine, folder: Path, *words: str) -> Generator[Follower]:
-    follower = Follower(engine, folder, *words)
+def following(
+    engine: Engine, folder: Path, *words: str, compose: bool = False
+) -> Generator[Follower]:
+    follower = Follower(engine, folder, *words, compose=compose)
     try:
         yield follower
     finally:
@@ -103,6 +106,39 @@ def test_lines_written_while_nobody_was_there(engine: Engine, tmp_path: Path) ->
     expected = "new\r\n" + "".join(f"{number:01000d}" for number in range(40)) + "\r\nend\r\n"
     assert none.out == expected
     assert all_of_it.out == "old\r\n" + expected
+
+
+def test_a_project_s_logs_over_kills(engine: Engine, tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    go.mkdir()
+    wait = "while [ ! -e /go/now ]; do sleep 0.02; done"
+    service = f"{{image: busybox, volumes: ['{go}:/go'], command: [sh, -c, %s]}}"
+    talk = "i=0; while [ $$i -lt 200 ]; do i=$$((i+1)); echo line $$i; sleep 0.02; done"
+    (tmp_path / "compose.yaml").write_text(
+        "name: talks\nservices:\n"
+        + "".join(f"  {name}: {service % json.dumps(talk)}\n" for name in ("one", "two"))
+        + f"  late: {service % json.dumps(f'{wait}; echo came late')}\n"
+    )
+    up = [sys.executable, "-c", "from kedge.cli.main import main; main()", "compose", "up", "-d"]
+    environment = {**os.environ, "KEDGE_HOST": engine.host}
+    subprocess.run([*up, "one", "two"], cwd=tmp_path, env=environment, check=True)
+    said = f"kedge: the engine at {engine.host} is gone: waiting for it to come back\n"
+    with following(engine, tmp_path, "--no-color", compose=True) as follower:
+        for number in (10, 60):
+            until(lambda number=number: f"line {number}\n" in follower.out, "it follows")  # type: ignore[misc]
+            engine.kill()
+            engine.start()
+        # A container that is started after the engine came back joins in.
+        subprocess.run([*up, "late"], cwd=tmp_path, env=environment, check=True)
+        (go / "now").touch()
+        assert follower.process.wait(timeout=120) == 0
+    for name in ("one", "two"):
+        lines = [
+            line.split("| ")[1] for line in follower.out.splitlines() if line.startswith(f"{name}-")
+        ]
+        assert lines == [f"line {number}" for number in range(1, 201)], name
+    assert "| came late\n" in follower.out
+    assert set(follower.err.splitlines(keepends=True)) == {said}
 
 
 def _readers(engine: Engine) -> int:

@@ -1,8 +1,10 @@
 """``kedge compose logs``: what services have written, in the order it was written.
 
-With ``-f`` containers that are started later join in; it ends when none runs any more.
+With ``-f`` containers that are started later join in, an engine that ends is waited for, and it
+ends when no container runs any more.
 """
 
+import threading
 from collections.abc import Sequence
 from typing import Final
 
@@ -13,13 +15,15 @@ from kedge.cli.compose.selecting import INDEX_FLAG, find_containers, regular
 from kedge.cli.exitcodes import OK
 from kedge.cli.flags import Options, UsageError, switch, value
 from kedge.cli.logs import check_tail, log_moment
+from kedge.client.hosts import Host
 from kedge.client.http import EngineClient, Query
+from kedge.client.marked import patiently, tell_gone
 from kedge.compose.application import Application
 from kedge.compose.clients import ClientPool
 from kedge.compose.following import Exited, Finished, Follower, Lost, Started
 from kedge.compose.loglines import merged, read_lines
 from kedge.compose.observed import Container, list_containers
-from kedge.errdefs import NotFoundError, UnavailableError
+from kedge.errdefs import NotFoundError
 
 
 def _run(options: Options, client: EngineClient) -> int:
@@ -92,7 +96,8 @@ class _Following:
         self._client = client
         self._project = app.name
         self._shown = shown
-        self._follower = Follower(ClientPool(client.host), app.name, shown.write)
+        self._follower = Follower(ClientPool(client.host), app.name, shown.write, self._tell_gone)
+        self._told = threading.Lock()
         self._known: set[str] = set()
 
     def run(self, containers: Sequence[Container], query: Query, *, joins: bool) -> None:
@@ -127,10 +132,27 @@ class _Following:
                         self._known.add(container)
                         self._shown.printer.expect([self._shown.name(name)])
                         self._follower.resume(container, name, query)
-                case Lost(reason):
-                    raise UnavailableError(reason)
+                case Lost():
+                    self._tell_gone(self._client.host)
+                    self._follow_again(query, joins=joins)
+                    return
                 case Finished():
                     pass
+
+    def _tell_gone(self, host: Host) -> None:
+        """Say once what the reader of each log and that of the events find out."""
+        if self._told.acquire(blocking=False):
+            tell_gone(host)
+
+    def _follow_again(self, query: Query, *, joins: bool) -> None:
+        """Follow the engine that comes back, and what was started before its events were read."""
+        patiently(self._client, lambda: self._client.get("/_ping").read())
+        if self._told.locked():
+            self._told.release()
+        self._follower.follow_events()
+        for one in regular(list_containers(self._client, self._project)):
+            if one.is_running and not self._follower.follows(one.id):
+                self._follower.messages.put(Started(one.id, one.name, one.service))
 
     def _is_alive(self, *, joins: bool) -> bool:
         return any(
