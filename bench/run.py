@@ -19,7 +19,7 @@ from typing import Final
 ROOT: Final = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from bench import builds, engines, material, networks, registries, rows, sessions, stacks  # noqa: E402 - the folder is no installed package
+from bench import builds, engines, material, networks, registries, rows, runtimes, sessions, stacks  # noqa: E402 - the folder is no installed package
 from bench.measure import Row, format_rows  # noqa: E402
 from bench.processes import MeasureError, isolate, run  # noqa: E402
 from bench.targets import format_numbers  # noqa: E402
@@ -28,7 +28,7 @@ _BEGIN: Final = "<!-- bench: begin -->"
 _END: Final = "<!-- bench: end -->"
 _CGROUP_PARENTS: Final = (
     *("libpod_parent/conmon", "libpod_parent"),
-    *("docker", "kedge/shared", "kedge"),
+    *("docker", "kedge/shared", "kedge", "kedge-bench"),
 )
 _ROWS: Final = (
     "run",
@@ -42,6 +42,7 @@ _ROWS: Final = (
     *builds.NAMES,
     *networks.NAMES,
     *registries.NAMES,
+    *runtimes.NAMES,
 )
 
 
@@ -63,13 +64,17 @@ def main() -> None:
     wanted: set[str] = set(options.only or _ROWS)
     try:
         with _no_cgroups_left():
-            text = _measure(
-                wanted,
-                runs=options.runs,
-                pulls=options.pulls,
-                session_runs=options.session_runs,
-                sizes=sessions.Sizes(intake_mb=options.intake_mb),
-            )
+            text = ""
+            if not wanted.issubset(runtimes.NAMES):
+                text = _measure(
+                    wanted,
+                    runs=options.runs,
+                    pulls=options.pulls,
+                    session_runs=options.session_runs,
+                    sizes=sessions.Sizes(intake_mb=options.intake_mb),
+                )
+            if not wanted.isdisjoint(runtimes.NAMES):
+                text = "\n\n".join(filter(None, (text, _measure_runtimes(wanted, options.runs))))
     except MeasureError as failure:
         sys.exit(f"bench: {failure}")
     sys.stdout.write(f"{text}\n")
@@ -129,6 +134,13 @@ def _measure(
             format_numbers(numbers, session_runs) if numbers else "",
         ]
         return "\n\n".join(part for part in parts if part)
+
+
+def _measure_runtimes(wanted: set[str], runs: int) -> str:
+    with tempfile.TemporaryDirectory(prefix="kedge-bench-") as root:
+        numbers = runtimes.measure(wanted, Path(root) / "runtimes", runs)
+    versions = [_version([name, "--version"]) for name in ("runc", "crun")]
+    return f"{'; '.join(filter(None, versions))}. {format_numbers(numbers, runs)}"
 
 
 def _describe(field: rows.Field, runs: int) -> str:
