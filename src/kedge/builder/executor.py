@@ -15,10 +15,11 @@ from kedge.builder.checks.checking import CHECK_ARG
 from kedge.builder.checks.options import CheckOptions, parse_check_options
 from kedge.builder.checks.rules import INVALID_BASE_IMAGE_PLATFORM
 from kedge.builder.contexts import ImageContext, ResultContext
-from kedge.builder.dockerfile.errors import DockerfileError
+from kedge.builder.dockerfile.errors import DockerfileError, suggestion
 from kedge.builder.dockerfile.instructions import Command, Dockerfile
 from kedge.builder.dockerfile.typed import parse_trigger
 from kedge.builder.events import Event, Notice, StepDone, StepStarted, Warned
+from kedge.builder.excerpts import excerpt
 from kedge.builder.failures import BuildCancelledError, StepFailedError
 from kedge.builder.files.layers import LayersTree
 from kedge.builder.files.tree import NO_FILES, Tree
@@ -32,7 +33,7 @@ from kedge.builder.request import BuildRequest
 from kedge.builder.sources import Sources
 from kedge.builder.state import StageState, image_state, scratch_state
 from kedge.builder.steps import BaseImage, BaseResolver
-from kedge.errdefs import InvalidParameterError, KedgeError
+from kedge.errdefs import InvalidParameterError, KedgeError, NotFoundError
 from kedge.images.layering import LayerRecord
 from kedge.oci.hashing import chain_ids, sha256_digest
 from kedge.oci.image_spec import encode_document
@@ -230,7 +231,9 @@ class Execution:
                 )
             except StepFailedError:
                 performer.on_event(
-                    Notice(text=_excerpt(self._scope.request, plan, command), is_excerpt=True)
+                    Notice(
+                        text=excerpt(self._scope.request.dockerfile, plan, command), is_excerpt=True
+                    )
                 )
                 raise
             except KedgeError as error:
@@ -315,7 +318,7 @@ class Execution:
     ) -> BaseImage | None:
         """Return the image a source names; None for a context of files."""
         if source.kind is SourceKind.IMAGE:
-            return self._image(source.image, plan.platform, performer)
+            return self._named_image(source.image, plan, performer)
         match self._sources.named(source.context):
             case ImageContext(reference=reference):
                 return self._image(reference, plan.platform, performer)
@@ -323,6 +326,19 @@ class Execution:
                 return image
             case _:
                 return None
+
+    def _named_image(self, name: str, plan: StagePlan, performer: Performer) -> BaseImage:
+        """Return an image; a name that is almost a stage's was meant for that, if there is none."""
+        try:
+            return self._image(name, plan.platform, performer)
+        except BuildCancelledError:
+            raise
+        except KedgeError as error:
+            stages = self._scope.plan.stages[: plan.index]
+            hint = suggestion(name.lower(), (stage.name for stage in stages if stage.name))
+            if not hint:
+                raise
+            raise NotFoundError(f"{error}{hint}") from error
 
     def _context_tree(self, source: Source) -> Tree:
         tree = self._sources.tree(source.context)
@@ -379,18 +395,3 @@ class Execution:
 def _started(text: str, stage: str, line: int) -> StepStarted:
     """Return the report of a step; it is numbered when it is passed on."""
     return StepStarted(number=0, total=0, text=text, stage=stage, line=line)
-
-
-def _excerpt(request: BuildRequest, plan: StagePlan, failed: Command) -> str:
-    """Return the failing instruction between its neighbours, with their lines."""
-    index = next((i for i, each in enumerate(plan.commands) if each is failed), None)
-    if index is None:
-        return f"{request.dockerfile}:{plan.line} (a trigger of the base image)"
-    around = [(plan.line, plan.text), *((c.origin.line, c.origin.source) for c in plan.commands)]
-    lines = [f"{request.dockerfile}:{failed.origin.line}"]
-    lines += [
-        f"{'>>>' if at == index + 1 else '   '} {line:4} | {text}"
-        for at, (line, source) in list(enumerate(around))[index : index + 3]
-        for text in source.splitlines()[:5]
-    ]
-    return "\n".join(lines)
