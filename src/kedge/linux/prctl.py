@@ -52,8 +52,9 @@ def set_keep_capabilities(*, enabled: bool) -> None:
 
 
 def set_child_subreaper(*, enabled: bool = True) -> None:
-    """Become the parent of orphaned descendants."""
-    prctl(_PR_SET_CHILD_SUBREAPER, int(enabled))
+    """Become the parent of orphaned descendants; the kernel refuses nobody this."""
+    # Not by `prctl`: a process that does this and then waits for years pays for each function.
+    _prctl(_PR_SET_CHILD_SUBREAPER, enabled, 0, 0, 0)
 
 
 @contextmanager

@@ -7,12 +7,13 @@ engine was restarted. All are equal; each gets every event.
 import os
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple, TypeAlias
 
 from kedge.errdefs import InvalidParameterError, KedgeError
 from kedge.lib.jsontypes import JsonObject
 from kedge.shim.framing import FrameReader, FrameWriter, Message, close_all, receive
+from kedge.shim.luggage import Luggage
 from kedge.shim.messages import SOCKET_NAME, encode_failure
 from kedge.shim.reactor import BROKEN, READABLE, WRITABLE, Reactor
 
@@ -50,6 +51,15 @@ class Connection:
         """Send a message now or as soon as the peer reads; ``fds`` are closed once sent."""
         self._writer.add(body, fds)
         self._flush()
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether no message is half here or half there."""
+        return self._reader.is_empty and self._writer.is_empty
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return self._socket.fileno()
 
     def close(self) -> None:
         """Hang up."""
@@ -137,6 +147,23 @@ class ControlServer:
         """Whether no engine is connected."""
         return not self._connections
 
+    def try_pack(self, luggage: Luggage) -> bool:
+        """Pack the socket and all connections; False while a message is on its way."""
+        if self._listener is None or not all(each.is_quiet for each in self._connections):
+            return False
+        luggage.wait_for("listener", self._listener.fileno())
+        for number, connection in enumerate(self._connections):
+            luggage.wait_for(f"engine {number}", connection.fileno())
+        return True
+
+    def resume(self, run_dir: str, fds: Mapping[str, int]) -> None:
+        """Go on with what was packed."""
+        self._path = os.path.join(run_dir, SOCKET_NAME)
+        self._accept_at(socket.socket(fileno=fds["listener"]))
+        for name, fd in fds.items():
+            if name.startswith("engine "):
+                self.add(socket.socket(fileno=fd))
+
     def listen(self, run_dir: str) -> None:
         """Accept connections at ``run_dir``'s socket; a dead one's is replaced.
 
@@ -153,6 +180,9 @@ class ControlServer:
             os.chdir("/")
         self._path = os.path.join(run_dir, SOCKET_NAME)
         listener.listen(_BACKLOG)
+        self._accept_at(listener)
+
+    def _accept_at(self, listener: socket.socket) -> None:
         listener.settimeout(0)
         self._listener = listener
         self._reactor.watch(listener.fileno(), READABLE, lambda _events: self._accept())

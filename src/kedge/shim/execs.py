@@ -56,6 +56,8 @@ class ExecSessions:
         self._reactor = reactor
         self._announce = announce
         self._sessions: dict[str, ExecSession] = {}
+        self._earlier: JsonObject = {}
+        """Those that ended in the time of another worker, as they describe themselves."""
 
     def start(self, task: Task, request: ExecRequest, fds: list[int]) -> int:
         """Run a process inside; return its pid.
@@ -70,7 +72,7 @@ class ExecSessions:
             ConflictError: The id is taken.
             KedgeError: The process cannot be started; nothing is left.
         """
-        if request.exec_id in self._sessions:
+        if request.exec_id in self._sessions or request.exec_id in self._earlier:
             raise ConflictError(f"exec id {request.exec_id} is already in use")
         attached = bool(fds)
         piped = attached and not request.terminal
@@ -117,7 +119,18 @@ class ExecSessions:
 
     def describe(self) -> dict[str, Json]:
         """Return every session by its id, for an engine that connects."""
-        return {exec_id: session.describe() for exec_id, session in self._sessions.items()}
+        own = {exec_id: session.describe() for exec_id, session in self._sessions.items()}
+        return {**self._earlier, **own}
+
+    @property
+    def can_rest(self) -> bool:
+        """Whether all have ended, and every client has got everything."""
+        return self.is_flushed and all(each.status is not None for each in self._sessions.values())
+
+    def resume(self, described: JsonObject) -> None:
+        """Remember what `describe` told of, which is all that is left of those."""
+        self._earlier = described
+        self._forget_old()
 
     def finish(self) -> None:
         """Close all streams; the container has ended."""
@@ -136,6 +149,8 @@ class ExecSessions:
 
     def _running(self, exec_id: str) -> ExecSession:
         session = self._sessions.get(exec_id)
+        if session is None and exec_id in self._earlier:
+            raise ConflictError(f"exec {exec_id} is not running")
         if session is None:
             raise NotFoundError(f"No such exec instance: {exec_id}")
         if session.status is not None:
@@ -155,6 +170,8 @@ class ExecSessions:
         self._forget_old()
 
     def _forget_old(self) -> None:
+        for exec_id in [*self._earlier][: max(len(self._earlier) - _KEPT_EXITS, 0)]:
+            del self._earlier[exec_id]
         ended = [key for key, item in self._sessions.items() if item.status is not None]
         for exec_id in ended[:-_KEPT_EXITS]:
             if self._sessions[exec_id].streams.is_flushed:

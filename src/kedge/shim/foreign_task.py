@@ -20,7 +20,7 @@ from kedge.errdefs import ConflictError, KedgeError, NotFoundError, SystemFailur
 from kedge.lib.jsontypes import Json, JsonObject
 from kedge.linux import mount as lm
 from kedge.linux import namespaces as ns
-from kedge.linux import process
+from kedge.linux import prctl, process
 from kedge.oci.runtime_spec_resources import parse_resources
 from kedge.runtime import rootfs
 from kedge.runtime.cgroups import make_cgroup
@@ -28,6 +28,7 @@ from kedge.runtime.cgroups.oom_alarm import OomAlarm
 from kedge.runtime.filesystems import mount_root
 from kedge.shim.cgroup_stats import encode_stats
 from kedge.shim.foreign_spec import load_document, make_standard, take_special_binds
+from kedge.shim.luggage import Luggage
 from kedge.shim.messages import CreateRequest, ExecRequest
 from kedge.shim.streams import Pipes
 from kedge.shim.task import ExecProcess
@@ -63,10 +64,13 @@ class ForeignTask:
             document, cgroup_path=request.cgroup_path, network=f"/proc/{os.getpid()}/fd/{own}"
         )
         self.dies_with_init = own_pid
+        self.death_fd = -1
         self.created_mountpoints: tuple[str, ...] = ()
         self._cgroup = make_cgroup(request.cgroup_path)
         self._network = os.open(f"/proc/{os.getppid()}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         self._mounts = self._make_mounts(document)
+        # The runtime leaves the init behind, and execs.
+        prctl.set_child_subreaper()
         self.pid, self.terminal = self._create(pipes)
         self._pidfd = os.pidfd_open(self.pid)
 
@@ -141,6 +145,13 @@ class ForeignTask:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(name)
         return ExecProcess(pid, os.pidfd_open(pid), terminal)
+
+    def reap(self) -> int:
+        """Wait until the init is dead, and return its wait status; only once."""
+        return os.waitpid(self.pid, 0)[1]
+
+    def try_pack(self, _luggage: Luggage) -> None:
+        """Stay: the init is this process's child, because the runtime was."""
 
     def signal(self, signum: int) -> None:
         """Send ``signum`` to the init."""

@@ -73,6 +73,11 @@ class FrameReader:
         fds, self._fds = tuple(self._fds[:count]), self._fds[count:]
         return Message(body, fds)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing has arrived of a message to come."""
+        return not self._buffer and not self._fds
+
     def close(self) -> None:
         """Close descriptors of a message that never became whole."""
         close_all(self._fds)
@@ -110,6 +115,11 @@ class FrameWriter:
             else:
                 self._queue[0] = (data[sent:], ())
         return True
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether everything is out."""
+        return not self._queue
 
     def close(self) -> None:
         """Close descriptors that were never sent."""

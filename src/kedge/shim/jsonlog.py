@@ -16,8 +16,11 @@ from contextlib import suppress
 from typing import Final, TypeAlias
 
 from kedge.lib.clock import SYSTEM_CLOCK, Clock, format_rfc3339
+from kedge.lib.fields import number, text
+from kedge.lib.jsontypes import JsonObject
 from kedge.shim.logconfig import LogConfig
 from kedge.shim.logrotation import Packer, forget_unfinished, rotate
+from kedge.shim.luggage import Luggage
 from kedge.shim.messages import STDERR, STDOUT
 
 PARTIAL_SIZE: Final = 16 * 1024
@@ -147,6 +150,7 @@ class LogFile:
         clock: Clock = SYSTEM_CLOCK,
         later: Later = _never,
         on_gap: OnGap = _tell_nobody,
+        resumed: tuple[int, JsonObject] | None = None,
     ) -> None:
         """Open or create the file.
 
@@ -155,6 +159,7 @@ class LogFile:
             clock: Stamps the lines.
             later: Has older files compressed between other work.
             on_gap: Told when output cannot be kept.
+            resumed: The descriptor and the words of a `try_pack`, to go on with.
 
         Raises:
             OSError: The directory is missing or not writable.
@@ -170,6 +175,12 @@ class LogFile:
         self._later = later
         self._packer: Packer | None = None
         self._attrs = b'"attrs":%b,' % config.attrs.encode() if config.attrs else b""
+        if resumed is not None:
+            self._fd, packed = resumed
+            self._size = number(packed, "size")
+            for stream in self._tails:
+                self._tails[stream] = text(packed, "tails", str(stream)).encode("latin-1")
+            return
         self._fd = self._open()
         if config.compress:
             forget_unfinished(config.path)
@@ -189,6 +200,14 @@ class LogFile:
             self._append(stream, chunk[end:cut])
             end = cut
         self._tails[stream] = chunk[end:]
+
+    def try_pack(self, luggage: Luggage) -> JsonObject | None:
+        """Return what another process goes on with; None while there is something to catch up."""
+        if self._missing or self._packer is not None or self._fd < 0:
+            return None
+        luggage.keep("log", self._fd)
+        tails: JsonObject = {str(key): tail.decode("latin-1") for key, tail in self._tails.items()}
+        return {"size": self._size, "tails": tails}
 
     def flush(self) -> None:
         """Write out last lines that have no newline; the program has ended."""
@@ -287,8 +306,8 @@ class LogFile:
             self._on_gap(0, self._reason)
 
     def _describe_gap(self) -> bytes:
-        text = f"kedge: {self._missing} bytes of output are missing here: {self._reason}"
-        return _HEAD + escape(text.encode()) + b"\\n" + self._end_of_entry(STDERR)
+        words = f"kedge: {self._missing} bytes of output are missing here: {self._reason}"
+        return _HEAD + escape(words.encode()) + b"\\n" + self._end_of_entry(STDERR)
 
     def _open(self) -> int:
         fd = os.open(self._config.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)

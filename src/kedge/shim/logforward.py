@@ -29,6 +29,7 @@ from kedge.lib.clock import SYSTEM_CLOCK, Clock, format_rfc3339
 from kedge.linux.namespaces import CLONE_NEWNET, setns
 from kedge.shim.jsonlog import PARTIAL_SIZE, cut_before
 from kedge.shim.logconfig import JOURNALD, LogForward
+from kedge.shim.luggage import Luggage
 from kedge.shim.messages import STDERR, STDOUT
 from kedge.shim.reactor import WRITABLE, Reactor
 
@@ -166,6 +167,9 @@ class LogForwarder:
             tail = tail[cut:]
         self._tails[stream] = tail
         self._send(messages)
+
+    def try_pack(self, _luggage: Luggage) -> None:
+        """Stay: a connection has a state of its own, and lines may wait."""
 
     def close(self) -> None:
         """Send what has no newline yet, and wait a moment for a slow service."""

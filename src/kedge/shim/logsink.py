@@ -7,8 +7,10 @@ A file takes what it is given at once. A service may be slow: then either the pr
 from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
+from kedge.lib.jsontypes import JsonObject
 from kedge.shim.jsonlog import LogFile, OnGap
 from kedge.shim.logconfig import LogConfig
+from kedge.shim.luggage import Luggage
 from kedge.shim.reactor import Reactor
 
 OnRelief: TypeAlias = Callable[[], None]
@@ -30,6 +32,10 @@ class LogSink(Protocol):
         """Take output of one stream."""
         ...
 
+    def try_pack(self, luggage: Luggage) -> JsonObject | None:
+        """Return what another process opens an equal sink with; None where none can."""
+        ...
+
     def close(self) -> None:
         """Finish the last line and give everything back."""
         ...
@@ -44,6 +50,7 @@ class FileSink:
         """Write to ``file``."""
         self.write = file.write
         self.close = file.close
+        self.try_pack = file.try_pack
 
     def when_relieved(self, tell: OnRelief) -> None:
         """Do nothing: a file never holds anybody back."""
@@ -71,6 +78,9 @@ class TeeSink:
         if self._file is not None:
             self._file.write(stream, chunk)
         self._service.write(stream, chunk)
+
+    def try_pack(self, _luggage: Luggage) -> None:
+        """Stay: what the service has not got yet is in this process."""
 
     def close(self) -> None:
         """Close both."""
@@ -110,3 +120,14 @@ def open_sink(config: LogConfig, reactor: Reactor, host_netns: int, *, on_gap: O
             file.close()
         raise
     return TeeSink(service, file)
+
+
+def resume_sink(
+    config: LogConfig, reactor: Reactor, packed: tuple[int, JsonObject], *, on_gap: OnGap
+) -> LogSink:
+    """Go on with the descriptor and the words of a `LogSink.try_pack` in another process."""
+
+    def later(action: Callable[[], None]) -> None:
+        reactor.call_later(0, action)
+
+    return FileSink(LogFile(config, later=later, on_gap=on_gap, resumed=packed))

@@ -4,8 +4,10 @@ The states and what each of them promises are in `kedge.shim.states`. Requests c
 `kedge.shim.control`, processes from a `kedge.shim.task.Task`; everything happens on one reactor.
 """
 
+import json
 import os
 import signal
+from collections.abc import Mapping
 from contextlib import suppress
 from socket import socket
 from typing import Final
@@ -13,15 +15,19 @@ from typing import Final
 from kedge.errdefs import ConflictError, KedgeError, SystemFailureError
 from kedge.lib.clock import SYSTEM_CLOCK
 from kedge.lib.jsontypes import Json, JsonObject
+from kedge.linux.namespaces import CLONE_NEWNET, setns
 from kedge.shim.control import ControlServer, Reply, Serve, unknown_operation
 from kedge.shim.execs import ExecSessions
 from kedge.shim.exits import parse_wait_status, store_exit
-from kedge.shim.logsink import LogSink, open_sink
+from kedge.shim.holder import HolderLine
+from kedge.shim.logsink import LogSink, open_sink, resume_sink
+from kedge.shim.luggage import Luggage
 from kedge.shim.messages import (
     STDERR,
     STDOUT,
     CreateRequest,
     ExitStatus,
+    encode_create,
     encode_exit,
     encode_failure,
     flag,
@@ -32,17 +38,21 @@ from kedge.shim.messages import (
     text,
 )
 from kedge.shim.namesockets import ANY_PORT, NO_NAME_SERVER, NameSockets, open_packet_filter
-from kedge.shim.netns import ReadyNetns, open_descriptors
+from kedge.shim.netns import ReadyNetns, open_descriptors, open_own
 from kedge.shim.protocol import describe_protocol
 from kedge.shim.reactor import READABLE, Reactor, Timer
 from kedge.shim.states import State
 from kedge.shim.streams import Pipes, Streams, open_pipes
-from kedge.shim.task import MakeTask, OomAlarm, Task
+from kedge.shim.task import MakeTask, OomAlarm, ResumeTask, Task
 
 # With the host's process ids, a pipe may be held by somebody the kill does not reach.
 _DRAIN_S: Final = 2.0
 _FLUSH_POLL_S: Final = 0.02
 _LOST_CHECK_S: Final = 60.0
+# A worker that made its container rests soon; one that was woken stays longer, because whoever
+# talks to a container once will do it again, and each waking costs milliseconds.
+_REST_S: Final = 1.0
+_REST_AGAIN_S: Final = 10.0
 
 
 class Monitor:
@@ -52,22 +62,22 @@ class Monitor:
         self,
         reactor: Reactor,
         request: CreateRequest,
-        make_task: MakeTask,
-        netns: ReadyNetns | None,
+        holder: HolderLine,
     ) -> None:
-        """Do nothing yet; `run` does it all.
+        """Do nothing yet; `run` or `resume` does it all.
 
         Args:
             reactor: Where to wait.
-            request: What to make.
-            make_task: Makes it.
-            netns: The network namespace this process is in, where it was prepared.
+            request: What to make, or what was made.
+            holder: Whose worker this process is.
         """
         self._reactor = reactor
         self._request = request
-        self._make_task = make_task
-        self._netns = netns
+        self._holder = holder
+        self._rested = False
         self._host_netns = -1
+        self._own_netns = -1
+        """The container's, where it is known; -1 while this process is in it."""
         self._names: NameSockets | None = None
         self._state = State.CREATING
         self._task: Task | None = None
@@ -100,14 +110,20 @@ class Monitor:
             "shutdown": self._shutdown,
         }
 
-    def run(self, creator: socket) -> None:
-        """Serve ``creator`` and every later engine until nobody needs the container any more."""
+    def run(self, creator: socket, make_task: MakeTask, netns: ReadyNetns | None) -> None:
+        """Make the container; serve ``creator`` and every later engine until nobody needs it.
+
+        Args:
+            creator: Connection to the engine that wants it.
+            make_task: Makes it.
+            netns: The network namespace this process is in, where it was prepared.
+        """
         self._reactor.watch_children(self._reap)
         connection = self._control.add(creator)
         try:
-            netns = self._take_netns()
-            connection.send(self._describe(), (*netns, *self._open_names()))
-            self._create()
+            given = self._take_netns(netns)
+            connection.send(self._describe(), (*given, *self._open_names()))
+            self._create(make_task)
             # The creator is told already, so this costs it nothing; no other engine can need the
             # socket before the container runs.
             self._control.listen(self._request.run_dir)
@@ -115,14 +131,86 @@ class Monitor:
             self._state = State.FAILED
             connection.send({"event": "create_failed", "error": encode_failure(error)})
             self._reactor.call_later(0, self._leave)
+        self._serve_until_the_end(_REST_S)
+
+    def resume(self, resume_task: ResumeTask, packed: JsonObject, fds: Mapping[str, int]) -> None:
+        """Go on where another worker rested.
+
+        Args:
+            resume_task: Makes the task of what it packed.
+            packed: What it knew.
+            fds: Its descriptors, by name.
+        """
+        self._reactor.watch_children(self._reap)
+        request = self._request
+        self._state = State(text(packed, "state"))
+        self._started_at_ns = integer(packed, "started_at_ns")
+        self._own_netns = fds.get("netns", -1)
+        if request.dns_port != NO_NAME_SERVER:
+            self._names = NameSockets(request.dns_port, fds)
+        self._execs.resume(part(packed, "execs"))
+        task = resume_task(request, part(packed, "task"), fds, self._holder)
+        log = None
+        if request.log is not None:
+            kept = fds.get("log", -1), part(packed, "streams")
+            log = resume_sink(request.log, self._reactor, kept, on_gap=self._tell_of_gap)
+        streams = Streams(self._reactor, log=log, close_stdin_once=request.stdin_once)
+        streams.resume(fds)
+        self._take(task, streams)
+        if "alarm" in fds:
+            self._open_alarm(task)
+        self._control.resume(request.run_dir, fds)
+        self._serve_until_the_end(_REST_AGAIN_S)
+
+    def _serve_until_the_end(self, rest_s: float) -> None:
+        self._reactor.when_quiet(rest_s, self._rest)
         self._reactor.run()
-        self._control.close()
+        if not self._rested:
+            self._control.close()
+
+    # -- rest
+
+    def _rest(self) -> None:
+        """Leave everything to the holder, until something happens."""
+        luggage = Luggage()
+        packed = self._try_pack(luggage)
+        if packed is None:
+            return
+        packed["fds"] = luggage.names()
+        state = json.dumps(packed).encode()
+        if self._holder.try_rest(state, luggage.waited, luggage.kept):
+            self._rested = True
+            self._reactor.stop()
+
+    def _try_pack(self, luggage: Luggage) -> JsonObject | None:
+        """Return what `resume` needs; None while anything is under way."""
+        task, streams = self._task, self._streams
+        if task is None or streams is None or self._leaving or self._reactor.has_timers:
+            return None
+        if self._state not in (State.RUNNING, State.PAUSED) or not self._execs.can_rest:
+            return None
+        words, own = streams.try_pack(luggage), task.try_pack(luggage)
+        if words is None or own is None or not self._control.try_pack(luggage):
+            return None
+        if self._names is not None:
+            self._names.pack(luggage)
+        if self._request.own_netns and self._own_netns < 0:
+            self._own_netns = open_own()
+        luggage.keep("netns", self._own_netns)
+        return {
+            # What it was mounted from is of no interest any more.
+            "request": encode_create(self._request._replace(rootfs=())),
+            "state": self._state,
+            "started_at_ns": self._started_at_ns,
+            "execs": self._execs.describe(),
+            "streams": words,
+            "task": own,
+        }
 
     # -- creation
 
-    def _take_netns(self) -> tuple[int, ...]:
+    def _take_netns(self, netns: ReadyNetns | None) -> tuple[int, ...]:
         """Be in the right network namespace; return what the engine gets of it."""
-        netns, self._netns = self._netns, None
         request = self._request
         if netns is not None and (request.uid_mappings or not request.own_netns):
             netns.leave()
@@ -148,7 +236,7 @@ class Monitor:
         needs_redirect = self._request.dns_port == ANY_PORT
         return (*self._names.give(), *((open_packet_filter(),) if needs_redirect else ()))
 
-    def _create(self) -> None:
+    def _create(self, make_task: MakeTask) -> None:
         request = self._request
         log = self._open_log()
         pipes = (
@@ -157,7 +245,7 @@ class Monitor:
             else open_pipes(stdin=request.stdin, stdout=True, stderr=True)
         )
         try:
-            task = self._make_task(request, pipes)
+            task = make_task(request, pipes)
         except BaseException:
             pipes.close_all()
             if log is not None:
@@ -169,13 +257,18 @@ class Monitor:
             streams.use_terminal(task.terminal, feeds=request.stdin)
         else:
             streams.use_pipes(pipes)
-        self._task = task
-        self._streams = streams
+        self._take(task, streams)
         self._state = State.CREATED
         mountpoints: list[Json] = [*task.created_mountpoints]
         self._control.broadcast(
             {"event": "created", "pid": task.pid, "created_mountpoints": mountpoints}
         )
+
+    def _take(self, task: Task, streams: Streams) -> None:
+        self._task = task
+        self._streams = streams
+        if task.death_fd >= 0:
+            self._reactor.watch(task.death_fd, READABLE, lambda _events: self._take_end(task))
 
     def _open_log(self) -> LogSink | None:
         config = self._request.log
@@ -202,7 +295,7 @@ class Monitor:
             **describe_protocol(),
             "id": self._request.id,
             "cgroup_path": self._request.cgroup_path,
-            "shim_pid": os.getpid(),
+            "shim_pid": self._holder.pid,
             "state": self._state,
             "pid": 0 if task is None else task.pid,
             "created_mountpoints": mountpoints,
@@ -313,9 +406,12 @@ class Monitor:
     def _watch_memory(self, _args: JsonObject, _fds: list[int]) -> JsonObject:
         task = self._require_running()
         if self._alarm is None:
-            self._alarm = task.open_oom_alarm()
-            self._reactor.watch(self._alarm.fd, READABLE, lambda _events: self._tell_of_memory())
+            self._open_alarm(task)
         return {}
+
+    def _open_alarm(self, task: Task) -> None:
+        self._alarm = task.open_oom_alarm()
+        self._reactor.watch(self._alarm.fd, READABLE, lambda _events: self._tell_of_memory())
 
     def _tell_of_memory(self) -> None:
         if self._alarm is not None and self._alarm.take():
@@ -324,6 +420,8 @@ class Monitor:
     def _give_netns(self, _args: JsonObject, _fds: list[int]) -> Reply:
         if not self._request.own_netns:
             raise ConflictError(f"container {self._request.id} has no network namespace of its own")
+        if self._own_netns >= 0:
+            setns(self._own_netns, CLONE_NEWNET)
         return Reply({}, open_descriptors())
 
     def _give_names(self, _args: JsonObject, _fds: list[int]) -> Reply:
@@ -372,6 +470,13 @@ class Monitor:
                 self._execs.reap(pid, status)
         if init_status is not None:
             self._end(init_status)
+
+    def _take_end(self, task: Task) -> None:
+        """Take the init's end, where another process is its parent."""
+        self._reactor.forget(task.death_fd)
+        # Children first: the init's end closes their streams.
+        self._reap()
+        self._end(parse_wait_status(task.reap()))
 
     def _end(self, status: ExitStatus) -> None:
         task, streams = self._require_task()
@@ -452,7 +557,8 @@ class Monitor:
         # Reaped already is what was wanted.
         with suppress(KedgeError, OSError):
             task.signal(signal.SIGKILL)
-            self._status = parse_wait_status(os.waitpid(task.pid, 0)[1])
+            self._reactor.forget(task.death_fd)
+            self._status = parse_wait_status(task.reap())
 
     def _leave(self) -> None:
         """End the shim once every client has what it is owed."""

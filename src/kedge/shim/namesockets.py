@@ -5,6 +5,7 @@ engine runs.
 """
 
 import os
+from collections.abc import Mapping
 from contextlib import ExitStack
 from socket import (
     AF_INET,
@@ -18,6 +19,7 @@ from socket import (
 from typing import Final
 
 from kedge.linux.netdevice import set_loopback_up
+from kedge.shim.luggage import Luggage
 
 NAME_SERVER: Final = "127.0.0.11"
 """Docker's address of the embedded name server."""
@@ -31,17 +33,22 @@ _BACKLOG: Final = 64
 class NameSockets:
     """A UDP socket and a listening TCP one on `NAME_SERVER`."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, packed: Mapping[str, int] | None = None) -> None:
         """Open them in this process's network namespace, and bring its loopback up for that.
 
         A socket bound to an address the kernel does not know yet would answer from another one.
 
         Args:
             port: Where to bind; `ANY_PORT` lets the kernel choose, one for each.
+            packed: Descriptors another process has packed; then nothing is opened.
 
         Raises:
             OSError: The port is taken.
         """
+        if packed is not None:
+            self._datagrams = socket(fileno=packed["names udp"])
+            self._streams = socket(fileno=packed["names tcp"])
+            return
         set_loopback_up()
         with ExitStack() as undo:
             self._datagrams = undo.enter_context(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC))
@@ -50,6 +57,11 @@ class NameSockets:
                 item.bind((NAME_SERVER, port))
             self._streams.listen(_BACKLOG)
             undo.pop_all()
+
+    def pack(self, luggage: Luggage) -> None:
+        """Let another process have them."""
+        luggage.keep("names udp", self._datagrams.fileno())
+        luggage.keep("names tcp", self._streams.fileno())
 
     def give(self) -> tuple[int, int]:
         """Return descriptors of both, UDP first; the caller owns them."""

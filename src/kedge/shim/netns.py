@@ -20,7 +20,7 @@ def open_descriptors() -> tuple[int, int]:
     Raises:
         OSError: The kernel refused.
     """
-    own = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    own = open_own()
     try:
         route = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE)
         # An address of its own, so that the engine need not bind a socket of another namespace.
@@ -29,6 +29,11 @@ def open_descriptors() -> tuple[int, int]:
         os.close(own)
         raise
     return own, route.detach()
+
+
+def open_own() -> int:
+    """Return this process's network namespace; the caller owns it."""
+    return os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
 
 
 class ReadyNetns:

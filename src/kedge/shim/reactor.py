@@ -35,6 +35,11 @@ class Timer:
         """Never run the action."""
         self._action = None
 
+    @property
+    def is_due_some_day(self) -> bool:
+        """Whether it was neither cancelled nor fired."""
+        return self._action is not None
+
     def fire(self) -> None:
         """Run the action unless cancelled, once."""
         action, self._action = self._action, None
@@ -54,6 +59,9 @@ class Reactor:
         self._forgotten: set[int] = set()
         self._timers: list[Timer] = []
         self._running = False
+        self._quiet: Action | None = None
+        self._quiet_s = 0.0
+        self._quiet_due = 0.0
 
     def watch(self, fd: int, events: int, ready: Ready) -> None:
         """Call ``ready`` with the events whenever ``fd`` has some of ``events``, or breaks."""
@@ -80,6 +88,16 @@ class Reactor:
         heappush(self._timers, timer)
         return timer
 
+    def when_quiet(self, delay_s: float, action: Action) -> None:
+        """Run ``action`` once whenever nothing has happened and nothing was due for so long."""
+        self._quiet, self._quiet_s = action, delay_s
+        self._quiet_due = time.monotonic() + delay_s
+
+    @property
+    def has_timers(self) -> bool:
+        """Whether an action is still to come."""
+        return any(timer.is_due_some_day for timer in self._timers)
+
     def watch_children(self, died: Action) -> None:
         """Call ``died`` after every SIGCHLD; several deaths may come as one call."""
         wake_in, wake_out = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -104,10 +122,7 @@ class Reactor:
 
     def run_once(self) -> None:
         """Wait for something to happen and call back everybody it concerns."""
-        timeout = -1.0
-        if self._timers:
-            timeout = max(0.0, self._timers[0].due - time.monotonic())
-        events = self._epoll.poll(timeout)
+        events = self._epoll.poll(self._timeout_s())
         self._forgotten.clear()
         for fd, mask in events:
             ready = self._ready.get(fd)
@@ -115,8 +130,25 @@ class Reactor:
             if ready is not None and fd not in self._forgotten:
                 ready(mask)
         now = time.monotonic()
+        idle = not events
         while self._timers and self._timers[0].due <= now:
             heappop(self._timers).fire()
+            idle = False
+        if self._quiet is not None:
+            self._look_for_quiet(self._quiet, now, idle=idle)
+
+    def _timeout_s(self) -> float:
+        due = [self._timers[0].due] if self._timers else []
+        if self._quiet_due:
+            due.append(self._quiet_due)
+        return max(0.0, min(due) - time.monotonic()) if due else -1.0
+
+    def _look_for_quiet(self, action: Action, now: float, *, idle: bool) -> None:
+        if not idle:
+            self._quiet_due = now + self._quiet_s
+        elif self._quiet_due and self._quiet_due <= now:
+            self._quiet_due = 0.0
+            action()
 
 
 def _ignore(_signum: int, _frame: FrameType | None) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from collections.abc import Mapping
 from contextlib import suppress
 from socket import socket
 from typing import Final
@@ -30,8 +31,10 @@ from kedge.runtime.plan import SECCOMP_ANNOTATION, plan_launch
 from kedge.runtime.seccomp.cached import default_program
 from kedge.runtime.spec_template import spec_document
 from kedge.shim.cgroup_stats import encode_stats
+from kedge.shim.holder import HolderLine
+from kedge.shim.luggage import Luggage
 from kedge.shim.maker import Made, Maker
-from kedge.shim.messages import CreateRequest, ExecRequest
+from kedge.shim.messages import CreateRequest, ExecRequest, flag, integer
 from kedge.shim.streams import Pipes
 from kedge.shim.task import ExecProcess, MakeTask, Task
 
@@ -44,13 +47,31 @@ of one that has none of them, made below too, nearly every container finds its f
 class RuntimeTask:
     """One container of `kedge.runtime`."""
 
-    def __init__(self, request: CreateRequest, made: Made, maker: Maker) -> None:
-        """Take over ``made``, whose init is a child of this process once ``maker`` is gone."""
+    def __init__(
+        self,
+        request: CreateRequest,
+        made: Made,
+        holder: HolderLine,
+        *,
+        maker: Maker | None,
+        pidfd: int = -1,
+    ) -> None:
+        """Take over ``made``, whose init is a child of the holder once ``maker`` is gone.
+
+        Args:
+            request: What it was made of.
+            made: The container; its line is -1 where it has started.
+            holder: Reaps the init.
+            maker: Who made it, where that may still be there.
+            pidfd: The init's, where there is one already.
+        """
         self._maker = maker
         self._request = request
         self._made = made
-        self._line = Channel(socket(fileno=made.line))
-        self._pidfd = os.pidfd_open(made.pid)
+        self._holder = holder
+        self._line = None if made.line < 0 else Channel(socket(fileno=made.line))
+        self._pidfd = os.pidfd_open(made.pid) if pidfd < 0 else pidfd
+        self._alarm: OomAlarm | None = None
         self._cgroup = make_cgroup(request.cgroup_path)
         self._spec: Spec | None = None
 
@@ -58,6 +79,11 @@ class RuntimeTask:
     def pid(self) -> int:
         """The init's process id on the host."""
         return self._made.pid
+
+    @property
+    def death_fd(self) -> int:
+        """A descriptor that is readable once the init is dead."""
+        return self._pidfd
 
     @property
     def terminal(self) -> int:
@@ -76,7 +102,9 @@ class RuntimeTask:
 
     def start(self) -> None:
         """Let the init become the user's program; returns when it has."""
-        self._maker.wait()
+        self._wait_for_maker()
+        if self._line is None:
+            raise ConflictError(f"container {self._request.id} has started already")
         try:
             request_start(self._line, self._give_to_agent)
         except UnavailableError:
@@ -84,6 +112,7 @@ class RuntimeTask:
             raise
         finally:
             self._line.close()
+            self._line = None
         if self._made.has_poststart:
             request = self._request
             try:
@@ -118,9 +147,31 @@ class RuntimeTask:
         )
         return ExecProcess(started.pid, started.pidfd, started.pty_master)
 
+    def reap(self) -> int:
+        """Wait until the init is dead, and return its wait status; only once."""
+        return self._holder.reap_init()
+
+    def try_pack(self, luggage: Luggage) -> JsonObject | None:
+        """Return what another process makes an equal task of, once the program runs."""
+        if self._line is not None:
+            return None
+        luggage.wait_for("init", self._pidfd)
+        luggage.keep("terminal", self._made.terminal)
+        alarm = self._alarm
+        if alarm is not None:
+            luggage.wait_for("alarm", alarm.fd)
+        mountpoints: list[Json] = [*self._made.mountpoints]
+        return {
+            "pid": self._made.pid,
+            "mountpoints": mountpoints,
+            "dies_with_init": self._made.dies_with_init,
+            "has_poststart": self._made.has_poststart,
+            "oom_kills": 0 if alarm is None else alarm.kills,
+        }
+
     def signal(self, signum: int) -> None:
         """Send ``signum`` to the init."""
-        self._maker.wait()
+        self._wait_for_maker()
         try:
             process.send_signal(self._pidfd, signum)
         except ProcessLookupError as error:
@@ -162,8 +213,19 @@ class RuntimeTask:
         return self._cgroup.oom_kills()
 
     def open_oom_alarm(self) -> OomAlarm:
-        """Watch the cgroup's memory from now on."""
-        return OomAlarm(self._cgroup.directories())
+        """Watch the cgroup's memory from now on, or go on with that."""
+        if self._alarm is None:
+            self._alarm = OomAlarm(self._cgroup.directories())
+        return self._alarm
+
+    def resume_oom_alarm(self, fd: int, kills: int) -> None:
+        """Have the alarm another process opened."""
+        self._alarm = OomAlarm(self._cgroup.directories(), fd=fd, kills=kills)
+
+    def _wait_for_maker(self) -> None:
+        maker, self._maker = self._maker, None
+        if maker is not None:
+            maker.wait()
 
     def delete(self) -> None:
         """Kill what is left in the cgroup and remove it, once init is reaped."""
@@ -178,10 +240,11 @@ class RuntimeTask:
         return self._spec
 
 
-def prepare(*, ahead: bool) -> MakeTask:
+def prepare(holder: HolderLine, *, ahead: bool) -> MakeTask:
     """Return what makes one container of `kedge.runtime`.
 
     Args:
+        holder: Whose child the init will be.
         ahead: There is time to get ready; otherwise nothing is done before it is called.
     """
     ready = None
@@ -200,9 +263,29 @@ def prepare(*, ahead: bool) -> MakeTask:
             return ForeignTask(request, pipes)
         # Getting ready may have failed on a host that was short of something then.
         maker = ready if ready is not None and ready.is_alive() else Maker(_create, _nothing)
-        return RuntimeTask(request, maker.make(request, pipes.theirs), maker)
+        made = maker.make(request, pipes.theirs)
+        holder.say_init(made.pid, orphans=not made.dies_with_init)
+        return RuntimeTask(request, made, holder, maker=maker)
 
     return make_task
+
+
+def resume(
+    request: CreateRequest, packed: JsonObject, fds: Mapping[str, int], holder: HolderLine
+) -> Task:
+    """Return the task that `RuntimeTask.try_pack` packed in another process."""
+    made = Made(
+        pid=integer(packed, "pid"),
+        line=-1,
+        terminal=fds.get("terminal", -1),
+        mountpoints=fields.read_list(packed, "mountpoints", "rest", fields.read_string_item),
+        dies_with_init=flag(packed, "dies_with_init"),
+        has_poststart=flag(packed, "has_poststart"),
+    )
+    task = RuntimeTask(request, made, holder, maker=None, pidfd=fds["init"])
+    if "alarm" in fds:
+        task.resume_oom_alarm(fds["alarm"], integer(packed, "oom_kills"))
+    return task
 
 
 def _create(request: CreateRequest, streams: tuple[int, int, int]) -> Made:

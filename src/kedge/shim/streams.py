@@ -10,15 +10,17 @@ everything. A pipe that some process outside still holds open is closed on it by
 
 import os
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from errno import EIO
 from fcntl import F_SETPIPE_SZ, fcntl
 from socket import socket
 from typing import Final, NamedTuple
 
+from kedge.lib.jsontypes import JsonObject
 from kedge.linux import malloc, pty
 from kedge.shim.clients import BACKLOG_HIGH, Client
 from kedge.shim.logsink import LogSink
+from kedge.shim.luggage import Luggage
 from kedge.shim.messages import STDERR, STDOUT
 from kedge.shim.reactor import READABLE, WRITABLE, Reactor
 
@@ -140,6 +142,34 @@ class Streams:
     def is_flushed(self) -> bool:
         """Whether no client has anything left to get, which is only so after `finish`."""
         return not self._clients
+
+    @property
+    def can_rest(self) -> bool:
+        """Whether nothing is on its way anywhere, so that another process can go on with this."""
+        busy = (self._clients, self._input, self._held, self._paused, self._finished, self._trims)
+        return not any(busy)
+
+    def try_pack(self, luggage: Luggage) -> JsonObject | None:
+        """Return what `resume` goes on with in another process; None where it cannot.
+
+        A terminal's master is packed by the task.
+        """
+        log = {} if self._log is None else self._log.try_pack(luggage)
+        if log is None or not self.can_rest:
+            return None
+        luggage.keep("stdin", self._stdin)
+        for fd, stream in self._sources.items():
+            luggage.wait_for("terminal" if fd == self._terminal else f"output {stream}", fd)
+        return log
+
+    def resume(self, fds: Mapping[str, int]) -> None:
+        """Go on with the descriptors of streams that were packed."""
+        self._stdin = fds.get("stdin", -1)
+        self._terminal = fds.get("terminal", -1)
+        for stream in (STDOUT, STDERR):
+            if f"output {stream}" in fds:
+                self._add_source(fds[f"output {stream}"], stream)
+        self.start_terminal()
 
     @property
     def is_paused(self) -> bool:

@@ -5,10 +5,12 @@ and requests and knows no namespace; the task owns the processes' kernel side. T
 child process in its place.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol, TypeAlias
 
 from kedge.lib.jsontypes import JsonObject
+from kedge.shim.holder import HolderLine
+from kedge.shim.luggage import Luggage
 from kedge.shim.messages import CreateRequest, ExecRequest
 from kedge.shim.streams import Pipes
 
@@ -45,6 +47,14 @@ class Task(Protocol):
     @property
     def pid(self) -> int:
         """The init's process id on the host; a child of the shim."""
+        ...
+
+    @property
+    def death_fd(self) -> int:
+        """A descriptor that is readable once the init is dead; -1 where this process is its parent.
+
+        It is the task's.
+        """
         ...
 
     @property
@@ -102,6 +112,14 @@ class Task(Protocol):
         """Return how many processes the kernel killed for want of memory."""
         ...
 
+    def reap(self) -> int:
+        """Wait until the init is dead, and return its wait status; only once."""
+        ...
+
+    def try_pack(self, luggage: Luggage) -> JsonObject | None:
+        """Return what another process makes an equal task of; None where none can."""
+        ...
+
     def open_oom_alarm(self) -> OomAlarm:
         """Watch the cgroup's memory from now on."""
         ...
@@ -111,6 +129,9 @@ class Task(Protocol):
         ...
 
 
+ResumeTask: TypeAlias = Callable[[CreateRequest, JsonObject, Mapping[str, int], HolderLine], Task]
+"""Makes a task of what one in another process has packed, and of the descriptors it named."""
+
 MakeTask: TypeAlias = Callable[[CreateRequest, Pipes], Task]
 """Makes a container whose init waits; closes nothing, and on failure leaves nothing."""
 
@@ -118,6 +139,6 @@ MakeTask: TypeAlias = Callable[[CreateRequest, Pipes], Task]
 class Prepare(Protocol):
     """Gets ready to make one task."""
 
-    def __call__(self, *, ahead: bool) -> MakeTask:
+    def __call__(self, holder: HolderLine, *, ahead: bool) -> MakeTask:
         """Return what makes it; ``ahead`` says that there is time to do something before."""
         ...

@@ -10,6 +10,8 @@ import signal
 from kedge.errdefs import InvalidParameterError, NotFoundError
 from kedge.lib.jsontypes import JsonObject
 from kedge.linux import prctl, process
+from kedge.shim.holder import HolderLine
+from kedge.shim.luggage import Luggage
 from kedge.shim.messages import CreateRequest, ExecRequest
 from kedge.shim.streams import Pipes
 from kedge.shim.task import ExecProcess, MakeTask
@@ -41,6 +43,10 @@ class FakeTask:
         return self._pid
 
     @property
+    def death_fd(self) -> int:
+        return -1
+
+    @property
     def terminal(self) -> int:
         return -1
 
@@ -64,6 +70,12 @@ class FakeTask:
         assert isinstance(args, list)
         pid = _fork_program([str(arg) for arg in args], pipes)
         return ExecProcess(pid, os.pidfd_open(pid), -1)
+
+    def reap(self) -> int:
+        return os.waitpid(self._pid, 0)[1]
+
+    def try_pack(self, _luggage: Luggage) -> None:
+        """Stay: the program is a child of this process."""
 
     def signal(self, signum: int) -> None:
         os.kill(self._pid, signum)
@@ -137,6 +149,6 @@ def _fork_program(args: list[str], pipes: Pipes, waits: int = -1) -> int:
         os._exit(127)
 
 
-def prepare(*, ahead: bool) -> MakeTask:
+def prepare(_holder: HolderLine, *, ahead: bool) -> MakeTask:
     del ahead
     return make_task

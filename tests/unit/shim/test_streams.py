@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from kedge.lib.jsontypes import JsonObject
+from kedge.shim.luggage import Luggage
 from kedge.shim.messages import STDERR, STDOUT
 from kedge.shim.reactor import Reactor
 from kedge.shim.streams import Pipes, Streams, open_pipes
@@ -26,6 +28,9 @@ class ListLog:
 
     def write(self, stream: int, chunk: bytes) -> None:
         self.chunks.append((stream, chunk))
+
+    def try_pack(self, _luggage: Luggage) -> JsonObject:
+        return {}
 
     def close(self) -> None:
         self.closed = True

@@ -23,20 +23,26 @@ _READ_BYTES = 4096
 class OomAlarm:
     """Readable when something has happened; `take` says whether it was want of memory."""
 
-    __slots__ = ("_directory", "_is_v2", "_kills", "fd")
+    __slots__ = ("_directory", "_is_v2", "fd", "kills")
 
-    def __init__(self, directories: Mapping[str, str]) -> None:
+    def __init__(self, directories: Mapping[str, str], *, fd: int = -1, kills: int = 0) -> None:
         """Watch a cgroup.
 
         Args:
             directories: As `kedge.runtime.cgroups.Cgroup.directories` returns them.
+            fd: Of an alarm in another process, to go on with; it belongs to this one then.
+            kills: That alarm's.
 
         Raises:
             OSError: It has no memory controller, or the kernel refused.
         """
         self._is_v2 = "" in directories
         self._directory = directories.get("" if self._is_v2 else "memory", "")
-        self._kills = read_oom_kills(self._directory) if self._is_v2 else 0
+        self.fd, self.kills = fd, kills
+        """What is read, and how many kills have been told of."""
+        if fd >= 0:
+            return
+        self.kills = read_oom_kills(self._directory) if self._is_v2 else 0
         self.fd = inotify.init() if self._is_v2 else os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         try:
             self._register()
@@ -63,8 +69,8 @@ class OomAlarm:
         if not self._is_v2:
             # The removal of the cgroup is told in the same way.
             return os.path.exists(self._directory)
-        before, self._kills = self._kills, read_oom_kills(self._directory)
-        return self._kills > before
+        before, self.kills = self.kills, read_oom_kills(self._directory)
+        return self.kills > before
 
     def close(self) -> None:
         """Stop watching."""
