@@ -14,7 +14,6 @@ in its place, and as soon as one has something, forks a worker that goes on.
   it to be reaped; so no exit is lost between two workers. Whatever else dies here is an orphan.
 """
 
-import _signal
 import _socket
 import os
 import select
@@ -25,8 +24,14 @@ from socket import send_fds, socket
 from typing import Final, NamedTuple, TypeAlias
 
 from kedge.errdefs import SystemFailureError
+from kedge.lib.hints import TYPE_CHECKING
 from kedge.linux import prctl
 from kedge.shim.framing import close_all
+
+if TYPE_CHECKING:
+    import signal as _signal
+else:
+    import _signal
 
 SHIM_NAME: Final = b"kedge-shim"
 _BROKEN: Final = 70
@@ -107,7 +112,7 @@ class Holder:
     `socket`, no ``with`` and no helper where a line does.
     """
 
-    __slots__ = ("_begin", "_init", "_resume", "_worker")
+    __slots__ = ("_adopts", "_begin", "_init", "_resume", "_worker")
 
     def __init__(self, begin: Begin, resume: Resume) -> None:
         """Prepare.
@@ -118,6 +123,7 @@ class Holder:
         """
         self._begin = begin
         self._resume = resume
+        self._adopts = False
         self._init = 0
         self._worker = 0
 
@@ -138,6 +144,8 @@ class Holder:
             if rest is None:
                 code = os.waitstatus_to_exitcode(status)
                 return code if code >= 0 else _BROKEN
+            if self._adopts:
+                self._reap_orphans()
             # An end of file, too, is something to do.
             select.select(rest.fds[: rest.waited], (), ())
             line = self._fork_next(rest)
@@ -188,6 +196,7 @@ class Holder:
             if word == _INIT:
                 self._init = int.from_bytes(data[2:], "big")
                 if data[1]:
+                    self._adopts = True
                     _signal.signal(_signal.SIGCHLD, self._reap_orphans)
                     self._reap_orphans()
             elif word == _REAP:
@@ -199,7 +208,10 @@ class Holder:
         pid, self._init = self._init, 0
         if not pid:
             return b""
-        return os.waitpid(pid, 0)[1].to_bytes(4, "big")
+        _, status = os.waitpid(pid, 0)
+        if self._adopts:
+            self._reap_orphans()
+        return status.to_bytes(4, "big")
 
     def _reap_orphans(self, *_signal: object) -> None:
         """Take what has died here and is neither init nor worker; called by the signal."""
@@ -208,7 +220,7 @@ class Holder:
                 dead = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             except ChildProcessError:
                 return
-            # An orphan that waits behind these is taken when the next one dies.
+            # An orphan that waits behind these is taken once they are.
             if dead is None or dead.si_pid in (self._init, self._worker):
                 return
             os.waitpid(dead.si_pid, 0)

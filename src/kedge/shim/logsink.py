@@ -32,7 +32,7 @@ class LogSink(Protocol):
         """Take output of one stream."""
         ...
 
-    def try_pack(self, luggage: Luggage) -> JsonObject | None:
+    def try_pack(self, luggage: Luggage, /) -> JsonObject | None:
         """Return what another process opens an equal sink with; None where none can."""
         ...
 

@@ -116,7 +116,7 @@ class Task(Protocol):
         """Wait until the init is dead, and return its wait status; only once."""
         ...
 
-    def try_pack(self, luggage: Luggage) -> JsonObject | None:
+    def try_pack(self, luggage: Luggage, /) -> JsonObject | None:
         """Return what another process makes an equal task of; None where none can."""
         ...
 

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kedge.lib.jsontypes import Json
+from kedge.lib.jsontypes import Json, JsonObject
 from kedge.shim.jsonlog import PARTIAL_SIZE, LogFile, escape, split_long_lines
 from kedge.shim.logconfig import LogConfig
+from kedge.shim.luggage import Luggage
 from kedge.shim.messages import STDERR, STDOUT
 
 TEXT = st.lists(
@@ -252,3 +253,36 @@ def test_the_first_line_that_fits_again_comes_with_what_is_missing(tmp_path: Pat
         ("stdout", "later\n"),
     ]
     assert told == [(0, "file too large"), (10, "file too large")]
+
+
+@given(data=TEXT, cut=st.integers(0, 200))
+def test_another_process_goes_on_with_a_log_as_if_there_had_been_one(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes, cut: int
+) -> None:
+    folder = tmp_path_factory.mktemp("logs")
+    config = LogConfig(str(folder / "x.log"))
+    first = LogFile(config, FixedClock())
+    first.write(STDERR, b"waits ")
+    first.write(STDOUT, data[:cut])
+    luggage = Luggage()
+    packed = first.try_pack(luggage)
+    assert luggage.names() == ["log"]
+    assert luggage.waited == []
+    copy: JsonObject = json.loads(json.dumps(packed))
+    second = LogFile(config, FixedClock(), resumed=(luggage.kept[0], copy))
+    second.write(STDOUT, data[cut:])
+    second.write(STDERR, b"for this\n")
+    second.close()
+    entries = [json.loads(line) for line in (folder / "x.log").read_bytes().splitlines()]
+    streams = {
+        name: "".join(entry["log"] for entry in entries if entry["stream"] == name)
+        for name in ("stdout", "stderr")
+    }
+    lines = (json.loads(f'"{escape_like_go(line)}"') for line in data.split(b"\n"))
+    assert streams == {"stdout": "\n".join(lines), "stderr": "waits for this\n"}
+
+
+def test_a_log_with_a_gap_stays_where_it_is(tmp_path: Path) -> None:
+    log = LogFile(LogConfig(str(tmp_path / "x.log")), FixedClock())
+    log.close()
+    assert log.try_pack(Luggage()) is None
