@@ -1,9 +1,11 @@
 """The same input on two data roots, sent by different clients, is the same image."""
 
+import contextlib
 import io
 import json
 import os
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -54,12 +56,22 @@ def built(engine: Engine, context: Path, out: Path) -> str:
     return str(json.loads(metadata.read_text())["containerimage.digest"])
 
 
+@contextlib.contextmanager
+def stricter_umask() -> Iterator[None]:
+    """Let whatever is started meanwhile make files for its user alone."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
 def test_two_machines_agree_on_every_byte(tmp_path: Path) -> None:
     if BUSYBOX is None:
         pytest.skip("busybox-static is not installed")
     one = write_context(tmp_path / "one", "12345", 1_600_000_000)
     two = write_context(tmp_path / "two", "53124", 1_650_000_000)
-    with running_engine() as first, running_engine() as second:
+    with running_engine() as first, stricter_umask(), running_engine() as second:
         digests = {
             built(first, one, tmp_path / "1.tar"),
             built(second, two, tmp_path / "2.tar"),
