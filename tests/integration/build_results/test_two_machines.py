@@ -5,7 +5,7 @@ import io
 import json
 import os
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -57,7 +57,7 @@ def built(engine: Engine, context: Path, out: Path) -> str:
 
 
 @contextlib.contextmanager
-def stricter_umask() -> Iterator[None]:
+def stricter_umask() -> Generator[None]:
     """Let whatever is started meanwhile make files for its user alone."""
     before = os.umask(0o077)
     try:
