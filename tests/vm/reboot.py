@@ -22,6 +22,8 @@ _WANTED = {
     "always": "running", "frozen": "running", "unless-stopped": "running", "on-failure": "running",
     "db": "running", "web": "running", "stopped": "exited", "no": "exited",
 }  # fmt: skip
+# Runs until the power is cut: nobody may find that its process was let go of before.
+_RUNNING: list[Engine] = []
 
 
 def _start_engine() -> Engine:
@@ -29,6 +31,7 @@ def _start_engine() -> Engine:
     subprocess.run(["mount", "-t", "tmpfs", "run", str(_ROOT / "exec")], check=True)
     engine = Engine(_ROOT)
     engine.start()
+    _RUNNING.append(engine)
     return engine
 
 

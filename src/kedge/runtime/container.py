@@ -283,13 +283,15 @@ def _create_in(cgroup: Cgroup | None, plan: InitPlan, identity: Identity) -> Cre
 
 def _fork_and_answer(plan: InitPlan, identity: Identity) -> Created:
     line, theirs = open_channel()
-    if plan.namespaces.unshare_flags & ns.CLONE_NEWPID:
+    late_pid_fd = plan.namespaces.late_pid_fd
+    if plan.namespaces.unshare_flags & ns.CLONE_NEWPID or late_pid_fd >= 0:
         # The process that reports back is a grandchild, and must become a child to be waited for.
         prctl.set_child_subreaper()
     child = Child(-1, -1)
     moves: list[DeviceMove] = []
     try:
-        with children_in_pid_namespace(new=plan.namespaces.new_pid, fd=plan.namespaces.pid_fd):
+        pid_fd = plan.namespaces.pid_fd if late_pid_fd < 0 else -1
+        with children_in_pid_namespace(new=plan.namespaces.new_pid, fd=pid_fd):
             child = fork_child(lambda: run_init(plan, theirs))
         theirs.close()
         return _answer(line, child, identity, moves)
@@ -314,6 +316,7 @@ def _answer(line: Channel, child: Child, identity: Identity, moves: list[DeviceM
         message = line.receive()
         if message.kind == channel.PID:
             child.replace(int(message.body))
+            line.send(channel.CONTINUE)
         elif message.kind == channel.HOOKS:
             state = identity.state("creating", child.pid)
             hooks = identity.spec.hooks

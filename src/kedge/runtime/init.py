@@ -27,7 +27,8 @@ from kedge.oci.runtime_spec.types import Device, Hooks
 from kedge.runtime import channel, devices, launch, program, rootfs, stdio
 from kedge.runtime.child import run_reporting
 from kedge.runtime.failures import refusal
-from kedge.runtime.filesystems import attach_root, mount_root
+from kedge.runtime.filesystems import attach_root, mount_root, new_filesystem
+from kedge.runtime.mount_options import MountOptions
 from kedge.runtime.rootpath import RootPath
 
 if TYPE_CHECKING:
@@ -143,7 +144,8 @@ def _enter_namespaces(plan: InitPlan, line: Channel) -> Prepared | None:
         os.setresuid(0, 0, 0)
         prctl.set_dumpable(enabled=False)
         if flags & ns.CLONE_NEWPID:
-            _fork_into_pid_namespace(line)
+            ns.unshare(ns.CLONE_NEWPID)
+            _fork_inside(line)
             flags &= ~ns.CLONE_NEWPID
     try:
         ns.unshare(flags)
@@ -174,14 +176,16 @@ def _set_time_offsets(lines: str) -> None:
         raise refusal("cannot set the offsets of the time namespace", error) from error
 
 
-def _fork_into_pid_namespace(line: Channel) -> None:
+def _fork_inside(line: Channel) -> None:
     """Go on in a child, and let this process end; the caller adopts the child as subreaper."""
-    ns.unshare(ns.CLONE_NEWPID)
     pid = os.fork()  # noqa: TID251 - the runtime's own fork
     if pid:
         line.send(channel.PID, str(pid).encode())
         os._exit(0)
     os.setsid()
+    # Not before the process in between is gone: its death is not that of who watches over this one.
+    if line.receive().kind != channel.CONTINUE:
+        os._exit(1)
 
 
 def _become_container(plan: InitPlan, line: Channel, prepared: Prepared | None) -> None:
@@ -193,6 +197,9 @@ def _become_container(plan: InitPlan, line: Channel, prepared: Prepared | None) 
         ns.set_domainname(plan.domainname)
     proc_fd = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     built = _build_root(plan, line, proc_fd, prepared)
+    if plan.namespaces.late_pid_fd >= 0:
+        os.close(proc_fd)
+        proc_fd = _join_pid_namespace(plan, line)
     environment = program.complete_environment(plan.launch.env, plan.launch.user.uid)
     _look_for_program(plan, environment)
     if built.slave >= 0:
@@ -203,7 +210,7 @@ def _become_container(plan: InitPlan, line: Channel, prepared: Prepared | None) 
     line.send(channel.CREATED, body, [built.master] if built.master >= 0 else [])
     if built.master >= 0:
         os.close(built.master)
-    if not plan.launch.apparmor_profile:
+    if not plan.launch.apparmor_profile and proc_fd >= 0:
         os.close(proc_fd)  # the host's: not to be found in here by whoever may trace this process
     gate = _await_start(plan, line)
 
@@ -216,6 +223,15 @@ def _become_container(plan: InitPlan, line: Channel, prepared: Prepared | None) 
         launch.become(plan.launch, environment, proc_fd, gate.send_listener)
 
     run_reporting(gate, "start the container", execute)
+
+
+def _join_pid_namespace(plan: InitPlan, line: Channel) -> int:
+    """Go on in the pid namespace of another container; return a procfs of it if one is needed."""
+    from kedge.runtime import joined_pids  # noqa: PLC0415 - loaded
+
+    joined_pids.join(plan.namespaces.late_pid_fd)
+    _fork_inside(line)
+    return new_filesystem("proc", "proc", MountOptions()) if plan.launch.apparmor_profile else -1
 
 
 def _look_for_program(plan: InitPlan, environment: tuple[str, ...]) -> None:
@@ -231,7 +247,11 @@ def _look_for_program(plan: InitPlan, environment: tuple[str, ...]) -> None:
 
 def _build_root(plan: InitPlan, line: Channel, proc_fd: int, prepared: Prepared | None) -> Built:
     """Make every mount and pivot."""
-    sources = prepared.sources if prepared else rootfs.open_shared_sources(plan.mounts)
+    sources = dict(prepared.sources if prepared else rootfs.open_shared_sources(plan.mounts))
+    if plan.namespaces.late_pid_fd >= 0:
+        from kedge.runtime import joined_pids  # noqa: PLC0415 - loaded
+
+        sources.update(joined_pids.open_procs(plan.mounts, plan.namespaces.late_pid_fd))
     rootfs.isolate_propagation(plan.root_propagation)
     if prepared is not None and prepared.root_fd >= 0:
         attach_root(prepared.root_fd)

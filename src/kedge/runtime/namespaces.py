@@ -62,6 +62,11 @@ class NamespacePlan(NamedTuple):
     user_fd: int
     """Descriptor of the user namespace to join; -1 for none."""
 
+    @property
+    def late_pid_fd(self) -> int:
+        """Descriptor of a pid namespace to join last (`kedge.runtime.joined_pids`), or -1."""
+        return self.pid_fd if self.user_fd < 0 else -1
+
     def fds(self) -> list[int]:
         """Return every open descriptor of the plan."""
         found = [*(fd for fd, _ in self.joins), self.pid_fd, self.user_fd]

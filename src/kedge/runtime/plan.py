@@ -112,6 +112,8 @@ def _load_for_child(process: Process, spec: Spec) -> None:
         load_for_children("kedge.linux.pty")
     if any(namespace.type == "user" for namespace in linux.namespaces):
         load_for_children("kedge.runtime.prepared")
+    if any(namespace.type == "pid" and namespace.path for namespace in linux.namespaces):
+        load_for_children("kedge.runtime.joined_pids")
     wishes = (process.scheduler, process.io_priority, linux.personality, linux.memory_policy)
     if wishes != (None, None, None, None):
         load_for_children("kedge.runtime.scheduling")

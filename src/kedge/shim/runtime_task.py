@@ -338,7 +338,10 @@ def rehearse() -> None:
     """
     # What `kedge-runtime` loads when it is needed is shared by all shims.
     load_for_children(
-        *(f"kedge.runtime.{name}" for name in ("hooks", "net_devices", "prepared", "scheduling")),
+        *(
+            f"kedge.runtime.{name}"
+            for name in ("hooks", "joined_pids", "net_devices", "prepared", "scheduling")
+        ),
         *("kedge.runtime.seccomp_agent", "kedge.runtime.cgroups.v1_stats"),
     )
     spec = parse_spec(fields.read_object(json.loads(json.dumps(spec_document())), "template"))

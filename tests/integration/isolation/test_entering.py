@@ -59,3 +59,21 @@ def test_a_neighbour_that_may_trace_finds_nothing_either(engine: Engine, victim:
     *found, rounds = seen.stdout.splitlines()
     assert found == []
     assert int(rounds) > 0
+
+
+def test_a_container_that_joins_its_processes_shows_nothing_of_the_host(
+    engine: Engine, victim: str
+) -> None:
+    """The same window, while a container is made: until it has pivoted, it is the host's."""
+    flags = ("-d", "--name", victim, "--cap-add", "SYS_PTRACE")
+    engine.docker("run", *flags, "busybox", "sh", "-c", watch(str(engine.root)))
+    for words in (("--rm",), ("--rm", "-t")):
+        flags = (*words, "--pid", f"container:{victim}")
+        script = "cat /proc/1/comm; exec ls -d /proc/self/"
+        for _ in range(_ROUNDS // 2):
+            done = engine.docker("run", *flags, "busybox", "sh", "-c", script)
+            assert done.stdout.split() == ["sh", "/proc/self/"]
+    seen = engine.docker("exec", victim, "sh", "-c", "cat /seen 2>/dev/null; wc -l < /rounds")
+    *found, rounds = seen.stdout.splitlines()
+    assert found == []
+    assert int(rounds) > 0
