@@ -139,21 +139,3 @@ def debians_registry(root: Path, address: str) -> Generator[None, None, None]:
         yield
     finally:
         service.stop()
-
-
-@contextlib.contextmanager
-def open_registry(root: Path, layout: Path) -> Generator[tuple[str, str] | None, None, None]:
-    """Serve an OCI layout from Debian's docker-registry on loopback; yield host and name."""
-    if not has_registry() or shutil.which("skopeo") is None:
-        yield None
-        return
-    root.mkdir()
-    address = "127.0.0.1:5000"
-    with debians_registry(root, address):
-        run(
-            [
-                "skopeo", "copy", "--quiet", "--dest-tls-verify=false",
-                f"oci:{layout}", f"docker://{address}/big:1",
-            ],
-        )  # fmt: skip
-        yield address, f"{address}/big:1"

@@ -8,6 +8,7 @@ the others.
 import contextlib
 import hashlib
 import http.client
+import json
 import os
 import shutil
 import socket
@@ -33,6 +34,7 @@ _SMALL_SIZE: Final = 2_000
 _SMALL_COUNT: Final = 500
 _CROWD: Final = 500
 _CROWD_SIZE: Final = 400_000
+_SKOPEO_AND_TAR: Final = "skopeo copy + GNU tar"
 _KEDGE_SERVER: Final = "kedge registry serve"
 _DEBIANS: Final = "docker-registry"
 
@@ -66,13 +68,13 @@ def _measure_clients(field: Field, wanted: set[str], root: Path, runs: int) -> I
             copy = ["skopeo", "copy", "-q", "--dest-tls-verify=false"]
             run([*copy, f"oci:{layout}:{number}", f"docker://{address}/big:{number}"])
         if "r-pull" in wanted:
-            yield _measured(_pulling(field, f"{address}/big", variants), runs)
+            yield _measured(_pulling(field, f"{address}/big", variants, root / "skopeo"), runs)
         if "r-push" in wanted:
             with _pushing(field, f"{address}/big:1", layout, root / "pushed") as row:
                 yield _measured(row, runs)
 
 
-def _pulling(field: Field, repository: str, variants: int) -> Row:
+def _pulling(field: Field, repository: str, variants: int, scratch: Path) -> Row:
     """Return the row of pulling an image nothing of which is there, another one each time.
 
     Removing it in between would measure something else: ext4 passes over inodes that were freed
@@ -82,6 +84,8 @@ def _pulling(field: Field, repository: str, variants: int) -> Row:
         _pull_contender(name, _api_puller(daemon, repository), variants)
         for name, daemon in field.daemons()
     ]
+    scratch.mkdir()
+    contenders.append(_pull_contender(_SKOPEO_AND_TAR, _unpacker(repository, scratch), variants))
     if field.podman:
         words = [*field.podman, "pull", "-q", "--tls-verify=false"]
 
@@ -96,6 +100,26 @@ def _pulling(field: Field, repository: str, variants: int) -> Row:
 def _api_puller(daemon: Daemon, repository: str) -> Callable[[str], None]:
     client = daemon.client()
     return lambda tag: client.ask_stream("/images/create", {"fromImage": repository, "tag": tag})
+
+
+def _unpacker(repository: str, scratch: Path) -> Callable[[str], None]:
+    def copy_and_unpack(tag: str) -> None:
+        target = scratch / tag
+        source = ["skopeo", "copy", "-q", "--src-tls-verify=false", f"docker://{repository}:{tag}"]
+        run([*source, f"oci:{target}:1"])
+        blobs = target / "blobs" / "sha256"
+        index = json.loads((target / "index.json").read_bytes())
+        manifest = json.loads((blobs / _hex(index["manifests"][0])).read_bytes())
+        for number, layer in enumerate(manifest["layers"]):
+            directory = target / str(number)
+            directory.mkdir()
+            run(["tar", "-xzf", str(blobs / _hex(layer)), "-C", str(directory)])
+
+    return copy_and_unpack
+
+
+def _hex(descriptor: dict[str, str]) -> str:
+    return descriptor["digest"].partition(":")[2]
 
 
 def _pull_contender(name: str, pull: Callable[[str], None], variants: int) -> Contender:

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,65 +114,6 @@ def row_rebuild(field: Field, context: Path) -> Row:
     """Return the row of a build in which nothing has changed; the first one does not count."""
     words = ("build", "-q", "-t", "bench-app", "--build-arg", f"BASE={IMAGE}", str(context))
     return field.each("rebuild with nothing changed", *words)
-
-
-def row_pull(field: Field, reference: str, scratch: Path) -> Row:
-    """Return the row of a 100 MB image from a registry on loopback.
-
-    kedge's own client shows progress of what the engine does over the API, so the API it is.
-    """
-    contenders = [_api_pull(name, daemon, reference) for name, daemon in field.daemons()]
-    target = scratch / "skopeo"
-
-    def copy_and_unpack() -> None:
-        source = ["skopeo", "copy", "--quiet", "--src-tls-verify=false", f"docker://{reference}"]
-        run([*source, f"oci:{target}:1"])
-        blobs = target / "blobs" / "sha256"
-        index = json.loads((target / "index.json").read_bytes())
-        manifest = json.loads((blobs / _hex(index["manifests"][0])).read_bytes())
-        for number, layer in enumerate(manifest["layers"]):
-            directory = target / str(number)
-            directory.mkdir()
-            run(["tar", "-xzf", str(blobs / _hex(layer)), "-C", str(directory)])
-
-    contenders.insert(
-        1,
-        Contender(
-            name="skopeo copy + GNU tar",
-            run=copy_and_unpack,
-            before=lambda: shutil.rmtree(target, ignore_errors=True),
-        ),
-    )
-    if field.podman:
-
-        def forget() -> None:
-            with contextlib.suppress(MeasureError):
-                run([*field.podman, "rmi", "-f", reference])
-
-        pull = [*field.podman, "pull", "-q", "--tls-verify=false", reference]
-        contenders.append(Contender(name=PODMAN, run=lambda: _run(pull, {}), before=forget))
-    absent = ["dockerd"] * (field.dockerd is None) + [PODMAN] * (not field.podman)
-    return Row(title="pull 100 MB from loopback", contenders=contenders, absent=absent)
-
-
-def _hex(descriptor: dict[str, str]) -> str:
-    return descriptor["digest"].partition(":")[2]
-
-
-def _api_pull(name: str, daemon: Daemon, reference: str) -> Contender:
-    client = daemon.client()
-    image, _, tag = reference.rpartition(":")
-
-    def forget() -> None:
-        with contextlib.suppress(MeasureError):
-            client.ask("DELETE", f"/images/{reference}", {"force": "1"})
-        # The files go in the background; let that not be somebody else's time.
-        sleep(1)
-
-    def pull() -> None:
-        client.ask_stream("/images/create", {"fromImage": image, "tag": tag})
-
-    return Contender(name=name, run=pull, before=forget)
 
 
 def measure_memory(field: Field) -> list[str]:

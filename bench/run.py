@@ -35,7 +35,6 @@ _ROWS: Final = (
     "share",
     "exec",
     "rebuild",
-    "pull",
     "memory",
     *sessions.NAMES,
     *stacks.NAMES,
@@ -50,7 +49,7 @@ def main() -> None:
     """Measure, print, and replace the table in the page that is asked for."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--runs", type=int, default=20, help="runs of each contender")
-    parser.add_argument("--pulls", type=int, default=7, help="runs of the pull")
+    parser.add_argument("--pulls", type=int, default=7, help="runs of the rows about registries")
     parser.add_argument("--only", choices=_ROWS, action="append", help="this row alone")
     parser.add_argument("--session-runs", type=int, default=3, help="runs of each x- number")
     parser.add_argument(
@@ -113,12 +112,6 @@ def _measure(
                 take(row)
         if "rebuild" in wanted:
             take(rows.row_rebuild(field, context))
-        if "pull" in wanted:
-            layout = root / "big"
-            material.write_big_image(layout)
-            with engines.open_registry(root / "registry", layout) as served:
-                if served is not None:
-                    take(rows.row_pull(field, served[1], root), pulls)
         if not wanted.isdisjoint(registries.NAMES):
             made += registries.measure(field, wanted, root, pulls)
         memory = rows.measure_memory(field) if "memory" in wanted else []

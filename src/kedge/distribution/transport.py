@@ -19,7 +19,7 @@ from urllib3.exceptions import HTTPError
 from urllib3.util import Timeout, make_headers
 
 from kedge import __version__
-from kedge.distribution.failures import describe_connection_failure
+from kedge.distribution.failures import ConnectionFailedError, describe_connection_failure
 from kedge.distribution.proxies import find_proxy
 from kedge.distribution.trust import (
     CERTS_DIRECTORIES,
@@ -30,6 +30,7 @@ from kedge.distribution.trust import (
     make_context,
 )
 from kedge.errdefs import UnavailableError
+from kedge.lib.clock import SYSTEM_CLOCK, Clock
 
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _MAX_REDIRECTS: Final = 8
@@ -49,6 +50,10 @@ class Timeouts(NamedTuple):
     connect_s: float = 15.0
     read_s: float = 60.0
     """Between two pieces of an answer, not for the whole."""
+    slow_s: float = 60.0
+    """How often it is looked at whether an answer's body still comes fast enough."""
+    slow_bytes: int = 60 << 10
+    """What at least has to come in that time: a server that trickles is as good as none."""
 
 
 _TIMEOUTS: Final = Timeouts()
@@ -57,11 +62,15 @@ _TIMEOUTS: Final = Timeouts()
 class Answer:
     """A response whose body is still to be read; a context manager that ends it."""
 
-    def __init__(self, response: urllib3.BaseHTTPResponse, address: str, peer: str) -> None:
+    def __init__(
+        self, response: urllib3.BaseHTTPResponse, address: str, peer: str, pace: "_Pace"
+    ) -> None:
         self._response = response
         self._peer = peer
         self._address = address
+        self._pace = pace
         self._finished = False
+        self._failure: ConnectionFailedError | None = None
         self.status = response.status
         self.reason = response.reason or ""
 
@@ -99,14 +108,45 @@ class Answer:
         return b"".join(parts)
 
     def next_chunk(self) -> bytes:
-        """Return the next piece of the body; empty at its end."""
+        """Return the next piece of the body; empty at its end.
+
+        Raises:
+            ConnectionFailedError: It broke off, or comes too slowly to be worth waiting for.
+        """
+        if self._failure is not None:
+            raise self._failure
+        pieces: list[bytes] = []
+        missing = _CHUNK_BYTES
         try:
-            chunk = self._response.read(_CHUNK_BYTES, decode_content=False)
-        except (HTTPError, OSError) as error:
+            while missing > 0:
+                # Not as many bytes as asked for, but what is there: a trickle must be seen as one.
+                piece = self._read_some(missing)
+                if not piece:
+                    self._finished = True
+                    break
+                pieces.append(piece)
+                missing -= len(piece)
+        except ConnectionFailedError as error:
             self._finished = True
+            if not pieces:
+                raise
+            # What came before is good; the next call says how it ended.
+            self._failure = error
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _read_some(self, size: int) -> bytes:
+        since = self._pace.now()
+        try:
+            piece = self._response.read1(size, decode_content=False)
+        except (HTTPError, OSError) as error:
             raise describe_connection_failure(error, self._address, peer=self._peer) from error
-        self._finished = self._finished or not chunk
-        return chunk
+        if piece and self._pace.is_too_slow(len(piece), since):
+            raise ConnectionFailedError(
+                f"{self._peer} {self._address} is too slow: less than"
+                f" {self._pace.least_bytes} bytes in {self._pace.window_s:.0f} s",
+                may_retry=True,
+            )
+        return piece
 
     def abort(self) -> None:
         """Make a read in another thread fail now."""
@@ -146,6 +186,33 @@ class AnswerChunks:
         return chunk
 
 
+class _Pace:
+    """Whether a body comes fast enough, judged window by window of the time it is waited for.
+
+    What whoever reads does in between is not the server's slowness.
+    """
+
+    def __init__(self, timeouts: Timeouts, clock: Clock) -> None:
+        self.window_s = timeouts.slow_s
+        self.least_bytes = timeouts.slow_bytes
+        self._clock = clock
+        self._waited_s = 0.0
+        self._received = 0
+
+    def now(self) -> float:
+        """Return when a wait begins."""
+        return self._clock.monotonic()
+
+    def is_too_slow(self, size: int, since: float) -> bool:
+        """Count ``size`` more bytes, waited for ``since`` then."""
+        self._received += size
+        self._waited_s += self._clock.monotonic() - since
+        if self._waited_s < self.window_s:
+            return False
+        received, self._received, self._waited_s = self._received, 0, 0.0
+        return received < self.least_bytes
+
+
 class Transport:
     """Sends requests; thread-safe."""
 
@@ -156,6 +223,7 @@ class Transport:
         environ: Mapping[str, str] = os.environ,
         peer: str = "registry",
         certs_directories: Sequence[str] = CERTS_DIRECTORIES,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         """Make no connection yet.
 
@@ -164,8 +232,11 @@ class Transport:
             environ: Names the proxies.
             peer: What messages call the servers.
             certs_directories: Hold the certificates of single hosts.
+            clock: Tells how slow a server is.
         """
         self._peer = peer
+        self._timeouts = timeouts
+        self._clock = clock
         self._certs_directories = certs_directories
         self._timeout = Timeout(connect=timeouts.connect_s, read=timeouts.read_s)
         self._environ = environ
@@ -242,7 +313,7 @@ class Transport:
         except (HTTPError, OSError) as error:
             through = f"{address} through proxy {_address(proxy)}" if proxy else address
             raise describe_connection_failure(error, through, peer=self._peer) from error
-        return Answer(response, address, self._peer)
+        return Answer(response, address, self._peer, _Pace(self._timeouts, self._clock))
 
     def _pool(self, proxy: str, certificates: Certificates) -> urllib3.PoolManager:
         with self._lock:

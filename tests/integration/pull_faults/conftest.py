@@ -21,6 +21,7 @@ from kedge.distribution.progress import PullEvent
 from kedge.distribution.pull import Puller, PullResult
 from kedge.distribution.transport import Timeouts, Transport
 from kedge.images.store import ImageStore
+from kedge.lib.clock import SYSTEM_CLOCK, Clock
 from kedge.lib.database import Database
 from kedge.oci import media_types
 from kedge.oci.platforms import Platform, host_platform
@@ -51,6 +52,8 @@ class Reply:
     """Announced instead of the true one."""
     stall: threading.Event | None = None
     """Send half of the body, then wait for this."""
+    trickle: Callable[[bytes], Iterator[bytes]] | None = None
+    """Cuts the body into what is sent at a time."""
     chunked: bool = False
 
 
@@ -283,6 +286,10 @@ class Handler(BaseHTTPRequestHandler):
         if reply.chunked:
             self.wfile.write(b"%x\r\n%s\r\n0\r\n\r\n" % (len(reply.body), reply.body))
             return
+        if reply.trickle:
+            for piece in reply.trickle(reply.body):
+                self.wfile.write(piece)
+            return
         half = len(reply.body) // 2 if reply.stall else len(reply.body)
         self.wfile.write(reply.body[:half])
         if reply.stall:
@@ -309,7 +316,12 @@ class World:
         self.database: Database | None = None
         self.open(RegistrySettings(max_attempts=3))
 
-    def open(self, settings: RegistrySettings, timeouts: Timeouts = Timeouts(5, 5)) -> None:  # noqa: B008
+    def open(
+        self,
+        settings: RegistrySettings,
+        timeouts: Timeouts = Timeouts(5, 5),  # noqa: B008
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
         """Begin anew on the same disk, as after a restart of the engine."""
         self.close()
         self.root.mkdir(exist_ok=True)
@@ -317,7 +329,9 @@ class World:
         self.content = ContentStore(str(self.root / "content"))
         self.snapshots = OverlaySnapshotter(str(self.root / "snapshots"), self.database)
         self.images = ImageStore(self.database, self.content, self.snapshots)
-        self.puller = Puller(self.images, settings, transport=Transport(timeouts=timeouts))
+        self.puller = Puller(
+            self.images, settings, transport=Transport(timeouts=timeouts, clock=clock)
+        )
 
     def close(self) -> None:
         if self.puller and self.database:

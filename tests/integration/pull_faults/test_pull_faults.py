@@ -19,6 +19,7 @@ from kedge.errdefs import (
     SystemFailureError,
     UnavailableError,
 )
+from kedge.lib.clock import SYSTEM_CLOCK
 from tests.integration.pull_faults.conftest import (
     FakeRegistry,
     Received,
@@ -266,6 +267,53 @@ def test_a_server_that_says_nothing(registry: FakeRegistry, world: World) -> Non
     with pytest.raises(UnavailableError, match=r"lost the connection .*: timed out"):
         world.pull(f"{registry.host}/app:1")
     stall.set()
+
+
+class TricklingServer:
+    """Sends a body byte by byte, and lets a minute pass on its clock for each."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.starts: list[int] = []
+
+    def time_ns(self) -> int:
+        return SYSTEM_CLOCK.time_ns()
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def trickle(self, data: bytes) -> Iterator[bytes]:
+        for position in range(len(data)):
+            self.now += 60
+            yield data[position : position + 1]
+
+
+def test_a_server_that_trickles_is_given_up_and_gone_on_with(
+    registry: FakeRegistry, world: World
+) -> None:
+    layer = registry.push("app", "1", {"a": noise(2000)}).layers[0]
+    slow = TricklingServer()
+    world.open(RegistrySettings(max_attempts=2), Timeouts(30, 30), slow)
+    body = registry.blobs[layer]
+    trickling = Reply(body=body, trickle=slow.trickle)
+    registry.rules.append(on(layer, lambda _: trickling, times=1))
+    assert world.file(world.pull(f"{registry.host}/app:1"), "a") == noise(2000)
+    assert len(ranges(registry, layer)) == 2
+
+
+def test_a_server_that_always_trickles_is_named(registry: FakeRegistry, world: World) -> None:
+    layer = registry.push("app", "1", {"a": noise(2000)}).layers[0]
+    slow = TricklingServer()
+    world.open(RegistrySettings(max_attempts=2), Timeouts(30, 30), slow)
+    registry.rules.append(
+        on(layer, lambda _: Reply(body=registry.blobs[layer], trickle=slow.trickle))
+    )
+    with pytest.raises(UnavailableError) as caught:
+        world.pull(f"{registry.host}/app:1")
+    assert str(caught.value) == (
+        f"registry {registry.host} is too slow: less than 61440 bytes in 60 s"
+    )
+    assert len(ranges(registry, layer)) == 2
 
 
 @pytest.fixture

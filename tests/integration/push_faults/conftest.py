@@ -14,6 +14,7 @@ from kedge.distribution.endpoints import RegistrySettings
 from kedge.distribution.progress import PullEvent, PushedTag
 from kedge.distribution.push import Pusher
 from kedge.distribution.transport import Timeouts, Transport
+from kedge.lib.clock import SYSTEM_CLOCK, Clock
 from kedge.oci.platforms import Platform
 from kedge.oci.references import parse_reference
 from tests.integration.pull_faults.conftest import (
@@ -151,8 +152,13 @@ class PushWorld(World):
 
     pusher: Pusher
 
-    def open(self, settings: RegistrySettings, timeouts: Timeouts = Timeouts(5, 5)) -> None:  # noqa: B008
-        super().open(settings, timeouts)
+    def open(
+        self,
+        settings: RegistrySettings,
+        timeouts: Timeouts = Timeouts(5, 5),  # noqa: B008
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        super().open(settings, timeouts, clock)
         self.pusher = Pusher(self.images, settings, transport=Transport(timeouts=timeouts))
 
     def close(self) -> None:
