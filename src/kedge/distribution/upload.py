@@ -23,6 +23,7 @@ _FIRST_CHUNK_BYTES: Final = 64 << 20
 _LEAST_CHUNK_BYTES: Final = 1 << 20
 _PIECE_BYTES: Final = 1 << 18
 _FOUND: Final = frozenset({200})
+_REFUSED: Final = frozenset({401, 403})
 _BEGUN: Final = frozenset({201, 202})
 _TAKEN: Final = frozenset({201, 202, 204})
 _RANGE: Final = re.compile(r"(?:bytes=)?0-(\d+)")
@@ -67,7 +68,7 @@ def ensure_blob(
         RegistryRefusedError: The registry does not take it.
         ConnectionFailedError: The connection broke too often.
     """
-    if client.new_retries().run(lambda: has_blob(client, blob.digest)):
+    if client.new_retries().run(lambda: _is_there(client, blob.digest)):
         return Uploaded(existed=True)
     retries = client.new_retries()
     upload = _Upload(client, blob, source)
@@ -96,6 +97,16 @@ def has_blob(client: RepositoryClient, digest: str) -> bool:
             return False
         raise
     return True
+
+
+def _is_there(client: RepositoryClient, digest: str) -> bool:
+    try:
+        return has_blob(client, digest)
+    except RegistryRefusedError as error:
+        # The answer to a HEAD has no words; the POST that follows is refused with the reason.
+        if error.problem.status in _REFUSED:
+            return False
+        raise
 
 
 class _Upload:

@@ -324,6 +324,7 @@ class World:
     ) -> None:
         """Begin anew on the same disk, as after a restart of the engine."""
         self.close()
+        self.settings = settings
         self.root.mkdir(exist_ok=True)
         self.database = Database(str(self.root / "metadata.db"))
         self.content = ContentStore(str(self.root / "content"))
