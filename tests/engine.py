@@ -191,7 +191,7 @@ def busybox_context() -> bytes:
 def page(port: int) -> str:
     """Return what answers on a port of the host's loopback, waiting until something does."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while True:
         try:
             with opener.open(f"http://127.0.0.1:{port}/", timeout=5) as answer:

@@ -23,7 +23,7 @@ SESSION_VARIABLE: Final = "KEDGE_TEST_SESSION"
 
 _LOCK: Final = "/run/lock/kedge-tests"
 _SYSTEM_PLACES: Final = ("/run/kedge", "/var/lib/kedge", "/run/kedge-runtime")
-_WAIT_S: Final = 10.0
+_WAIT_S: Final = 60.0
 _LISTEN: Final = "0A"
 
 

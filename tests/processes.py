@@ -1,5 +1,7 @@
 """Processes of the host that a test looks for by what they were started as."""
 
+import contextlib
+import random
 import socket
 import subprocess
 import time
@@ -7,15 +9,16 @@ from pathlib import Path
 
 
 def free_port() -> int:
-    """Return a port of loopback that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port of loopback that nobody listens on, and that the kernel gives to nobody."""
+    while True:
+        port = random.randrange(20000, 30000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def wait_listening(process: subprocess.Popen[bytes], port: int) -> None:
     """Return when ``process`` takes connections on a port of loopback; fail when it has ended."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while True:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()

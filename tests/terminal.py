@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-_PATIENCE_S = 30.0
+_PATIENCE_S = 60.0
 
 
 class Terminal:

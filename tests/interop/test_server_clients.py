@@ -33,7 +33,7 @@ from tests.unit.server.fakes import CONTAINER_ID, IDENTITY, IMAGE_ID, FakeEngine
 pytestmark = pytest.mark.interop
 
 DOCKER = shutil.which("docker")
-TIMEOUT_S = 30
+TIMEOUT_S = 60
 
 
 class Running(NamedTuple):

@@ -97,7 +97,7 @@ def ask_outside(question: Callable[[], str]) -> str:
             os.close(writer)
 
 
-def wait_until(condition: Callable[[], bool], within_s: float = 10.0) -> None:
+def wait_until(condition: Callable[[], bool], within_s: float = 60.0) -> None:
     """Poll until ``condition`` holds; fail at the deadline."""
     deadline = time.monotonic() + within_s
     while not condition():

@@ -51,7 +51,7 @@ def cgroup() -> Iterator[Cgroup]:
 
 def _switch_off(control: Path, name: str) -> None:
     """Take a controller away again; the kernel holds it while a removed cgroup is being freed."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while True:
         try:
             control.write_text(f"-{name}")

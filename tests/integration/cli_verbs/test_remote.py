@@ -142,7 +142,7 @@ def test_tls_keeps_talking_after_one_half_is_closed(certificate: Path, echo_port
     connection.close()
     for thread in threading.enumerate():
         if thread is not threading.current_thread() and thread.daemon:
-            thread.join(timeout=20)
+            thread.join(timeout=60)
     assert received == data[::-1]
 
 

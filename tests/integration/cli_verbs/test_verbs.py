@@ -17,7 +17,7 @@ from tests.engine import Engine
 pytestmark = pytest.mark.integration
 
 _COMMAND = [sys.executable, "-c", "from kedge.cli.main import main; main()"]
-_PATIENCE_S = 20.0
+_PATIENCE_S = 60.0
 
 
 def spawn(engine: Engine, *words: str) -> "subprocess.Popen[str]":

@@ -1,11 +1,10 @@
 """``up`` and ``down`` on a real engine: order, names, recreation, scaling, orphans, resources."""
 
-import socket
-
 import pytest
 
 from tests.composeproject import Project
 from tests.engine import page
+from tests.processes import free_port
 
 pytestmark = pytest.mark.integration
 
@@ -31,14 +30,8 @@ CMD ["sh", "-c", "echo page of $STORE >/www/index.html; exec httpd -f -p 80 -h /
 _SLEEPER = "image: busybox, init: true, command: sleep 1000"
 
 
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
 def test_the_first_stack(project: Project) -> None:
-    port = _free_port()
+    port = free_port()
     project.write(_COUNTER % port)
     project.write(_WEB, "Dockerfile")
     done = project.compose("up", "-d")

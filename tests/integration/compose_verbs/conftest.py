@@ -79,5 +79,7 @@ def project(shared_engine: Engine, tmp_path: Path) -> Iterator[Project]:
 def _running(made: Project, text: str) -> Iterator[Project]:
     made.write(text)
     made.run("up", "-d")
+    while made.run("logs", "worker").stdout.count("up") < 2:
+        pass  # their handlers are not set yet
     yield made
     made.run("down", "-v", "--remove-orphans", "-t", "0")

@@ -141,12 +141,12 @@ def test_files_go_in_and_out(standing: Project) -> None:
 
 
 def test_events_of_the_project_end_with_until(standing: Project) -> None:
-    lines = standing.run("events", "--json", "--since", "5m", "--until", "0s", "job").stdout
+    lines = standing.run("events", "--json", "--since", "2h", "--until", "0s", "job").stdout
     events = [json.loads(line) for line in lines.splitlines()]
     assert [event["action"] for event in events][:3] == ["create", "start", "die"]
     assert {event["service"] for event in events} == {"job"}
     assert events[2]["attributes"]["exitCode"] == "3"
-    plain = standing.run("events", "--since", "5m", "--until", "0s", "job").stdout
+    plain = standing.run("events", "--since", "2h", "--until", "0s", "job").stdout
     assert " container die " in plain
     assert "com.docker.compose" not in plain
 
@@ -170,7 +170,7 @@ def test_wait_ends_as_the_last_container(project: Project) -> None:
 
 def until_connected(pid: int, count: int) -> None:
     """Return when a process has that many connections to the engine."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     folder = Path(f"/proc/{pid}/fd")
     while sum(_is_socket(entry) for entry in folder.iterdir()) < count:
         assert time.monotonic() < deadline
@@ -232,7 +232,7 @@ def test_a_signal_ends_a_verb_as_docker_compose_ends(
     assert following.stdout is not None
     following.stdout.readline()
     following.send_signal(number)
-    assert following.wait(timeout=20) == 130
+    assert following.wait(timeout=60) == 130
     assert "Traceback" not in following.communicate()[1]
 
 

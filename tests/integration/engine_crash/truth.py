@@ -14,7 +14,7 @@ from kedge.lib.jsontypes import JsonObject
 from kedge.network.names import engine_tag
 from tests.engine import PATIENCE, Engine
 
-_PATIENCE_S = 30.0 * PATIENCE
+_PATIENCE_S = 60.0 * PATIENCE
 
 
 def until(condition: Callable[[], object], what: str, within_s: float = _PATIENCE_S) -> None:

@@ -86,17 +86,25 @@ def test_logs_tail_and_follow(engine: Engine) -> None:
 def test_stop_start_restart_kill(engine: Engine) -> None:
     trap = "trap 'echo bye; exit 3' TERM; echo up; while :; do sleep 0.1; done"
     engine.docker("run", "-d", "--name", "box", "busybox", "sh", "-c", trap)
+    until_logged(engine, "up", 1)
     engine.docker("stop", "box")
     state = engine.get("/containers/box/json")["State"]
     assert isinstance(state, dict)
     assert (state["Status"], state["ExitCode"]) == ("exited", 3)
     engine.docker("start", "box")
-    engine.docker("restart", "-t", "5", "box")
-    deadline = time.monotonic() + 30
-    while engine.docker("logs", "box").stdout.count("up") < 3:
-        assert time.monotonic() < deadline, "it did not come up a third time"
+    until_logged(engine, "up", 2)
+    engine.docker("restart", "-t", "60", "box")
+    until_logged(engine, "up", 3)
+    assert engine.docker("logs", "box").stdout.count("bye") == 2
     engine.docker("kill", "box")
     assert engine.docker("wait", "box").stdout == "137\n"
+
+
+def until_logged(engine: Engine, word: str, times: int) -> None:
+    """Return when ``box`` has written a word so many times: then its handlers are set."""
+    deadline = time.monotonic() + 60
+    while engine.docker("logs", "box").stdout.count(word) < times:
+        assert time.monotonic() < deadline, f"it did not write {word} {times} times"
 
 
 def test_a_paused_container_stands_still(engine: Engine) -> None:
@@ -130,7 +138,7 @@ def test_conflicts_have_dockers_texts(engine: Engine) -> None:
 
 def test_detached_rm_goes_by_itself(engine: Engine) -> None:
     engine.docker("run", "-d", "--rm", "--name", "brief", "busybox", "true")
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while engine.docker("ps", "-aq").stdout:
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -20,7 +20,7 @@ pytestmark = [
 
 _LOCAL = "127.0.0.1"
 _CROWD = 60
-_PATIENCE_S = 30.0
+_PATIENCE_S = 60.0
 _ID = "0123456789ab"
 
 

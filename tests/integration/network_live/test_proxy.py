@@ -15,7 +15,7 @@ from kedge.network.proxy import Listener, UserlandProxy
 pytestmark = pytest.mark.integration
 
 SIZE = 8 << 20
-TIMEOUT_S = 10.0
+TIMEOUT_S = 60.0
 
 
 @pytest.fixture

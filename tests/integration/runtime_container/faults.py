@@ -91,7 +91,7 @@ _SEND: Final = 0xC0182101
 _CONTINUE: Final = 1
 _NOTIFICATION: Final = struct.Struct("=QIIiIQ6Q")
 _ANSWER: Final = struct.Struct("=QqiI")
-_PATIENCE_S: Final = 20.0
+_PATIENCE_S: Final = 60.0
 _O_CREAT_OR_WRITE: Final = os.O_CREAT | os.O_WRONLY | os.O_RDWR
 
 _NAMES: Final = {number: name for name, number in syscall_numbers("x86_64").items()}

@@ -27,7 +27,7 @@ def _journal() -> Generator[tuple[str, ...]]:
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while not Path(f"/proc/{service.pid}/root{_SOCKET}").exists():
             assert service.poll() is None, "journald did not start"
             assert time.monotonic() < deadline, "journald does not listen"

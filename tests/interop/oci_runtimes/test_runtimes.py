@@ -152,9 +152,10 @@ def test_policies_and_probes(engine: Engine, runtime: str, box: str) -> None:
 def test_an_engine_that_was_killed_comes_back_to_them(runtime: str) -> None:
     with running_engine(f"--add-runtime={runtime}={PROGRAMS[runtime]}") as engine:
         engine.build_tar(busybox_context(), "busybox")
-        script = "trap 'exit 9' TERM; while sleep 0.1; do :; done"
+        script = "trap 'exit 9' TERM; echo up; while sleep 0.1; do :; done"
         flags = ("--name", "box", "--runtime", runtime)
         engine.docker("run", "-d", *flags, "busybox", "sh", "-c", script)
+        until(lambda: engine.docker("logs", "box").stdout, "it obeys")
         before = state(engine, "box", "{{.State.Pid}}")
         engine.kill()
         engine.start()

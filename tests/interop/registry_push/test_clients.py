@@ -74,7 +74,7 @@ class TlsRegistry:
             stdout=self._log,
             stderr=self._log,
         )
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while True:
             try:
                 host, _, port = self.host.partition(":")
@@ -88,7 +88,7 @@ class TlsRegistry:
 
     def close(self) -> None:
         self._process.terminate()
-        self._process.wait(timeout=10)
+        self._process.wait(timeout=60)
         self._log.close()
 
     def _authority(self, root: Path) -> None:

@@ -119,7 +119,7 @@ def service(words: Sequence[str], driver: Driver, *probe: str) -> Generator[Driv
     with log.open("wb") as output:
         process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while driver.attempt(*probe).returncode:
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()

@@ -8,7 +8,7 @@ from kedge.builder.events import Event, InStage, Notice, ShellReady, StageFailed
 from kedge.builder.parallel import Once, Turns, run_stages
 from kedge.errdefs import InvalidParameterError, NotFoundError
 
-_LONG_S = 30
+_LONG_S = 60
 
 
 def nothing() -> None:

@@ -11,7 +11,7 @@ from kedge.server.server import build_application
 from kedge.server.shared import Shared
 from tests.unit.server.fakes import IDENTITY, FakeClock, FakeEngine
 
-DEADLINE_S = 20
+DEADLINE_S = 60
 
 
 class Answer(NamedTuple):
