@@ -30,6 +30,11 @@ _ENGINE = (
     f"{_FLAGS}/test_limits_hold.py::test_a_fork_bomb_stays_where_it_is",
     f"{_FLAGS}/test_unified.py",
 )
+# Links and sockets that many a kernel is built without.
+_NETWORKS = (
+    *("tests/integration/network_live/test_optional_protocols.py", "tests/contract/network"),
+    *("-k", "optional_protocols or (ipvlan and kernel)"),
+)
 # An emulated processor on a busy host now and then fails before there is user space.
 _BOOTS = 3
 _REBOOT = "tests/vm/reboot.py::test_"
@@ -52,6 +57,7 @@ STAGES = (
         power_cut=True,
     ),
     Stage("the same disk in the next boot", (f"{_REBOOT}after_the_power_cut",)),
+    Stage("ipvlan networks and SCTP ports", _NETWORKS),
 )
 
 

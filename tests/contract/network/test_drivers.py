@@ -4,7 +4,6 @@ Each test runs over all drivers twice: on a host of Python dictionaries, and on 
 the drivers it has, so that the contract keeps the fake honest as well.
 """
 
-import errno
 import functools
 import ipaddress
 from collections.abc import Callable
@@ -14,11 +13,9 @@ from typing import Final, NamedTuple
 import pytest
 
 from kedge.errdefs import ConflictError, ForbiddenError, KedgeError, NotFoundError
-from kedge.linux import rtnetlink as rt
-from kedge.linux.netlink import NETLINK_ROUTE, NetlinkError, NetlinkSocket
 from kedge.network.model import Driver, Endpoint, EndpointSettings
 from tests.contract.network.worlds import NAME, WIRE, Lab, clear, names_inside, play
-from tests.integration.network_live.lab import in_thread, own_network
+from tests.integration.network_live.lab import has_ipvlan, own_network
 from tests.unit.network.fake_kernel import Crash
 
 _STEPS_MAX: Final = 90
@@ -61,7 +58,7 @@ def contract(test: Callable[[Lab], None]) -> Callable[[Kind, bool, Path], None]:
         if not is_real:
             call()
             return
-        if not _has_driver(kind):
+        if kind.driver is Driver.IPVLAN and not has_ipvlan():
             pytest.skip(f"this kernel has no {kind.driver} driver")
         own_network(call)()
 
@@ -75,27 +72,6 @@ def contract(test: Callable[[Lab], None]) -> Callable[[Kind, bool, Path], None]:
         if not kind.options and kind.driver is not Driver.HOST
     ]
     return pytest.mark.parametrize(("kind", "is_real"), [*fake, *real])(run)
-
-
-@functools.cache
-def _has_driver(kind: Kind) -> bool:
-    """Tell whether the kernel can make such a link; asked in a namespace that goes."""
-    if kind.driver is not Driver.IPVLAN:
-        return True
-    answers: list[bool] = []
-
-    def ask() -> None:
-        request = rt.new_ipvlan(rt.Child("probe", rt.LOOPBACK_INDEX), mode="l2")
-        try:
-            with NetlinkSocket(NETLINK_ROUTE) as route:
-                route.batch([request])
-        except NetlinkError as error:
-            answers.append(error.errno != errno.EOPNOTSUPP)
-        else:
-            answers.append(True)
-
-    in_thread(own_network(ask))
-    return answers[0]
 
 
 def interfaces(endpoint: Endpoint) -> list[str]:

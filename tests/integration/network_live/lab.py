@@ -5,6 +5,7 @@ outlives the thread: the namespaces die with their last descriptor.
 """
 
 import contextlib
+import errno
 import functools
 import ipaddress
 import os
@@ -20,7 +21,7 @@ from kedge.lib.ids import new_id
 from kedge.linux import rtnetlink as rt
 from kedge.linux import rtnetlink_addresses as ra
 from kedge.linux.namespaces import CLONE_NEWNET, setns, unshare
-from kedge.linux.netlink import NETLINK_ROUTE, NetlinkSocket
+from kedge.linux.netlink import NETLINK_ROUTE, NetlinkError, NetlinkSocket
 from kedge.network.controller import NetworkController
 from kedge.network.model import NetworkOptions, PortBinding, PublishedPort
 
@@ -66,6 +67,25 @@ def own_network(test: Callable[P, None]) -> Callable[P, None]:
         in_thread(body)
 
     return run
+
+
+@functools.cache
+def has_ipvlan() -> bool:
+    """Tell whether the kernel can make such a link; asked in a namespace that goes."""
+    answers: list[bool] = []
+
+    def probe() -> None:
+        request = rt.new_ipvlan(rt.Child("probe", rt.LOOPBACK_INDEX), mode="l2")
+        try:
+            with NetlinkSocket(NETLINK_ROUTE) as route:
+                route.batch([request])
+        except NetlinkError as error:
+            answers.append(error.errno != errno.EOPNOTSUPP)
+        else:
+            answers.append(True)
+
+    in_thread(own_network(probe))
+    return answers[0]
 
 
 class Space:
