@@ -144,7 +144,8 @@ def _cgroup_path(spec: Spec, container_id: str) -> str:
     path = spec.linux.cgroups_path or f"kedge-runtime-{container_id}"
     if path.count(":") == _SYSTEMD_COLONS:
         raise InvalidParameterError(
-            f"linux.cgroupsPath {path} is for systemd; kedge-runtime takes a path"
+            f"linux.cgroupsPath {path} is for systemd's manager, which kedge-runtime does not use:"
+            " have the caller use cgroupfs, or give a path"
         )
     return path
 

@@ -11,9 +11,10 @@ import os
 import sys
 
 from kedge import __version__
-from kedge.errdefs import InvalidParameterError, KedgeError
+from kedge.errdefs import ForbiddenError, InvalidParameterError, KedgeError
 from kedge.lib.hints import TYPE_CHECKING
 from kedge.runtime.commands import COMMANDS, load_command
+from kedge.runtime.failures import reason
 from kedge.runtime.journal import Invocation, Journal
 from kedge.runtime.options import SWITCH, VALUE, alias, parse_options
 from kedge.runtime.state import DEFAULT_ROOT
@@ -35,6 +36,19 @@ _GLOBAL: Final = {
     "version": SWITCH,
     "v": alias("version"),
 }
+
+_NO_SYSTEMD: Final = (
+    "--systemd-cgroup is not supported: kedge-runtime makes cgroups itself and asks no systemd for"
+    " them; have the caller use cgroupfs (Podman: --cgroup-manager cgroupfs, containerd:"
+    " SystemdCgroup = false, dockerd: --exec-opt native.cgroupdriver=cgroupfs)"
+)
+_NO_ROOTLESS: Final = (
+    "rootless containers are not supported yet (ids mapped by newuidmap, mounts made inside the"
+    " user namespace and a cgroup of the user's are missing); run it as root, or have crun or runc"
+    " do it"
+)
+# Those that need what only root may do; the others say what they may not read.
+_MAKING: Final = ("create", "run")
 
 
 def _usage() -> str:
@@ -81,19 +95,22 @@ def run(arguments: list[str]) -> int:
                 f"unknown command {name!r} (kedge-runtime --help lists them)"
             )
         if options.switch("systemd-cgroup"):
-            raise InvalidParameterError(
-                "--systemd-cgroup is not supported: configure the caller for cgroupfs"
-            )
+            raise InvalidParameterError(_NO_SYSTEMD)
         command = load_command(name)
         failure_code = command.failure_code
         parsed = parse_options(rest, {**command.flags, "help": SWITCH, "h": alias("help")})
         if parsed.switch("help"):
             sys.stdout.write(_help(name))
             return 0
+        if name in _MAKING and os.geteuid() != 0:
+            raise ForbiddenError(f"{name} needs root: {_NO_ROOTLESS}")
         root = os.path.abspath(options.value("root", DEFAULT_ROOT))
         return command.run(Invocation(root, journal), parsed)
-    except (KedgeError, OSError) as error:
+    except KedgeError as error:
         journal.error(str(error))
+        return failure_code
+    except OSError as error:
+        journal.error(f"{error.filename}: {reason(error)}" if error.filename else str(error))
         return failure_code
 
 
