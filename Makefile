@@ -17,11 +17,11 @@ $(VENV)/bin/python:
 	@./scripts/ensure-venv $(PYTHON) $(VENV)
 
 $(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@$(BIN)/python -m pip install --quiet --retries 10 --timeout 60 --disable-pip-version-check --editable .
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml constraints-dev.txt | $(VENV)/bin/python
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints-dev.txt --editable '.[dev]'
+	@$(BIN)/python -m pip install --quiet --retries 10 --timeout 60 --disable-pip-version-check --constraint constraints-dev.txt --editable '.[dev]'
 	@touch $@ $(VENV)/.installed
 
 demo: ## Build an image, run it, look at its page: the main job as a tutorial

@@ -114,7 +114,7 @@ class KedgeRegistry:
         assert self._process is not None
         assert self._process.stderr is not None
         self._process.send_signal(number)
-        self._process.wait(timeout=30)
+        self._process.wait(timeout=60)
         self._process.stderr.close()
         self._process = None
 

@@ -53,5 +53,5 @@ class S3Server:
     def close(self) -> None:
         """End it."""
         self._process.terminate()
-        self._process.wait(timeout=10)
+        self._process.wait(timeout=60)
         self._log.close()

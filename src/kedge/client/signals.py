@@ -30,6 +30,13 @@ PROXIED: Final = tuple(
 
 RESIZED: Final = int(signal.SIGWINCH)
 
+LOOK_S: Final = 0.25
+"""The longest the main thread may wait on a lock at a time, where a signal shall interrupt it.
+
+Python runs a handler between two instructions. A signal that comes after the last of them, and
+before the thread sleeps, wakes nobody: it is only seen when the wait ends.
+"""
+
 
 def signal_name(number: int) -> str:
     """Return a signal's name as the engine takes it."""

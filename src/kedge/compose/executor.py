@@ -7,6 +7,7 @@ Waiting for containers is told to give up. The first failure is what the caller 
 import threading
 from collections.abc import Callable, Sequence
 
+from kedge.client.signals import LOOK_S
 from kedge.compose.steps import Step, WaitFor
 from kedge.errdefs import KedgeError
 
@@ -75,12 +76,12 @@ class _Execution:
             with self._changed:
                 self._begin([key for key, needs in self._missing.items() if not needs])
                 while self._running:
-                    self._changed.wait()
+                    self._changed.wait(LOOK_S)
         except KeyboardInterrupt as interrupt:
             self._give_up(interrupt)
             with self._changed:
                 while self._running:
-                    self._changed.wait()
+                    self._changed.wait(LOOK_S)
         if self._failure is not None:
             raise self._failure
         if self._cancel.is_set():

@@ -9,11 +9,13 @@ import json
 import queue
 import threading
 from collections.abc import Callable
-from typing import Final, NamedTuple, TypeAlias
+from contextlib import suppress
+from typing import Final, NamedTuple, TypeAlias, TypeVar
 
 from kedge.client.hosts import Host
 from kedge.client.http import EngineClient, Query, Response
 from kedge.client.marked import follow_log
+from kedge.client.signals import LOOK_S
 from kedge.client.streams import Demultiplexer
 from kedge.compose import labels
 from kedge.compose.clients import ClientPool
@@ -55,6 +57,7 @@ class Finished(NamedTuple):
 
 Message: TypeAlias = Exited | Started | Lost | Finished
 Write: TypeAlias = Callable[[str, int, bytes], None]
+Taken = TypeVar("Taken")
 
 
 class Follower:
@@ -80,11 +83,16 @@ class Follower:
         self._readers: dict[str, threading.Thread] = {}
         self._lock = threading.Lock()
 
+    def next(self) -> Message:
+        """Return the next message; a signal interrupts the wait, whenever it comes."""
+        return take(self.messages)
+
     def follow_events(self) -> None:
         """Begin to follow events; returns when none can be missed any more."""
         ready = threading.Event()
         threading.Thread(target=self._follow_events, args=(ready,), daemon=True).start()
-        ready.wait()
+        while not ready.wait(LOOK_S):
+            pass
 
     def _follow_events(self, ready: threading.Event) -> None:
         client = EngineClient(self._pool.host)
@@ -218,6 +226,13 @@ class Follower:
             thread = self._readers.get(container)
         if thread is not None:
             thread.join(seconds)
+
+
+def take(results: "queue.SimpleQueue[Taken]") -> Taken:
+    """Return what is put next; a signal interrupts the wait, whenever it comes."""
+    while True:
+        with suppress(queue.Empty):
+            return results.get(timeout=LOOK_S)
 
 
 def exit_code(pool: ClientPool, container: str) -> int:

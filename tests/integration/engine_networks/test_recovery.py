@@ -56,7 +56,7 @@ def settled(machine: EngineMachine) -> None:
         return not wrong
 
     try:
-        until(is_right, "the network is as the engine says", 10)
+        until(is_right, "the network is as the engine says", 60)
     except AssertionError:
         raise AssertionError("\n".join(wrong)) from None
 

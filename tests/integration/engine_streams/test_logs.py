@@ -44,7 +44,7 @@ def test_local_is_compressed_and_comes_back_in_order(engine: Engine) -> None:
 def test_syslog_gets_lines_from_a_container_with_its_own_network(engine: Engine) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as service:
         service.bind(("127.0.0.1", 0))
-        service.settimeout(10)
+        service.settimeout(60)
         options: JsonObject = {
             "syslog-address": f"udp://localhost:{service.getsockname()[1]}",
             "syslog-format": "rfc5424",
@@ -63,7 +63,7 @@ def test_syslog_gets_lines_from_a_container_with_its_own_network(engine: Engine)
 
 def test_syslog_over_tcp_from_a_container_with_its_own_network(engine: Engine) -> None:
     with socket.create_server(("127.0.0.1", 0)) as service:
-        service.settimeout(10)
+        service.settimeout(60)
         got: list[bytes] = []
 
         def serve() -> None:

@@ -16,7 +16,7 @@ class Wire:
 
     def __init__(self, engine: Engine) -> None:
         self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(20)
+        self.socket.settimeout(60)
         self.socket.connect(str(engine.socket))
         self.rest = b""
 

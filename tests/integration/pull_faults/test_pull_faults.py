@@ -344,7 +344,7 @@ def cancelled_pull(registry: FakeRegistry, world: World) -> None:
     while not any(world.partial_size(partial) > 1_000_000 for partial in world.partial_files()):
         cancel.wait(0.01)
     cancel.set()
-    thread.join(timeout=10)
+    thread.join(timeout=60)
     assert not thread.is_alive()
     assert [str(failure) for failure in raised] == ["pull cancelled"]
 

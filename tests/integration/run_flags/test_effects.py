@@ -197,9 +197,7 @@ def test_init_reaps_passes_signals_on_and_keeps_the_exit_code(engine: Engine) ->
     assert done.returncode == 7
     script = 'trap "echo got; exit 3" TERM; : > /ready; while :; do sleep 0.02; done'
     engine.docker("run", "-d", "--init", "--name", "tidy", "busybox", "sh", "-c", script)
-    engine.docker(
-        "exec", "tidy", "sh", "-c", "until [ -e /ready ]; do sleep 0.02; done", timeout_s=20
-    )
+    engine.docker("exec", "tidy", "sh", "-c", "until [ -e /ready ]; do sleep 0.02; done")
     engine.docker("stop", "tidy")
     assert engine.docker("wait", "tidy").stdout == "3\n"
     assert engine.docker("logs", "tidy").stdout == "got\n"

@@ -30,13 +30,13 @@ class Service:
         self.path = str(path)
         self.listener = socket.socket(socket.AF_UNIX, kind)
         self.listener.bind(self.path)
-        self.listener.settimeout(10)
+        self.listener.settimeout(60)
         if kind is socket.SOCK_STREAM:
             self.listener.listen()
 
     def accept(self) -> socket.socket:
         connection = self.listener.accept()[0]
-        connection.settimeout(10)
+        connection.settimeout(60)
         return connection
 
 

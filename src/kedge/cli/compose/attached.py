@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from kedge.cli.compose.logprinter import LogPrinter
 from kedge.cli.compose.progress import Progress
 from kedge.client.http import EngineClient
+from kedge.client.signals import LOOK_S
 from kedge.compose.events import Event, Status
 from kedge.compose.executor import Cancel, execute
 from kedge.compose.following import Exited, Finished, Follower, Lost, Started, exit_code
@@ -131,7 +132,7 @@ class AttachedRun:
     def _follow(self, client: EngineClient, progress: Progress) -> int:
         starting = True
         while starting or self._alive or self.on_started:
-            message = self._follower.messages.get()
+            message = self._follower.next()
             match message:
                 case Finished(error):
                     starting = False
@@ -222,7 +223,8 @@ class AttachedRun:
             stopper = threading.Thread(target=stop, daemon=True)
             stopper.start()
             try:
-                stopper.join()
+                while stopper.is_alive():
+                    stopper.join(LOOK_S)
             except KeyboardInterrupt:
                 self._kill_all(client)
                 raise

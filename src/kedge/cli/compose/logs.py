@@ -121,7 +121,7 @@ class _Following:
     def _take(self, query: Query, *, joins: bool) -> None:
         """Wait for the next exit, and take starts meanwhile."""
         while True:
-            match self._follower.messages.get():
+            match self._follower.next():
                 case Exited(container, name):
                     self._follower.drain(container)
                     self._shown.printer.end(self._shown.name(name))

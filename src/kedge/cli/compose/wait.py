@@ -15,6 +15,7 @@ from kedge.cli.compose.selecting import find_containers, regular
 from kedge.cli.flags import Options, switch
 from kedge.client.http import EngineClient
 from kedge.compose.application import Application
+from kedge.compose.following import take
 from kedge.compose.observed import Container, observe
 from kedge.compose.removal import DownWishes, plan_down
 from kedge.errdefs import KedgeError, NotFoundError
@@ -56,7 +57,7 @@ def _wait(containers: Sequence[Container], client: EngineClient, count: int) -> 
         threading.Thread(target=wait, args=(one,), daemon=True).start()
     code = 0
     for _ in range(count):
-        one, result = results.get()
+        one, result = take(results)
         if isinstance(result, KedgeError):
             raise result
         code = result
