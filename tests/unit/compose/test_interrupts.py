@@ -3,23 +3,20 @@
 import contextlib
 import queue
 import signal
-import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 
 import pytest
 
 from kedge.client.signals import interrupt_on_signals
-from kedge.compose.executor import Cancel, execute
 from kedge.compose.following import take
-from kedge.compose.steps import KeepContainer, Step
 
 _LONG_S = 60
 _NUMBERS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextlib.contextmanager
-def unnoticed_interrupt(ready: threading.Event) -> Iterator[Callable[[], bool]]:
+def unnoticed_interrupt(ready: threading.Event) -> Generator[Callable[[], bool]]:
     """Send SIGTERM once ``ready`` is set, so that it does not wake the main thread.
 
     That thread has it blocked and another one receives it, which is all Python sees of a signal
@@ -77,31 +74,3 @@ def test_waiting_for_a_message_is_interrupted() -> None:
     finally:
         end.cancel()
     assert lost == []
-
-
-def test_running_steps_are_interrupted() -> None:
-    ready = threading.Event()
-    given_up: list[bool] = []
-
-    def perform(_step: Step, cancel: Cancel) -> None:
-        while not _main_thread_waits():
-            threading.Event().wait(0.001)
-        ready.set()
-        for _ in range(_LONG_S * 100):
-            if cancel.is_set():
-                break
-            threading.Event().wait(0.01)
-        given_up.append(cancel.is_set())
-
-    steps = [KeepContainer("a", (), "a", "Running")]
-    with unnoticed_interrupt(ready) as is_sent, pytest.raises(KeyboardInterrupt):
-        execute(steps, perform)
-    assert is_sent()
-    assert given_up == [True]
-
-
-def _main_thread_waits() -> bool:
-    """Tell whether it waits in `execute`, not in the start of a thread."""
-    frame = sys._current_frames()[threading.main_thread().ident or 0]
-    above = frame.f_back
-    return above is not None and (above.f_code.co_name, frame.f_code.co_name) == ("run", "wait")
