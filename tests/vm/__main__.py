@@ -5,6 +5,7 @@ With words after ``--``, these are run instead, in a machine with the first kern
 
 import argparse
 import datetime as dt
+import signal
 import subprocess
 import sys
 import tempfile
@@ -13,6 +14,7 @@ from typing import NamedTuple
 
 from tests.vm.kernel import Kernel, load_kernel
 from tests.vm.machine import Job, Outcome, make_disk, run_in_machine
+from tests.vm.record import TITLE, keep
 
 _ROOT = Path(__file__).parents[2]
 _PYTEST = ("-m", "pytest", "-m", "", "-v", "--no-header", "--tb=short", "-p", "no:cacheprovider",
@@ -78,8 +80,9 @@ def _run(kernel: Kernel, words: tuple[str, ...], work: Path, *, power_cut: bool 
 
 def _stage(kernel: Kernel, stage: Stage, work: Path) -> tuple[str, bool]:
     """Run one stage; return its part of the record and whether all is well."""
-    title = f"== Linux {kernel.release}: {stage.title}"
-    _say(title)
+    title = f"{TITLE}{kernel.release}: {stage.title}"
+    moment = _moment()
+    _say(f"{title}\n{moment}")
     words = (sys.executable, *_PYTEST, *stage.tests)
     # Collected once here: the machine sees this tree read-only, and cannot keep what it compiles.
     subprocess.run(
@@ -90,32 +93,26 @@ def _stage(kernel: Kernel, stage: Stage, work: Path) -> tuple[str, bool]:
     if outcome.status != 0:
         last += f"; FAILED with status {outcome.status}"
     _say(last)
-    return f"{title}\n{outcome.output}\n{last}\n", outcome.status == 0
+    return f"{title}\n{moment}\n{outcome.output}\n{last}\n", outcome.status == 0
 
 
-def _heading() -> str:
+def _moment() -> str:
     git = ("git", "-C", str(_ROOT), "-c", f"safe.directory={_ROOT}")
     commit = subprocess.run(
         [*git, "describe", "--always"], capture_output=True, text=True, check=False
     ).stdout.strip()
-    day = dt.datetime.now(dt.UTC).date().isoformat()
-    return f"Output of make test-vm on {day}, commit {commit or 'unknown'}; written by tests/vm.\n"
-
-
-def _append(record: Path | None, text: str) -> None:
-    """Keep ``text`` at once: a later stage may take an hour, or fail."""
-    if record is not None:
-        with record.open("a") as file:
-            file.write(f"{text}\n")
+    return f"{dt.datetime.now(dt.UTC).date().isoformat()}, commit {commit or 'unknown'}"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.vm")
     parser.add_argument("--kernel", action="append", type=Path, required=True)
     parser.add_argument("--stage", action="append", type=int, help="only this one")
-    parser.add_argument("--record", type=Path, help="append what is printed to this file")
+    parser.add_argument("--record", type=Path, help="keep what is printed in this file")
     parser.add_argument("words", nargs="*")
     options = parser.parse_args()
+    # So that a machine ends with whoever started it.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     kernels = [load_kernel(folder.resolve()) for folder in options.kernel]
     good = True
     with tempfile.TemporaryDirectory(prefix="kedge-vm-", dir="/var/tmp") as folder:
@@ -123,13 +120,14 @@ def main() -> int:
         make_disk(work / "disk")
         if options.words:
             return _run(kernels[0], tuple(options.words), work).status
-        _append(options.record, _heading())
         for kernel in kernels:
             make_disk(work / "disk")
             for number, stage in enumerate(STAGES, 1):
                 if not options.stage or number in options.stage:
                     text, is_good = _stage(kernel, stage, work)
-                    _append(options.record, text)
+                    if options.record:
+                        # At once: a later stage may take an hour, or fail.
+                        keep(options.record, text)
                     good = good and is_good
     return 0 if good else 1
 
