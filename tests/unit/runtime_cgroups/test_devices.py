@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 from kedge.errdefs import InvalidParameterError
 from kedge.oci.runtime_spec_resources import DeviceRule
+from kedge.runtime.cgroups.device_program import build_program
 from kedge.runtime.cgroups.devices import (
     DeviceSet,
     allows_everything,
-    build_program,
     complete_rules,
     format_access,
     format_key,

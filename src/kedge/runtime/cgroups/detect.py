@@ -63,9 +63,12 @@ def detect(root: str, proc: str = "/proc/self") -> Hierarchy:
         names = sorted(os.listdir(root))
     except OSError:
         names = []
+    real_root = os.path.realpath(root)
     for name in names:
         # "cpu,cpuacct" is one hierarchy with two controllers; "cpu" beside it is a link to it.
-        directory = os.path.realpath(f"{root}/{name}")
+        directory = f"{real_root}/{name}"
+        if os.path.islink(directory):
+            directory = os.path.realpath(directory)
         if os.path.exists(f"{directory}/tasks"):
             for controller in name.split(","):
                 controllers[controller] = directory

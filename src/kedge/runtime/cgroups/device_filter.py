@@ -8,7 +8,7 @@ import os
 from kedge.errdefs import ForbiddenError, NotSupportedError, SystemFailureError
 from kedge.lib.hints import TYPE_CHECKING
 from kedge.linux import bpf
-from kedge.runtime.cgroups.devices import build_program
+from kedge.runtime.cgroups.device_program import build_program
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

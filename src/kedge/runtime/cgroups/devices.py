@@ -1,7 +1,7 @@
 """Device rules: what a container may open or create, for both cgroup versions.
 
 The specification's rules are ordered and the last one that names an access decides it. cgroup v2
-runs a program that says exactly that (`build_program`). cgroup v1 keeps a default and a list of
+runs a program that says exactly that (`device_program`). cgroup v1 keeps a default and a list of
 exceptions, so the rules are first reduced to such a list (`reduce_rules`) and the difference to
 the present list is written (`plan_changes`): writing everything anew would for a moment deny a
 running container its ``/dev/null``, and the kernel refuses it once there are child cgroups.
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from kedge.errdefs import InvalidParameterError
 from kedge.lib.hints import TYPE_CHECKING, NamedTuple
-from kedge.linux import bpf
 from kedge.oci.runtime_spec_resources import DeviceRule
 
 if TYPE_CHECKING:
@@ -34,8 +33,6 @@ DEFAULT_RULES: Final = (
 )
 """The devices every container has, as runc and crun allow them after the rules asked for."""
 
-_MASK32: Final = 0xFFFF_FFFF
-_IMMEDIATE_MAX: Final = 0x7FFF_FFFF
 
 DeviceKey: TypeAlias = tuple[str, int, int]
 
@@ -173,56 +170,3 @@ def plan_changes(current: DeviceSet, target: DeviceSet) -> list[tuple[str, str]]
 
 def _lines(file: str, entries: dict[DeviceKey, frozenset[str]]) -> list[tuple[str, str]]:
     return [(file, f"{format_key(key)} {format_access(access)}") for key, access in entries.items()]
-
-
-def build_program(rules: Sequence[DeviceRule]) -> bytes:
-    """Return the ``BPF_PROG_TYPE_CGROUP_DEVICE`` program that enforces ``rules``.
-
-    The program holds the accesses still undecided and asks the rules from the last to the first:
-    an allowing rule strikes out its accesses and ends with "yes" when none is left, a denying one
-    ends with "no" when it names one that is. What no rule names is denied.
-    """
-    kind, access, scratch, major, minor = 2, 6, 3, 4, 5
-    program = [
-        bpf.load_word(kind, 1, 0),
-        bpf.move_register(access, kind),
-        bpf.and_immediate(kind, 0xFFFF),
-        bpf.shift_right_immediate(access, 16),
-        bpf.load_word(major, 1, 4),
-        bpf.load_word(minor, 1, 8),
-    ]
-    for rule in reversed(rules):
-        if rule.type == "a":
-            return b"".join([*program, *_verdict(allow=rule.allow)])
-        if max(rule.major, rule.minor) > _IMMEDIATE_MAX:
-            continue  # beyond any device number of Linux (12 and 20 bits): never matches
-        checks = [(kind, bpf.DEVCG_DEV_CHAR if rule.type == "c" else bpf.DEVCG_DEV_BLOCK)]
-        checks += [(major, rule.major)] if rule.major >= 0 else []
-        checks += [(minor, rule.minor)] if rule.minor >= 0 else []
-        body = _decide(rule, access, scratch)
-        for position, (register, number) in enumerate(checks):
-            skip = len(checks) - position - 1 + len(body)
-            program.append(bpf.jump_if_not_equal(register, number, skip))
-        program.extend(body)
-    return b"".join([*program, *_verdict(allow=False)])
-
-
-def _decide(rule: DeviceRule, access: int, scratch: int) -> list[bytes]:
-    mask = sum(bpf.DEVCG_ACCESS[letter] for letter in set(rule.access))
-    verdict = _verdict(allow=rule.allow)
-    if rule.allow:
-        return [
-            bpf.and_immediate(access, ~mask & _MASK32),
-            bpf.jump_if_not_equal(access, 0, len(verdict)),
-            *verdict,
-        ]
-    return [
-        bpf.move_register(scratch, access),
-        bpf.and_immediate(scratch, mask),
-        bpf.jump_if_equal(scratch, 0, len(verdict)),
-        *verdict,
-    ]
-
-
-def _verdict(*, allow: bool) -> list[bytes]:
-    return [bpf.move_immediate(0, int(allow)), bpf.exit_program()]
