@@ -65,6 +65,9 @@ class Journal:
         return True
 
 
+DEFAULT_ROOT: Final = "/run/kedge-runtime"
+
+
 class Invocation(NamedTuple):
     """What the global options of one call say."""
 

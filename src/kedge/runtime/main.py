@@ -12,12 +12,12 @@ import sys
 
 from kedge import __version__
 from kedge.errdefs import ForbiddenError, InvalidParameterError, KedgeError
+from kedge.lib.compiled import find_compiled_first
 from kedge.lib.hints import TYPE_CHECKING
 from kedge.runtime.commands import COMMANDS, load_command
 from kedge.runtime.failures import reason
-from kedge.runtime.journal import Invocation, Journal
+from kedge.runtime.journal import DEFAULT_ROOT, Invocation, Journal
 from kedge.runtime.options import SWITCH, VALUE, alias, parse_options
-from kedge.runtime.state import DEFAULT_ROOT
 
 if TYPE_CHECKING:
     from typing import Final
@@ -120,6 +120,7 @@ def main() -> None:
     Nothing is worth being collected in a process this short, or taken down piece by piece.
     """
     gc.disable()
+    find_compiled_first()
     code = run(sys.argv[1:])
     sys.stdout.flush()
     sys.stderr.flush()

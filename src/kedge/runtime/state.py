@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from kedge.runtime.cgroups.protocol import Cgroup
 
 
-DEFAULT_ROOT: Final = "/run/kedge-runtime"
 _START_SOCKET: Final = "start.sock"
 _ID_CHARACTERS: Final = frozenset(
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+.-"
