@@ -1,13 +1,14 @@
 """Makes every changing call of one command fail in turn; prints what each leaves behind.
 
-A program of its own, because it forks and adopts what is orphaned. Arguments: the command (``run``
-or ``exec``), the state directory, the bundle, its cgroup. The last line is the number of calls.
+A program of its own, because it forks and adopts what is orphaned. Arguments: the command (one of
+``_DELETED``, or ``exec``), the state directory, the bundle, its cgroup. The last line is the number of calls.
 """
 
 import contextlib
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +20,13 @@ from tests.integration.runtime_container.faults import run_failing
 _ENOUGH: Final = 5
 # Where one of these fails, undoing has failed: the command says so, and a second one must do.
 _UNDOING: Final = frozenset({"unlink", "rmdir", "kill", "pidfd_send_signal"})
+# Whether a container is there to be deleted, by the command and its exit code: after that nothing
+# is, whichever call failed.
+_DELETED: Final[dict[str, Callable[[int], bool]]] = {
+    "run": lambda _code: False,
+    "start": lambda _code: True,
+    "delete": lambda code: code != 0,
+}
 
 
 class Field:
@@ -96,11 +104,21 @@ class Field:
                 pass
 
 
-def try_all(field: Field, *words: str) -> int:
-    """Fail each call of the command once; return how many there were."""
+def try_all(field: Field, *words: str, before: tuple[str, ...] = ()) -> int:
+    """Fail each call of the command once; return how many there were.
+
+    Args:
+        field: Where.
+        words: The command.
+        before: What is to be done before each time.
+    """
     position, wrong = 0, 0
+    deleted = _DELETED.get(words[0], lambda _code: False)
     while wrong < _ENOUGH:
+        assert not before or field.whole(*before) == 0
         outcome = run_failing(lambda: field.command(*words), position)
+        if deleted(outcome.code):
+            assert field.whole("delete", "--force", "c") == 0
         if outcome.failed is None:
             return position
         left = field.left()
@@ -119,8 +137,13 @@ def start() -> None:
     command, root, bundle, cgroup = sys.argv[1:]
     prctl.set_child_subreaper()
     field = Field(Path(root), Path(bundle), cgroup)
+    create = ("create", "-b", bundle, "c")
     if command == "run":
         points = try_all(field, "run", "-b", bundle, "c")
+    elif command == "start":
+        points = try_all(field, "start", "c", before=create)
+    elif command == "delete":
+        points = try_all(field, "delete", "--force", "c", before=create)
     else:
         assert field.whole("run", "-d", "-b", bundle, "c") == 0
         field.runs = True

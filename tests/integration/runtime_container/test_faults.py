@@ -19,14 +19,17 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize(("command", "least"), [("run", 100), ("exec", 20)])
+@pytest.mark.parametrize(
+    ("command", "least"),
+    [("run", 100), ("exec", 20), ("start", 3), ("delete", 3)],
+)
 def test_nothing_is_left(
     bundle: Path, shell_spec: Callable[[str], JsonObject], command: str, least: int
 ) -> None:
     state = bundle / "state"
     state.mkdir()
     cgroup = f"{CGROUP_PREFIX}{uuid.uuid4().hex[:12]}"
-    document = shell_spec("exit 0" if command == "run" else "exec sleep 600")
+    document = shell_spec("exec sleep 600" if command == "exec" else "exit 0")
     linux = document["linux"]
     assert isinstance(linux, dict)
     linux["cgroupsPath"] = f"/{cgroup}"
