@@ -1,7 +1,8 @@
 """Makes every changing call of one command fail in turn; prints what each leaves behind.
 
 A program of its own, because it forks and adopts what is orphaned. Arguments: the command (one of
-``_DELETED``, or ``exec``), the state directory, the bundle, its cgroup. The last line is the number of calls.
+``_DELETED``, or ``exec``), the state directory, the bundle, its cgroup. The last line is the number
+of calls.
 """
 
 import contextlib
