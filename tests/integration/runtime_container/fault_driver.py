@@ -1,8 +1,7 @@
 """Makes every changing call of one command fail in turn; prints what each leaves behind.
 
 A program of its own, because it forks and adopts what is orphaned. Arguments: the command (one of
-``_DELETED``, or ``exec``), the state directory, the bundle, its cgroup. The last line is the number
-of calls.
+``_DELETED``), the state directory, the bundle, its cgroup. The last line is the number of calls.
 """
 
 import contextlib
@@ -25,6 +24,7 @@ _UNDOING: Final = frozenset({"unlink", "rmdir", "kill", "pidfd_send_signal"})
 # is, whichever call failed.
 _DELETED: Final[dict[str, Callable[[int], bool]]] = {
     "run": lambda _code: False,
+    "exec": lambda _code: False,
     "start": lambda _code: True,
     "delete": lambda code: code != 0,
 }
@@ -114,7 +114,7 @@ def try_all(field: Field, *words: str, before: tuple[str, ...] = ()) -> int:
         before: What is to be done before each time.
     """
     position, wrong = 0, 0
-    deleted = _DELETED.get(words[0], lambda _code: False)
+    deleted = _DELETED[words[0]]
     while wrong < _ENOUGH:
         assert not before or field.whole(*before) == 0
         outcome = run_failing(lambda: field.command(*words), position)
