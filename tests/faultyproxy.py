@@ -50,12 +50,12 @@ class FaultyProxy:
         # Closing alone does not wake a thread that accepts.
         self._server.shutdown(socket.SHUT_RDWR)
         self._server.close()
-        self._threads[0].join(timeout=10)
+        self._threads[0].join(timeout=60)
         for connection in self._open:
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
-            thread.join(timeout=10)
+            thread.join(timeout=60)
 
     def _accept(self) -> None:
         while True:
@@ -63,7 +63,12 @@ class FaultyProxy:
                 client = self._server.accept()[0]
             except OSError:
                 return
-            server = socket.create_connection(self._target)
+            try:
+                server = socket.create_connection(self._target)
+            except OSError:
+                # As a network does whose other end is down.
+                client.close()
+                continue
             # Each direction has descriptors of its own, so that each can close them.
             pairs = ((client.dup(), server.dup()), (server, client))
             for source, goal in pairs:

@@ -157,10 +157,11 @@ class LeakDetector:
     def _read_tables(self) -> dict[str, str]:
         if self._nft is None or os.geteuid() != 0:
             return {}
+        # One that fails would make every table look new, or gone.
         listed = subprocess.run(
             [self._nft, "--stateless", "list", "ruleset"],
-            check=False,
-            capture_output=True,
+            check=True,
+            stdout=subprocess.PIPE,
             text=True,
         ).stdout
         tables: dict[str, str] = {}

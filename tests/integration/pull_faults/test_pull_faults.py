@@ -411,7 +411,7 @@ def test_another_pulls_failure_is_not_ours(registry: FakeRegistry, world: World)
     def refuse(request: Received) -> Reply | None:
         if not request.path.startswith("/v2/private/blobs/") or layer not in request.path:
             return None
-        stall.wait(10)
+        assert stall.wait(60)
         return error(403, "DENIED", "not for you")
 
     registry.rules.append(refuse)

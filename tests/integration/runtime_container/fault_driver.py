@@ -122,10 +122,9 @@ def try_all(field: Field, *words: str, before: tuple[str, ...] = ()) -> int:
             assert field.whole("delete", "--force", "c") == 0
         if outcome.failed is None:
             return position
-        left = field.left()
-        if left and outcome.failed in _UNDOING and outcome.code and not field.runs:
+        if outcome.failed in _UNDOING and outcome.code and not field.runs:
             field.whole("delete", "--force", "c")
-            left = field.left()
+        left = field.left()
         wrong += bool(left)
         for what in left:
             sys.stdout.write(f"{position} {outcome.failed}: {what}\n")
