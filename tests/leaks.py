@@ -277,11 +277,22 @@ def read_engines() -> frozenset[tuple[int, str]]:
     return frozenset(found)
 
 
-def _is_spare(pid: int) -> bool:
-    """Tell whether this is the shim a spawner keeps ready, or the one that will make its container.
+def _is_worker(pid: int) -> bool:
+    """Tell whether a shim's holder has this as its worker, which comes and goes while both live.
 
-    With each start they are others.
+    The holder is counted; one without a holder is, too.
     """
+    shim = b"kedge-shim\n"
+    return (_read(f"/proc/{pid}/comm"), _read(f"/proc/{_parent_of(pid)}/comm")) == (shim, shim)
+
+
+def _is_spare(pid: int) -> bool:
+    """Tell whether this is a process an engine exchanges while nothing changes for its users.
+
+    It is the shim a spawner keeps ready, the one that will make its container, or a shim's worker.
+    """
+    if _is_worker(pid):
+        return True
     while _read(f"/proc/{pid}/comm") == b"kedge-spare\n":
         pid = _parent_of(pid)
         if _read(f"/proc/{pid}/comm") == b"kedge-spawner\n":

@@ -81,6 +81,7 @@ class Follower:
         self._write = write
         self._gone = gone
         self._readers: dict[str, threading.Thread] = {}
+        self._covered: set[str] = set()
         self._lock = threading.Lock()
 
     def next(self) -> Message:
@@ -151,7 +152,20 @@ class Follower:
             finally:
                 connection.close()
 
+        self._covered.add(container)
         self._read(container, read)
+
+    def ended(self, container: str) -> None:
+        """Take everything a container printed before its exit; what comes next is another run."""
+        self.drain(container)
+        self._covered.discard(container)
+
+    def covers(self, container: str) -> bool:
+        """Whether what a container prints from its last known start on is or was read here.
+
+        A short one may have ended, and its reader with it, before its start is looked at.
+        """
+        return container in self._covered or self.follows(container)
 
     def resume(self, container: str, name: str, query: "Query | None" = None) -> None:
         """Follow the output of a container the engine started again, from that start on.

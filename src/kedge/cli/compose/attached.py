@@ -141,7 +141,7 @@ class AttachedRun:
                     if service in self._wishes.watched:
                         self._alive.add(container)
                     shown = service in self._wishes.services
-                    if shown and not self._follower.follows(container):
+                    if shown and not self._follower.covers(container):
                         self._follower.resume(container, name)
                 case Exited():
                     if self._ended(message, client):
@@ -160,7 +160,7 @@ class AttachedRun:
 
     def _ended(self, message: Exited, client: EngineClient) -> bool:
         """Take note of an exit; return whether everything is to stop because of it."""
-        self._follower.drain(message.container)
+        self._follower.ended(message.container)
         shown = self._shown(message.name)
         self._printer.end(shown)
         restarting = self._will_restart(message.container, client)
